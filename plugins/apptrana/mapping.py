@@ -1,0 +1,242 @@
+"""Success Response -> event. One row per field of the vendor's sample, in the sample's order."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from siemtap.core.convert import country, epoch, instant, integer, ip
+from siemtap.core.identity import canonical
+from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, text
+
+ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
+PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
+COLONS = frozenset([":", " :", ": ", " : "])
+COMMAS = frozenset([",", " ,", ", ", " , "])
+TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
+PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
+OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
+REDACTED = "REDACTED"
+
+
+def attacker(said: Any) -> Tuple[Optional[str], ...]:
+    address = ip(said)
+    return address, text(said), address, address
+
+
+def attacker_geo(said: Any) -> Tuple[Optional[str], Optional[str]]:
+    try:
+        return country(said), None
+    except ValueError:
+        return None, text(said)
+
+
+def severity(said: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int], int]:
+    level = integer(said)
+    return severity_map.get(str(level)), level
+
+
+def verdict(said: Any, *, alerts: str) -> Tuple[str, List[str], str, str, Optional[str]]:
+    """The outcome is that of the attack: blocked, it failed. Logged is `info`, not `allowed`: another rule may have stopped it."""
+    kind = "alert" if alerts == "blocked" and said == "Block" else None
+    if said == "Block":
+        return "blocked", ["denied"], "failure", said, kind
+    if said == "Log":
+        return "logged", ["info"], "success", said, kind
+    return text(said).lower(), ["info"], "unknown", text(said), kind
+
+
+def uri(said: Any) -> Tuple[str, Optional[str], Optional[str]]:
+    path, _, query = text(said).partition("?")
+    return said, path or None, query or None
+
+
+def full_url(tls: Any, host: Any, said: Any) -> Optional[str]:
+    """The scheme is known only where a TLS version is named."""
+    if not (isinstance(tls, str) and isinstance(host, str) and isinstance(said, str) and tls_version(tls.strip())[0]):
+        return None
+    host, said = host.strip(), said.strip()
+    return f"https://{host}{said}" if said.startswith("/") and host not in ABSENT else None
+
+
+def payload(said: Any) -> Tuple[str, Optional[bool]]:
+    said = text(said)
+    return said[:ATTACK_DATA_AT_MOST], len(said) > ATTACK_DATA_AT_MOST or None
+
+
+def rule_id(said: Any) -> Tuple[str, ...]:
+    """The name that follows in the record is the better message; this one stands where it is missing."""
+    id = text(said)
+    return id, id, f"rule {id}", f"rule {id}"
+
+
+def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
+    """A JSON object printed without its braces; "-" is the vendor's word for absent.
+
+    Cut at the quotes, where none is escaped and only `:` and `,` stand between them: three times as fast as JSON, and the same.
+    """
+    cut = said.split('"')
+    if "\\" not in said and COLONS.issuperset(cut[2::4]) and COMMAS.issuperset(cut[4:-1:4]) and len(cut) % 4 == 1:
+        found = {name.strip().lower(): value for name, value in zip(cut[1::4], map(str.strip, cut[3::4])) if value != "-" and value}
+    else:
+        texts = ((name, (value if isinstance(value, str) else canonical(value)).strip()) for name, value in pairs(said))
+        found = {name.strip().lower(): value for name, value in texts if value not in ABSENT}
+    for name in secret:
+        if name in found:
+            found[name] = REDACTED
+    return found
+
+
+def pairs(said: str) -> Iterable[Tuple[str, Any]]:
+    """As JSON; by a pattern where a value holds a bare quote."""
+    try:
+        return list(json.loads("{" + said + "}", strict=False).items())
+    except ValueError:
+        return PAIR.findall(said)
+
+
+def unpaired(said: str, secret: Tuple[str, ...]) -> str:
+    """Header text that nothing could read, with whatever follows a secret header's name cut out."""
+    name = "|".join(map(re.escape, secret))
+    return re.sub(rf'(?is)("?\b(?:{name})\b\\*"?\s*[:=]).*', rf"\1 {REDACTED}", said) if secret else said
+
+
+def mime_type(found: Dict[str, str]) -> Optional[str]:
+    return found["content-type"].partition(";")[0].strip().lower() or None if "content-type" in found else None
+
+
+def request_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
+    found = headers(said, redact_headers)
+    if not found:
+        return None, None if said.strip(' ,{}') == "" or PAIR.search(said) else unpaired(said, redact_headers), None, None, None
+    return found, None, found.get("user-agent"), found.get("referer"), mime_type(found)
+
+
+def response_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
+    found = headers(said, redact_headers)
+    if not found:
+        return None, None if said.strip(' ,{}') == "" or PAIR.search(said) else unpaired(said, redact_headers), None, None
+    length = found.get("content-length", "")
+    return found, None, int(length) if length.isdecimal() and len(length) < 16 else None, mime_type(found)
+
+
+@lru_cache(maxsize=64, typed=True)
+def tls_version(said: Any) -> Tuple[Optional[str], Optional[str], Optional[str]]:
+    found = TLS.fullmatch(text(said))
+    return (found[2], found[1].lower(), None) if found else (None, None, said)
+
+
+@lru_cache(maxsize=64, typed=True)
+def request_protocol(said: Any) -> Tuple[str, str]:
+    found = PROTOCOL.fullmatch(text(said))
+    if not found:
+        raise ValueError("not a protocol and its version")
+    return found[2], found[1].lower()
+
+
+def request_id(record: Record) -> Any:
+    """Names the attack, with its rule. Without one, only the whole record does: two attacks must never share an id."""
+    said = record.get("requestId")
+    return said if isinstance(said, (str, int)) and str(said).strip() not in ABSENT else record
+
+
+def redact(record: Record, *, redact_headers: Tuple[str, ...]) -> Record:
+    """The record as it may be shown: header strings rewritten without their secrets."""
+    if not isinstance(record, dict):
+        return unpaired(record if isinstance(record, str) else canonical(record), redact_headers)
+    return {name: _shown(name, said, redact_headers) for name, said in record.items()}
+
+
+def _shown(name: str, said: Any, secret: Tuple[str, ...]) -> Any:
+    if name.lower() in secret:
+        return REDACTED
+    if name in ("requestHeader", "responseHeader") and said not in ABSENT:
+        found = headers(said, secret) if isinstance(said, str) else {}
+        return json.dumps(found, ensure_ascii=False)[1:-1] if found else unpaired(text(said) if isinstance(said, str) else canonical(said), secret)
+    return said
+
+
+def attack_time(record: Record) -> str:
+    return instant(record["attackTime"].strip())
+
+
+ATTACK = Dataset(
+    name="apptrana.attack",
+    clock=attack_time,
+    identity=(request_id, "ruleId", "attackTime", "websiteName"),       # "requestId" is not unique: one request may break several rules
+    redact=redact,
+    constant={**OBSERVER, "event.kind": "event", "event.category": ["web", "intrusion_detection"], "event.type": ["info"]},
+    rows=(
+        Given("account",          "observer.name"),
+        Given("alerts",           "event.kind", lambda alerts: "alert" if alerts == "all" else "event"),
+        Field("websiteName",      ("apptrana.website", "service.name", "related.hosts")),
+        Split("attackerIP",       ("source.ip", "source.address", "client.ip", "related.ip"), attacker),
+        Split("attackerGeo",      ("source.geo.country_iso_code", "apptrana.attacker_geo"), attacker_geo),
+        Split("severity",         ("event.severity", "apptrana.severity"), severity),
+        Split("eventType",        ("event.action", "event.type", "event.outcome", "apptrana.event_type", "event.kind"), verdict),
+        Split("attackUri",        ("url.original", "url.path", "url.query"), uri),
+        Join(("tlsVersion", "hostName", "attackUri"), "url.full", full_url),
+        Field("target",           "apptrana.target"),
+        Split("attackData",       ("apptrana.attack_data", "apptrana.attack_data_truncated"), payload),
+        Field("ipReputation",     "apptrana.ip_reputation"),
+        Field("category",         ("rule.category", "apptrana.category")),
+        Split("ruleId",           ("rule.id", "event.code", "rule.name", "message"), rule_id),
+        Field("requestId",        ("http.request.id", "apptrana.request_id")),
+        Field("ruleName",         ("rule.name", "message")),
+        Field("tagName",          "rule.ruleset"),
+        Field("hostName",         ("url.domain", "destination.domain", "destination.address", "related.hosts")),
+        Field("statusCode",       "http.response.status_code", lambda said: integer(said) or None),
+        Split("requestHeader",    ("apptrana.request_headers", "apptrana.request_headers_raw", "user_agent.original",
+                                   "http.request.referrer", "http.request.mime_type"), request_headers),
+        Split("responseHeader",   ("apptrana.response_headers", "apptrana.response_headers_raw",
+                                   "http.response.body.bytes", "http.response.mime_type"), response_headers),
+        Split("tlsVersion",       ("tls.version", "tls.version_protocol", "apptrana.tls_version"), tls_version),
+        Split("requestProtocol",  ("http.version", "network.protocol"), request_protocol),
+    ),
+    quiet=("attackTime",),
+)
+
+
+def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
+    """The vendor publishes no fields of an action: the first value under a name like time or date that is one."""
+    action = record["action"]
+    names = [activity_time_key] if activity_time_key else [name for name in action if "time" in name.lower() or "date" in name.lower()]
+    for name in names:
+        for read in (instant, epoch):
+            try:
+                return read(action.get(name))
+            except ValueError:
+                continue
+    return None
+
+
+def action(said: Any) -> Tuple[Any, ...]:
+    items = said.items()
+    user = next((value for name, value in items if "user" in name.lower() and isinstance(value, str) and value.strip() not in ABSENT), None)
+    address = next(filter(None, (ip(value.strip()) for value in said.values() if isinstance(value, str))), None)
+    message = next((value for name, value in items if isinstance(value, str) and value.strip() not in ABSENT
+                    and any(word in name.lower() for word in ("action", "message", "description")) and not _is_time(value)), "portal activity")
+    return said, message, user, user, address, address, address
+
+
+def _is_time(value: str) -> bool:
+    """`actionTime` is no description of an action, for all that its name says "action"."""
+    try:
+        return bool(instant(value))
+    except ValueError:
+        return False
+
+
+ACTIVITY = Dataset(
+    name="apptrana.activity",
+    clock=action_time,
+    identity=("websiteName", "action"),
+    constant={**OBSERVER, "event.kind": "event", "event.category": ["configuration"], "event.type": ["info"]},
+    rows=(
+        Given("account",          "observer.name"),
+        Field("websiteName",      ("apptrana.website", "service.name", "related.hosts")),
+        Split("action",           ("apptrana.activity", "message", "user.name", "related.user", "source.ip", "source.address", "related.ip"), action),
+    ),
+)

@@ -1,0 +1,380 @@
+"""Indusface AppTrana WAF: the attack log and the portal's audit log, pulled through the SIEM API.
+
+Follows the vendor's page "SIEM Integration through API". A comment in quotation marks is the vendor speaking; one without is us.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from urllib.parse import parse_qsl, urlsplit
+
+from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry, SiemtapError
+from siemtap.core.mapping import Dataset, Lost, Record, rfc3339
+from siemtap.core.model import Batch, Cursor, Plugin, Unit
+from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole, windows
+from siemtap.edge.ahead import ahead
+from siemtap.edge.http import FORM, Http, Reply, Request, refuse
+
+from .manifest import Settings
+from .mapping import ACTIVITY, ATTACK
+
+RETENTION = 30 * DAY            # "details are available up to 30 days"
+FORGOTTEN = 29 * DAY            # a 400 for a window older than this is the vendor's memory, not our mistake
+NARROWEST = 1 * SECOND
+TOKEN_REST = 30                 # seconds between two questions for a token, lest an ageing one is asked for in a loop
+BLOCKED = "the vendor's own firewall answered, and not the API: ask support whether this address is on the connector's allow-list, or set `user_agent`"
+MODES = "client_credentials, basic, code"
+
+
+class Token(NamedTuple):
+    text: str
+    refresh_at: float       # of the clock that only runs forward, seconds
+
+
+class Answer(NamedTuple):
+    """What reading one window gave: pieces in order, and what ended it where."""
+
+    pieces: List[Tuple[Window, List[Record]]]
+    error: Optional[SiemtapError] = None
+    failed: Window = Window(0, 0)
+
+
+class Client:
+    """The calls of the API, in the order of the page. One per account; its threads share one token."""
+
+    def __init__(self, settings: Settings, http: Http) -> None:
+        self.settings, self.http = settings, http
+        self.lock = threading.Lock()            # one question for a token in flight
+        self.token = Token("", 0.0)
+        self.asked_at = float("-inf")
+        self.refused: Optional[AuthError] = None
+        self.parallel = settings.concurrency    # halved to one where the service says "too many"
+
+    # Authorization Code
+
+    def authorize(self) -> str:
+        """ "Authorisation code will be sent back in the query string of the pre-configured redirection URL." """
+        mine = self.settings
+        if mine.code:
+            return mine.code
+        request = self.http.get(f"{mine.url}/siem/v1/authorize", {"client_id": mine.client_id})
+        reply = self.http.ask(request)
+        found = dict(parse_qsl(urlsplit(reply.headers.get("location", "")).query))
+        code = found.get(mine.code_parameter) or (next(iter(found.values())) if len(found) == 1 else "")
+        if not code:
+            if not 300 <= reply.status < 400:
+                self.understand(request, reply)
+            raise AuthError("the redirect carries no code for us to see; open the address yourself and put the code into `code`, "
+                            "or have the connector registered for client_credentials", f"{request.line}: {reply.status}")
+        return code
+
+    # Generate Token
+
+    def get_auth_token(self) -> Dict[str, Any]:
+        mine, url = self.settings, f"{self.settings.url}/siem/v1/getAuthToken"
+        who = {"client_id": mine.client_id, "client_secret": mine.client_secret}
+        if mine.auth == "basic":
+            pair = base64.b64encode(f"{mine.client_id}:{mine.client_secret}".encode()).decode()
+            request = Request("POST", url, {**FORM, "Authorization": f"Basic {pair}"})
+        elif mine.auth == "code":
+            request = self.http.form(url, {**who, "code": self.authorize()})
+        else:
+            request = self.http.form(url, {**who, "grant_type": "client_credentials"})
+        try:
+            reply = self.http.ask(request)
+            self.understand(request, reply)
+            said = reply.json()
+        except (AuthError, ConfigError) as error:
+            raise AuthError(f"no token by `auth: {mine.auth}` ({error.what}); check client_id/client_secret, whether the connector was registered for "
+                            f"another way ({MODES}), and whether this address is on its allow-list", error.where) from None
+        except ValueError:
+            raise Malformed("the answer is no JSON", request.line) from None
+        if not isinstance(said, dict) or not isinstance(said.get("access_token"), str) or not said["access_token"]:
+            raise Malformed("the answer has no access_token", request.line)
+        return said
+
+    def bearer(self, refused: str = "") -> str:
+        """The token, fetched if there is none, if it is about to end, or if it is the one just refused."""
+        with self.lock:
+            now = self.http.clock.elapsed()
+            rested = now - self.asked_at >= TOKEN_REST
+            if self.refused and not rested:     # a wrong key is not presented again by every thread that waited
+                raise AuthError(self.refused.what, self.refused.where, self.refused.status)
+            if not self.token.text or (now >= self.token.refresh_at and rested) or (refused and refused == self.token.text):
+                self.asked_at, self.refused = now, None
+                try:
+                    said = self.get_auth_token()
+                except AuthError as error:
+                    self.refused = error
+                    raise
+                life = lifetime(said.get("expires_in"))
+                margin = self.settings.token_margin / 1000
+                self.token = Token(said["access_token"], now + (life - margin if life > margin else life / 2))
+            return self.token.text
+
+    # Get Attack Details
+
+    def get_attack_info(self, site: str, window: Window) -> List[Record]:
+        """All the attacks of one window, website by website."""
+        spell: Callable[[Millis], Any] = str if self.settings.time_as == "string" else int
+        body = {"startTime": spell(window.start), "endTime": spell(window.stop)}
+        if site:
+            body["websiteName"] = site
+        if self.settings.event_type != "all":
+            body["eventType"] = self.settings.event_type
+        said = self.ask("siem/v1/getAttackInfo", body)
+        data = said.get("data") or []
+        if not isinstance(data, list) or not ("successMessage" in said or "data" in said):
+            raise Malformed("the answer has neither data nor a successMessage")
+        return [record for row in data for record in attacks(row)]
+
+    # The portal's audit log: on no page of the vendor's; known from a public script of 2022
+
+    def get_activity(self, site: str, window: Window) -> List[Record]:
+        """All the actions of a window of whole minutes, page by page."""
+        actions: List[Any] = []
+        before: Any = None
+        pages = 0
+        while True:
+            offset = pages if self.settings.activity_offset_unit == "pages" else len(actions)
+            body = {"startDate": minute(window.start), "endDate": minute(window.stop), "offSet": offset, "maxResult": self.settings.activity_page}
+            said = self.ask("siem/v1/getActivity", {**body, "websiteName": site} if site else body)
+            result = said.get("result")
+            page = result.get("actions") if isinstance(result, dict) else result
+            if not isinstance(page, list):
+                if page is None and "messages" in said:
+                    page = []
+                else:
+                    raise Malformed("the answer has no result.actions")
+            if page and page == before:
+                raise Malformed(f"offSet {offset} gave the page before once more; check `activity_offset_unit`")
+            actions += page
+            before, pages = page, pages + 1
+            if len(page) < self.settings.activity_page:
+                return [{"websiteName": site, "action": action} for action in actions]
+
+    # The list of sites
+
+    def get_websites(self) -> List[str]:
+        said = self.call(lambda token: self.http.get(f"{self.settings.url}/v2/website/get-websites", headers=token))
+        found = sorted(set(site_names(said)))
+        if not found:
+            raise Malformed("get-websites names no site; list them under `websites`")
+        return found
+
+    # What all data calls share
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
+        said = self.call(lambda token: self.http.post(f"{self.settings.url}/{path}", body, headers=token))
+        if not isinstance(said, dict):
+            raise Malformed("the answer is no object", path)
+        if said.get("errorMessages"):
+            raise Retry(f"a success that says it failed: {str(said['errorMessages'])[:300]}", path)
+        return said
+
+    def call(self, make: Callable[[Mapping[str, str]], Request]) -> Any:
+        """With the token in the header; on 401 a fresh token, once."""
+        token = self.bearer()
+        try:
+            return self.send(make({"Authorization": f"Bearer {token}"}))
+        except AuthError as error:
+            if error.status != 401:
+                raise
+        return self.send(make({"Authorization": f"Bearer {self.bearer(refused=token)}"}))
+
+    def send(self, request: Request) -> Any:
+        reply = self.http.ask(request)
+        self.understand(request, reply)
+        try:
+            said = reply.json()
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"the answer is no JSON ({type(error).__name__}, {len(reply.body)} bytes)", request.line) from None
+        self.parallel = min(self.settings.concurrency, self.parallel * 2)
+        return said
+
+    def understand(self, request: Request, reply: Reply) -> None:
+        if reply.status == 406 or (reply.is_html and reply.status in (200, 403)):
+            raise Retry(BLOCKED, f"{request.line}: {reply.status}", after=self.settings.interval, status=reply.status)
+        if reply.status in (429, 503):
+            self.parallel = 1
+        refuse(request, reply, self.http.now())
+
+
+def lifetime(expires_in: Any) -> float:
+    """Seconds; "approximately 24 hours" where the answer does not say."""
+    try:
+        return max(0.0, float(expires_in))
+    except (TypeError, ValueError):
+        return 86_400.0
+
+
+def attacks(row: Any) -> List[Record]:
+    """One website's attacks, each with the name of its website. What is no object is handed on as it is."""
+    if not isinstance(row, dict) or not isinstance(row.get("attacks") or [], list):
+        raise Malformed("data is no list of websites with their attacks")
+    site = row.get("websiteName")
+    return [{"websiteName": site, **attack} if isinstance(attack, dict) else attack for attack in row.get("attacks") or []]
+
+
+def site_names(said: Any) -> Iterator[str]:
+    """Names from any list of texts, or of objects that hold one; the vendor publishes no shape."""
+    if isinstance(said, dict):
+        for value in said.values():
+            yield from site_names(value)
+    for item in said if isinstance(said, list) else ():
+        name = next((item[key] for key in ("websiteName", "website", "name", "domain", "hostName") if item.get(key)), None) if isinstance(item, dict) else item
+        if isinstance(name, str) and name.strip():
+            yield name.strip()
+
+
+def minute(moment: Millis) -> str:
+    return rfc3339(moment)[:16] + "Z"
+
+
+def units(client: Client, settings: Settings) -> Iterator[Tuple[str, str]]:
+    """One for each dataset and site. A chosen event type has a cursor of its own: the scope says so."""
+    sites = settings.websites or (client.get_websites() if settings.discover_websites else [""])
+    for site in sites:
+        if "attack" in settings.datasets:
+            yield ATTACK.name, site if settings.event_type == "all" else f"{site}|{settings.event_type}"
+        if "activity" in settings.datasets:
+            yield ACTIVITY.name, site
+
+
+def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+    """Walk from the cursor, overlap first, to the present, one window to a batch."""
+    wish, site = client.settings, unit.scope.partition("|")[0]
+    if unit.dataset == ATTACK.name:
+        return Walk(client, unit, ATTACK, partial(client.get_attack_info, site), wish.window, 1).batches(cursor, now)
+    return Walk(client, unit, ACTIVITY, partial(client.get_activity, site), whole(wish.activity_window, MINUTE), MINUTE).batches(cursor, now)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """From a cursor to the present in windows that touch by the grain of the call's time stamps.
+
+    The cursor: `until`, how far everything is read; `stuck`, where and since when a window cannot be read;
+    `skipped`, the slivers given up that the overlap would still come across.
+    """
+
+    client: Client
+    unit: Unit
+    dataset: Dataset
+    fetch: Callable[[Window], List[Record]]
+    widest: Millis
+    grain: Millis
+
+    @property
+    def overlap(self) -> Millis:
+        """How far before the cursor to read again."""
+        return max(int(self.client.settings.overlap), self.grain)
+
+    @property
+    def memory(self) -> Millis:
+        """The overlap, and what rounding down to the grain adds to it."""
+        return self.overlap + 2 * self.grain
+
+    @property
+    def narrowest(self) -> Millis:
+        return max(NARROWEST, 3 * self.grain)
+
+    def batches(self, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+        wish, oldest = self.client.settings, self.client.http.now() - RETENTION
+        reached = int(cursor.get("until", max(now - wish.lookback, oldest)))
+        if reached < oldest:
+            yield self.lost(Window(reached, oldest), {"until": oldest}, "the service keeps 30 days, and this was not read in time")
+            cursor, reached = {"until": oldest}, oldest
+        start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - wish.lag, self.grain)
+        cut = list(self.cut(start, stop, cursor.get("skipped", [])))
+        calls = (partial(self.read, window) for window in cut)
+        for answer in ahead(self.client.parallel if len(cut) > 2 else 1, calls):
+            for piece, records in answer.pieces:
+                reached = max(reached, piece.stop)
+                cursor = self.cursor(cursor, reached, piece)
+                yield Batch(self.dataset, records, cursor, piece.stop, self.memory, self.doubtful(piece, records))
+            if answer.error:
+                yield from self.stuck(cursor, reached, answer.error, answer.failed, now)
+                raise answer.error.at(f"{rfc3339(answer.failed.start)} to {rfc3339(answer.failed.stop)}")
+
+    def cut(self, start: Millis, stop: Millis, skipped: List[List[Millis]]) -> Iterator[Window]:
+        """Windows from start to stop, around what was given up."""
+        for gap_start, gap_stop in sorted(skipped):
+            yield from windows(start, min(gap_start, stop), self.widest, self.grain)
+            start = max(start, gap_stop)
+        yield from windows(start, stop, self.widest, self.grain)
+
+    def cursor(self, cursor: Cursor, reached: Millis, piece: Window) -> Cursor:
+        """How far we are, without what no longer matters."""
+        after: Dict[str, Any] = {"until": reached}
+        skipped = [gap for gap in cursor.get("skipped", []) if gap[1] > reached - 2 * self.client.settings.overlap - DAY]
+        if skipped:
+            after["skipped"] = skipped
+        if "stuck" in cursor and piece.stop < cursor["stuck"][0] + 2 * self.narrowest:
+            after["stuck"] = cursor["stuck"]
+        return after
+
+    def read(self, window: Window) -> Answer:
+        """A window; in halves where it is too full, too slow or unreadable, down to a second."""
+        can_halve = window.width > self.narrowest
+        try:
+            records = self.fetch(window)
+        except (Retry, Malformed) as error:
+            if not can_halve or (isinstance(error, Retry) and not error.narrower):
+                return Answer([], error, window)
+            if isinstance(error, Retry):        # Too wide a window, or is the service down? A sliver tells.
+                down = self.trouble(Window(window.start, window.start + self.narrowest))
+                if down:
+                    return Answer([], down, window)
+        except SiemtapError as error:
+            return Answer([], error, window)
+        else:
+            if not (can_halve and self.dataset is ATTACK and len(records) >= self.client.settings.split_at):
+                return Answer([(window, records)])
+        first, second = window.halves(self.grain)
+        left = self.read(first)
+        if left.error:
+            return left
+        right = self.read(second)
+        return right._replace(pieces=left.pieces + right.pieces)
+
+    def trouble(self, window: Window) -> Optional[SiemtapError]:
+        """Why not even this window can be had. Malformed is no trouble: somebody answers."""
+        try:
+            self.fetch(window)
+        except Malformed:
+            return None
+        except SiemtapError as error:
+            return error
+        return None
+
+    def stuck(self, cursor: Cursor, reached: Millis, error: SiemtapError, failed: Window, now: Millis) -> Iterator[Batch]:
+        """What to save about a window that cannot be read. It is given up when the vendor has forgotten it, or when it stayed
+        malformed for `skip_after` while the window behind it can be read; an event then names the lost time."""
+        after = {"until": max(reached, failed.stop), "skipped": [*cursor.get("skipped", []), list(failed)]}
+        if isinstance(error, ConfigError) and error.status == 400 and failed.start < self.client.http.now() - FORGOTTEN:
+            yield self.lost(failed, after, f"the service refused it as too old ({error.what})")
+        if not isinstance(error, Malformed):
+            return
+        at, since = cursor.get("stuck", (0, 0))
+        if abs(failed.start - at) > self.narrowest:
+            yield Batch(self.dataset, [], {**cursor, "until": reached, "stuck": [failed.start, now]}, reached, self.memory)
+        elif now - since >= self.client.settings.skip_after:
+            behind = Window(failed.stop, failed.stop + self.narrowest)
+            if behind.stop <= now - self.client.settings.lag and not self.read(behind).error:
+                yield self.lost(failed, after, f"unreadable since {rfc3339(since)} ({error.what})")
+
+    def lost(self, window: Window, cursor: Cursor, why: str) -> Batch:
+        return Batch(self.dataset, [], cursor, cursor["until"], self.memory, (Lost(window.start, window.stop, why, self.unit.scope),))
+
+    def doubtful(self, piece: Window, records: List[Record]) -> Tuple[Lost, ...]:
+        """The narrowest window is still as full as an answer that was cut short: what may be missing is named."""
+        if self.dataset is not ATTACK or len(records) < self.client.settings.split_at:
+            return ()
+        return (Lost(piece.start, piece.stop, f"a second with {len(records)} attacks or more; the answer may have been cut short", self.unit.scope),)
+
+
+PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana")

@@ -1,0 +1,1 @@
+"""Pure: no sockets, files, clock or environment. A test reads the imports."""

@@ -1,0 +1,41 @@
+"""The parts of an input's form that no plugin has to declare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+from .manifest import duration, many, secret, switch, table, text
+
+SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}
+
+
+@dataclass(frozen=True)
+class Every:
+    """What every input has."""
+
+    id: str = text("Id", "", pattern=r"^[A-Za-z0-9_.-]{0,64}$", allowed="letters, digits, dot, hyphen and underscore, at most 64",
+                   help="Names the input in checkpoints and logs; the type by default. A new id starts afresh.")
+    enabled: bool = switch("Enabled", True, help="false leaves the input out and keeps its checkpoint.")
+    tags: Tuple[str, ...] = many("Tags", help="Your own words, put into the event's `tags`.")
+    fields: Dict[str, Any] = table("Fields", help="Your own fields, put under `fields` of every event.")
+    namespace: str = text("Namespace", "default", pattern=r"^[^A-Z\s\\/*?\"<>|,#:-]{1,100}$",
+                          allowed="lower case, at most 100 characters, none of \\ / * ? \" < > | , # : - or a blank",
+                          help="The event's `data_stream.namespace`: its data stream is logs-<dataset>-<namespace>.")
+    index: str = text("Index", "", help="For outputs with indices: put this input's events here and not where the output says.")
+    drop: Dict[str, Any] = table("Drop", help="Leave out events by `severity` (low, medium, high, critical), `action` or `dataset`: a list for each.")
+    silent_after: int = duration("Silent after", "0s", help="Degraded when nothing came for so long, such as 1d; 0s: never.")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a vendor's API."""
+
+    proxy: str = text("Proxy", "", pattern=r"^(https?|socks5h?)://[^\s]+$", allowed="it looks like http://proxy.example.com:3128",
+                      help="A proxy for this input's calls, such as http://proxy.example.com:3128. The environment's is never used.")
+    proxy_user: str = text("Proxy user", "", help="If the proxy asks for one.")
+    proxy_password: str = secret("Proxy password", "", help="If the proxy asks for one.")
+    ca_file: str = text("CA file", "", help="A PEM file of the authorities to trust instead of the public ones.")
+    verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
+    timeout: int = duration("Timeout", "60s", least="1s", most="10m", help="How long one call may take in all.")
+    user_agent: str = text("User agent", "", help="The User-Agent header; siemtap's own by default.")

@@ -1,0 +1,360 @@
+"""Record -> event, by a table. The table is compiled once to straight-line Python. Nothing the vendor said is dropped."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import lru_cache, partial
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+from .identity import canonical, identify
+from .windows import Millis
+
+Record = Any                            # what the vendor said; an object, when the vendor keeps to the page
+Event = Dict[str, Any]                  # what we say
+Names = Union[str, Tuple[str, ...]]
+Word = Union[str, Callable[[Any], Any]]   # a name in the record, or a function of the record
+Say = Callable[[Record, Millis, Optional[str]], Event]
+
+ECS_VERSION = "9.4.0"
+ABSENT = (None, "", "-")
+REFUSED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+
+
+def text(said: Any) -> str:
+    """Text as it came; a number or a truth value spelled out. Anything with parts is refused."""
+    if isinstance(said, str):
+        return said
+    if isinstance(said, (int, float)):
+        return canonical(said)
+    raise ValueError("not a text")
+
+
+class Field(NamedTuple):
+    """One row: the vendor's name, our name or names (each gets the value), how to convert.
+
+    A converter takes the value (text already trimmed, never absent), returns ours or None for nothing, and raises
+    ValueError for what it does not understand: that is then kept, as sent, in `<namespace>.extra`.
+    Keyword-only parameters of a converter are settings, by name.
+    """
+
+    theirs: str
+    ours: Names
+    convert: Callable[..., Any] = text
+
+
+class Split(NamedTuple):
+    """One row whose value gives several of ours: the converter returns a tuple in the order of `ours`."""
+
+    theirs: str
+    ours: Tuple[str, ...]
+    convert: Callable[..., Tuple[Any, ...]]
+
+
+class Join(NamedTuple):
+    """One row made of several of theirs; the converter gets them in order, None where one is absent."""
+
+    theirs: Tuple[str, ...]
+    ours: str
+    convert: Callable[..., Any]
+
+
+class Given(NamedTuple):
+    """One row that the person who configured the input says: a setting's value, perhaps converted."""
+
+    setting: str
+    ours: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+Row = Union[Field, Split, Join, Given]
+
+
+class Lost(NamedTuple):
+    """A stretch of time that cannot be read any more, and why."""
+
+    start: Millis
+    stop: Millis
+    why: str
+    scope: str = ""
+
+
+def as_sent(record: Record) -> Record:
+    return record
+
+
+def rfc3339(moment: Millis) -> str:
+    """UTC, milliseconds, `Z`: the one spelling of time in an event."""
+    return datetime.fromtimestamp(moment // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{moment % 1000:03d}Z"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One kind of event: its name, its clock, its identity, its table."""
+
+    name: str
+    clock: Callable[..., Optional[str]]          # the record -> `@timestamp`; None: the end of the window
+    identity: Tuple[Word, ...]                   # the vendor's words that name an event, in order
+    rows: Tuple[Row, ...]
+    constant: Mapping[str, Any] = field(default_factory=dict)
+    redact: Callable[..., Record] = as_sent      # the record as it may be shown whole
+    quiet: Tuple[str, ...] = ()                  # their names that no row reads and `extra` need not repeat
+
+    @property
+    def namespace(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def source(self) -> str:
+        """The compiled mapping as Python, for a person to read."""
+        return _compile(self)[0]
+
+    def targets(self) -> List[str]:
+        """Every field of ours that this dataset can set, sorted."""
+        paths = {path for row in self.rows for path in _ours(row)}
+        return sorted(paths | set(self.constant) | set(_fixed(self)) | set(ALWAYS))
+
+    def redact_for(self, settings: Any) -> Callable[[Record], Record]:
+        """`redact`, as one input's settings want it."""
+        return _with_settings(self.redact, settings)
+
+    def bind(self, settings: Any, also: Optional[Mapping[str, Any]] = None) -> Say:
+        """The mapping for one input: (record, end of its window, when it was read) -> event.
+
+        `also`: constants of the input that stand beside the vendor's: tags, namespace, agent. Path -> value.
+        """
+        given = {row.ours: row.convert(getattr(settings, row.setting)) for row in self.rows if isinstance(row, Given)}
+        constant = {**_fixed(self), **self.constant, **given, **(also or {})}
+        say: Say = _compile(self)[1](_Bound(self, settings, constant))
+        return say
+
+
+ALWAYS = ("@timestamp", "event.id", "event.created", "event.original", "event.start", "event.end", "error.message")
+
+
+def _constants(dataset: Dataset) -> List[str]:
+    """Every path that may be the same in all events of an input."""
+    return [*_fixed(dataset), *dataset.constant, *(row.ours for row in dataset.rows if isinstance(row, Given))]
+
+
+def _fixed(dataset: Dataset) -> Dict[str, Any]:
+    return {"ecs.version": ECS_VERSION, "data_stream.type": "logs", "data_stream.dataset": dataset.name,
+            "event.dataset": dataset.name, "event.module": dataset.namespace}
+
+
+def lost_event(dataset: Dataset, lost: Lost, also: Mapping[str, Any], created: Optional[str] = None) -> Event:
+    """Says which time was lost. Its id is of where the loss begins: that is known before and after a crash alike."""
+    event = nest({**_fixed(dataset), **also})
+    event["@timestamp"] = rfc3339(lost.stop)
+    event["message"] = f"lost {rfc3339(lost.start)} to {rfc3339(lost.stop)}: {lost.why}"
+    event["event"].update(id=identify(dataset.name, ["lost", lost.scope, lost.start]), kind="pipeline_error",
+                          start=rfc3339(lost.start), end=rfc3339(lost.stop))
+    event["error"] = {"message": event["message"]}
+    if created:
+        event["event"]["created"] = created
+    return event
+
+
+def nest(flat: Mapping[str, Any]) -> Event:
+    """{"a.b": 1} -> {"a": {"b": 1}}"""
+    event: Event = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        place = event
+        for name in parents:
+            place = place.setdefault(name, {})
+        place[leaf] = value
+    return event
+
+
+class _Bound:
+    """What a compiled mapping needs of one input: settings, and the constants of each object it builds."""
+
+    def __init__(self, dataset: Dataset, settings: Any, constant: Mapping[str, Any]) -> None:
+        self.dataset, self.settings = dataset, settings
+        self.flat = {path: value for path, value in constant.items() if value not in (None, "", (), [], {})}
+        self.tree = nest(self.flat)
+        self.keep_original = bool(getattr(settings, "keep_original", False))
+        self.redact = _with_settings(dataset.redact, settings)
+        self.clock = _with_settings(dataset.clock, settings)
+
+    def settings_of(self, convert: Callable[..., Any]) -> Callable[..., Any]:
+        return _with_settings(convert, self.settings)
+
+    def constants(self, path: str) -> Event:
+        """The constants that stand directly in the object at `path`, and whole objects below it that never vary."""
+        place: Any = self.tree
+        for name in filter(None, path.split(".")):
+            place = place.get(name, {})
+        varying = _objects(self.dataset)
+        return {name: value for name, value in place.items() if f"{path}.{name}".lstrip(".") not in varying}
+
+    def unreadable(self, record: Record, error: Exception, until: Millis, created: Optional[str]) -> Event:
+        """A record that does not fit the page: kept whole, redacted; its id is of the words alone."""
+        event = nest({path: value for path, value in self.flat.items() if path not in ("event.kind", "event.type")})
+        event["@timestamp"] = rfc3339(until)
+        event["event"].update(id=identify(self.dataset.name, [canonical(record)]), kind="pipeline_error",
+                              original=canonical(self.redact(record)))
+        event["error"] = {"message": f"{type(error).__name__} in a record of {self.dataset.name}: it does not have the shape of the vendor's page"}
+        if created:
+            event["event"]["created"] = created
+        return event
+
+
+def _read(dataset: Dataset) -> List[Tuple[int, Union[Field, Split, Join]]]:
+    """The rows that read the record, with their numbers."""
+    return [(number, row) for number, row in enumerate(dataset.rows) if not isinstance(row, Given)]
+
+
+def _with_settings(convert: Callable[..., Any], settings: Any) -> Callable[..., Any]:
+    wanted = _wanted(convert)
+    return partial(convert, **{name: getattr(settings, name) for name in wanted}) if wanted else convert
+
+
+@lru_cache(maxsize=None)
+def _wanted(convert: Callable[..., Any]) -> Tuple[str, ...]:
+    return tuple(name for name, of in inspect.signature(convert).parameters.items() if of.kind is of.KEYWORD_ONLY)
+
+
+def _ours(row: Row) -> Tuple[str, ...]:
+    return (row.ours,) if isinstance(row.ours, str) else row.ours
+
+
+def _theirs(row: Row) -> Tuple[str, ...]:
+    if isinstance(row, Given):
+        return ()
+    return (row.theirs,) if isinstance(row.theirs, str) else row.theirs
+
+
+def collects(path: str) -> bool:
+    """`related.*` gathers values from all over the event, without repeats."""
+    return path.startswith("related.")
+
+
+@lru_cache(maxsize=None)
+def _objects(dataset: Dataset) -> Tuple[str, ...]:
+    """The objects that vary from event to event, parents first."""
+    found = {""}
+    varying = [path for _, row in _read(dataset) for path in _ours(row)]
+    for path in [*varying, "event.id", f"{dataset.namespace}.extra"]:
+        parents = path.split(".")[:-1]
+        found.update(".".join(parents[:depth]) for depth in range(1, len(parents) + 1))
+    return tuple(sorted(found, key=lambda path: (path.count(".") if path else -1, path)))
+
+
+def _variable(path: str) -> str:
+    return path.replace(".", "_").replace("@", "") + "_" if path else "root_"
+
+
+@lru_cache(maxsize=None)
+def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
+    """The source and the factory of a dataset's mapping: compiled once, bound to many inputs."""
+    source = "\n".join(_lines(dataset)) + "\n"
+    name = f"<mapping of {dataset.name}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    scope: Dict[str, Any] = {"ABSENT": ABSENT, "REFUSED": REFUSED, "identify": identify, "canonical": canonical, "rfc3339": rfc3339, "text": text}
+    scope.update({f"convert_{number}": row.convert for number, row in _read(dataset)})
+    scope.update({f"word_{number}": word for number, word in enumerate(dataset.identity) if callable(word)})
+    scope["KNOWN"] = frozenset([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
+                                *(word for word in dataset.identity if isinstance(word, str))])
+    exec(compile(source, name, "exec"), scope)
+    return source, scope["bind"]
+
+
+def _lines(dataset: Dataset) -> Iterator[str]:
+    objects, extra = _objects(dataset), _variable(dataset.namespace)
+    constant = [path for path in objects if path == "" or any(name.startswith(f"{path}.") for name in _constants(dataset))]
+    yield "def bind(bound):"
+    yield "    clock, redact, unreadable, keep_original = bound.clock, bound.redact, bound.unreadable, bound.keep_original"
+    for path in constant:
+        yield f"    {_variable(path)}constants = bound.constants({path!r})"
+    for number, row in _read(dataset):
+        if row.convert is not text:
+            yield f"    {_converter(number, row)} = bound.settings_of(convert_{number})"
+    yield ""
+    yield "    def event(record, until, created=None):"
+    yield "        try:"
+    yield "            get, timestamp = record.get, clock(record)"
+    yield "        except REFUSED as error:"
+    yield "            return unreadable(record, error, until, created)"
+    for path in objects:
+        yield f"        {_variable(path)} = {f'{_variable(path)}constants.copy()' if path in constant else '{}'}"
+    yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
+    yield "        kept = {}"
+    for number, row in _read(dataset):
+        yield ""
+        yield f"        # {', '.join(_theirs(row))} -> {', '.join(_ours(row))}"
+        yield from (" " * 8 + line for line in _row(number, row))
+    yield ""
+    yield "        if not KNOWN.issuperset(record):"
+    yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
+    yield "        if kept:"
+    yield f"            {extra}['extra'] = kept"
+    yield f"        event_['id'] = identify({dataset.name!r}, ({' '.join(_word(n, word) + ',' for n, word in enumerate(dataset.identity))}))"
+    yield "        if created:"
+    yield "            event_['created'] = created"
+    yield "        if keep_original:"
+    yield "            event_['original'] = canonical(redact(record))"
+    for path in reversed(objects[1:]):
+        parent, _, leaf = path.rpartition(".")
+        yield f"        if {_variable(path)}:"
+        yield f"            {_variable(parent)}[{leaf!r}] = {_variable(path)}"
+    yield "        return root_"
+    yield ""
+    yield "    return event"
+
+
+def _converter(number: int, row: Union[Field, Split, Join]) -> str:
+    if row.convert is text:
+        return "text"
+    return f"{getattr(row.convert, '__name__', 'convert').strip('<>')}_{number}"
+
+
+def _word(number: int, word: Word) -> str:
+    return f"get({word!r})" if isinstance(word, str) else f"word_{number}(record)"
+
+
+def _row(number: int, row: Union[Field, Split, Join]) -> Iterator[str]:
+    if isinstance(row, Join):
+        yield f"value = {_converter(number, row)}({', '.join(f'get({name!r})' for name in row.theirs)})"
+        yield from _store(row.ours, "value")
+        return
+    yield f"said = get({row.theirs!r})"
+    yield "if said.__class__ is str:"
+    yield "    said = said.strip()"
+    yield "if said is not None and said != '' and said != '-':"
+    if isinstance(row, Split):
+        values = [f"value_{position}" for position in range(len(row.ours))]
+        yield from _tried(row.theirs, f"{', '.join(values)}, = {_converter(number, row)}(said)",
+                          [line for path, value in zip(row.ours, values) for line in _store(path, value)])
+    elif row.convert is text:
+        yield from _tried(row.theirs, "value = said if said.__class__ is str else text(said)",
+                          [line for path in _ours(row) for line in _store(path, "value", certain=True)])
+    else:
+        yield from _tried(row.theirs, f"value = {_converter(number, row)}(said)",
+                          [line for path in _ours(row) for line in _store(path, "value")])
+
+
+def _tried(theirs: Any, attempt: str, then: List[str]) -> Iterator[str]:
+    yield "    try:"
+    yield f"        {attempt}"
+    yield "    except REFUSED:"
+    yield f"        kept[{theirs!r}] = redact({{{theirs!r}: said}})[{theirs!r}]"
+    yield "    else:"
+    yield from (" " * 8 + line for line in then)
+
+
+def _store(path: str, value: str, certain: bool = False) -> Iterator[str]:
+    parent, _, leaf = path.rpartition(".")
+    place, indent = _variable(parent), "" if certain else "    "
+    if not certain:
+        yield f"if {value} is not None:"
+    if collects(path):
+        yield f"{indent}if {leaf!r} not in {place}:"
+        yield f"{indent}    {place}[{leaf!r}] = [{value}]"
+        yield f"{indent}elif {value} not in {place}[{leaf!r}]:"
+        yield f"{indent}    {place}[{leaf!r}].append({value})"
+    else:
+        yield f"{indent}{place}[{leaf!r}] = {value}"

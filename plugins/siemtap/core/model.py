@@ -1,0 +1,87 @@
+"""The nouns. Values only: nothing here touches the world, and nothing here changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+
+from .mapping import Dataset, Event, Lost, Record
+from .windows import Millis
+
+Cursor = Mapping[str, Any]      # where a unit goes on; a JSON object, opaque to all but its plugin
+
+
+class Unit(NamedTuple):
+    """What has a cursor of its own: one dataset of one input, within one scope (a website, an API)."""
+
+    input: str
+    dataset: str
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self))
+
+
+class Batch(NamedTuple):
+    """Records that travel together, the cursor that holds once they are delivered, and the time read up to.
+
+    `overlap`: how far before its cursor the plugin will read again; so long are ids remembered.
+    `lost`: stretches that this step gives up; each becomes an event that names them.
+    """
+
+    dataset: Dataset
+    records: List[Record]
+    cursor: Cursor
+    until: Millis
+    overlap: Millis = 0
+    lost: Tuple[Lost, ...] = ()
+
+
+class Mark(NamedTuple):
+    """What is saved with a delivery: where the unit goes on, and which ids may come again."""
+
+    cursor: Cursor = {}
+    seen: Mapping[str, Millis] = {}     # id -> end of the last window that returned it
+
+    def after(self, batch: Batch, events: Iterable[Event]) -> Tuple[List[Event], Mark]:
+        """The events not seen before, and the mark that holds once they are delivered.
+
+        An id is forgotten by time, never by count: once the window that returned it last lies before the overlap.
+        """
+        arrived = {event["event"]["id"]: event for event in events}
+        fresh = [event for id, event in arrived.items() if id not in self.seen]
+        horizon = batch.until - batch.overlap
+        seen = {id: until for id, until in self.seen.items() if until >= horizon}
+        for id in arrived:
+            seen[id] = max(batch.until, seen.get(id, 0))
+        return fresh, Mark(batch.cursor, seen)
+
+    def to_json(self) -> Dict[str, Any]:
+        ends: Dict[str, List[str]] = {}
+        for id, until in self.seen.items():
+            ends.setdefault(str(until), []).append(id)
+        return {"cursor": dict(self.cursor), "seen": ends}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Mark:
+        """ValueError, TypeError or KeyError for what `to_json` never wrote."""
+        cursor = said["cursor"]
+        if not isinstance(cursor, dict):
+            raise ValueError("a mark's cursor is an object")
+        return cls(cursor, {id: int(until) for until, ids in said["seen"].items() for id in ids})
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A vendor, as a value: what it needs, what it emits, how it is read."""
+
+    name: str
+    settings: Any                                                   # the form a person fills in
+    datasets: Tuple[Dataset, ...]                                   # the kinds of event it emits
+    connect: Callable[[Any, Any], Any]                              # (settings, http) -> client: one per account, thread-safe
+    units: Callable[[Any, Any], Iterable[Tuple[str, str]]]          # (client, settings) -> (dataset, scope) of each unit
+    collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
+    title: str = ""
+
+    def dataset(self, name: str) -> Dataset:
+        return next(dataset for dataset in self.datasets if dataset.name == name)

@@ -1,0 +1,232 @@
+"""A polite HTTP client. A request and a reply are values, sending is a function; refusals become errors that say what to do next.
+
+No proxy or credential is taken from the environment; redirects are never followed; a call has one deadline in all.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import requests
+import requests.adapters
+import urllib3
+
+from .. import VERSION
+from ..core.errors import AuthError, ConfigError, Malformed, Retry
+from ..core.forms import Connection
+from ..core.windows import Millis
+from .clock import SYSTEM, Clock
+
+CONNECT_TIMEOUT = 10.0              # seconds
+LARGEST_REPLY = 512 * 1024 * 1024   # bytes, decompressed; more is asked for in smaller pieces
+JSON = {"Content-Type": "application/json", "Accept": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+
+
+class Request(NamedTuple):
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    @property
+    def line(self) -> str:
+        """What may be logged: never the query, which may carry an identifier or a secret."""
+        return f"{self.method} {self.url.partition('?')[0]}"
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str] = {}     # names in lower case
+    body: bytes = b""
+
+    @property
+    def is_html(self) -> bool:
+        return "text/html" in self.headers.get("content-type", "").lower() or bool(re.match(rb"\s*<(!doctype|html)", self.body[:200], re.I))
+
+    def json(self) -> Any:
+        """ValueError for what is not JSON in UTF-8, with or without a byte order mark."""
+        return json.loads(self.body.decode("utf-8-sig"))
+
+
+Send = Callable[[Request, float], Reply]        # (request, seconds in all) -> reply; Retry when there is none
+
+
+class Http:
+    """What a plugin's client asks through. One per connection, thread-safe."""
+
+    def __init__(self, send: Send, timeout: Millis = 60_000, user_agent: str = "", clock: Clock = SYSTEM) -> None:
+        self.send, self.timeout, self.clock = send, timeout, clock
+        self.user_agent = user_agent or f"siemtap/{VERSION} (python-requests)"
+        self.skew: Dict[str, Millis] = {}       # host -> its clock less ours
+
+    def now(self) -> Millis:
+        return self.clock.now()
+
+    def ask(self, request: Request) -> Reply:
+        """The reply, whatever its status; Retry if there was none."""
+        asked = self.now()
+        reply = self.send(request._replace(headers={"User-Agent": self.user_agent, **request.headers}), self.timeout / 1000)
+        self._compare_clocks(request, reply, asked)
+        return reply
+
+    def _compare_clocks(self, request: Request, reply: Reply, asked: Millis) -> None:
+        date = email.utils.parsedate_tz(reply.headers.get("date", ""))
+        if date:
+            self.skew[urlsplit(request.url).netloc] = email.utils.mktime_tz(date) * 1000 + 500 - (asked + self.now()) // 2
+
+    def json(self, request: Request) -> Any:
+        """The JSON of a success; every other answer as the error that says what happens next."""
+        reply = self.ask(request)
+        refuse(request, reply, self.now())
+        try:
+            return reply.json()
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"the answer is no JSON ({type(error).__name__}, {len(reply.body)} bytes)", request.line) from None
+
+    def get(self, url: str, query: Optional[Mapping[str, str]] = None, headers: Optional[Mapping[str, str]] = None) -> Request:
+        return Request("GET", f"{url}?{urlencode(query)}" if query else url, {**JSON, **(headers or {})})
+
+    def post(self, url: str, body: Any, headers: Optional[Mapping[str, str]] = None) -> Request:
+        return Request("POST", url, {**JSON, **(headers or {})}, json.dumps(body).encode())
+
+    def form(self, url: str, fields: Mapping[str, str], headers: Optional[Mapping[str, str]] = None) -> Request:
+        return Request("POST", url, {**FORM, **(headers or {})}, urlencode(fields).encode())
+
+
+def refuse(request: Request, reply: Reply, now: Millis) -> None:
+    """Raise for anything but a success in JSON."""
+    status, where = reply.status, f"{request.line}: {reply.status}"
+    said = complaint(reply)
+    if status == 401:
+        raise AuthError(said or "not authorised", where, status)
+    if status in (408, 413, 425, 429) or status >= 500:
+        raise Retry(said or "not now", where, after=wait(reply.headers.get("retry-after"), now), status=status,
+                    narrower=status in (408, 413, 500, 504))
+    if reply.is_html:
+        raise Retry("HTML where JSON was asked for: a firewall or a proxy in between answered", where, status=status)
+    if status == 403:
+        raise AuthError(said or "forbidden", where, status)
+    if 300 <= status < 400:
+        raise Retry("a redirect, which is not followed: check `url`, or a login page of the network is in between", where, status=status)
+    if status != 200:
+        raise ConfigError(said or "refused", where, status)
+
+
+def complaint(reply: Reply) -> str:
+    """What an error answer says, if it can be read: `errorMessages`, `message`, `error`; at most 300 characters."""
+    try:
+        said = reply.json()
+    except (ValueError, RecursionError):
+        return ""
+    for name in ("errorMessages", "message", "error"):
+        found = said.get(name) if isinstance(said, dict) else None
+        if found:
+            return "; ".join(map(str, found) if isinstance(found, list) else [str(found)])[:300]
+    return ""
+
+
+def wait(retry_after: Optional[str], now: Millis) -> Millis:
+    """Retry-After, in seconds or as a date -> milliseconds from now; 0 where it says nothing."""
+    if not retry_after:
+        return 0
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", retry_after):
+        return int(retry_after) * 1000
+    date = email.utils.parsedate_tz(retry_after)
+    return max(0, email.utils.mktime_tz(date) * 1000 - now) if date else 0
+
+
+def connect(connection: Connection, pool: int = 10, clock: Clock = SYSTEM) -> Http:
+    """A client over real sockets."""
+    return Http(_Sender(connection, pool), connection.timeout, connection.user_agent, clock)
+
+
+class _Sender:
+    """Sends with requests: proxies passed explicitly, no cookies, streamed under one deadline."""
+
+    def __init__(self, connection: Connection, pool: int) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.cookies.set_policy(_NoCookies())
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=pool, pool_maxsize=pool))
+        self.session.headers.clear()
+        self.proxies = _proxies(connection)
+        self.verify: Any = (connection.ca_file or True) if connection.verify else False
+
+    def __call__(self, request: Request, seconds: float) -> Reply:
+        deadline = time.monotonic() + seconds
+        headers = {"Accept-Encoding": "gzip, deflate", **request.headers}
+        try:
+            with self.session.request(request.method, request.url, data=request.body or None, headers=headers, stream=True,
+                                      allow_redirects=False, timeout=(min(CONNECT_TIMEOUT, seconds), seconds),
+                                      proxies=self.proxies, verify=self.verify) as answer:
+                return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()},
+                             _read(answer, deadline, seconds, request))
+        except requests.exceptions.SSLError as error:
+            raise Retry(f"TLS failed: {_reason(error)}; a private authority belongs into `ca_file`", request.line) from None
+        except requests.exceptions.ProxyError as error:
+            raise Retry(f"the proxy failed: {_reason(error)}", request.line) from None
+        except requests.exceptions.ConnectTimeout:
+            raise Retry(f"no connection within {min(CONNECT_TIMEOUT, seconds):g} s", request.line) from None
+        except requests.exceptions.Timeout:
+            raise Retry(f"no answer within {seconds:g} s", request.line, narrower=True) from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidHeader) as error:
+            raise ConfigError(f"{type(error).__name__}: check `url` and `proxy`", request.line) from None
+        except OSError as error:        # requests' own errors are OSErrors; so is a CA file that is not there
+            if self.verify not in (True, False) and "CA certificate" in str(error):
+                raise ConfigError(f"`ca_file` cannot be read: {self.verify}", request.line) from None
+            raise Retry(f"the connection failed: {_reason(error)}", request.line) from None
+
+
+def _read(answer: requests.Response, deadline: float, seconds: float, request: Request) -> bytes:
+    """The whole body, as it arrives: a peer that drips byte by byte beats every read time-out, but not the deadline."""
+    parts: List[bytes] = []
+    size = 0
+    while True:
+        try:
+            part = answer.raw.read1(256 * 1024, decode_content=True)
+        except urllib3.exceptions.TimeoutError:
+            raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise Retry(f"the answer broke off: {_reason(error)}", request.line) from None
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY:
+            raise Retry(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line, narrower=True)
+        if time.monotonic() > deadline:
+            raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True)
+
+
+def _proxies(connection: Connection) -> Dict[str, str]:
+    if not connection.proxy:
+        return {}
+    parts = urlsplit(connection.proxy)
+    netloc = parts.netloc
+    if connection.proxy_user:
+        netloc = f"{quote(connection.proxy_user, safe='')}:{quote(connection.proxy_password, safe='')}@{parts.netloc.rpartition('@')[2]}"
+    address = urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+    return {"http": address, "https": address}
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason, without the address, which may carry a secret."""
+    while True:
+        inner = [cause for cause in (getattr(error, "reason", None), *error.args[:1]) if isinstance(cause, BaseException)]
+        if not inner:
+            break
+        error = inner[0]
+    found = re.search(r"\[Errno [^\]]*\] [^')]*|certificate verify failed: [^(]*|Connection reset by peer|Remote end closed[^')]*", str(error))
+    return (found[0] if found else type(error).__name__).strip()
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
+    def set_ok(self, cookie: Any, request: Any) -> bool:
+        return False

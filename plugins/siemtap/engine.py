@@ -1,0 +1,86 @@
+"""The loop. An event is safe before its mark is, or together with it; on these lines and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Set
+
+from .core.forms import SEVERITIES, Every
+from .core.mapping import Event, lost_event
+from .core.model import Batch, Mark, Plugin, Unit
+
+
+class Output(Protocol):
+    """Where events go. `deliver` returns once they are safe, each accepted or kept as rejected; it raises Retry for the rest.
+
+    `together`: the mark is stored with the events. `holds`: which of the ids are there already; None: it cannot say.
+    """
+
+    together: bool
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None: ...
+
+    def holds(self, ids: Iterable[str]) -> Optional[Set[str]]: ...
+
+    def close(self) -> None: ...
+
+
+Say = Callable[[Batch], List[Event]]
+
+
+def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any) -> Mark:
+    for batch in batches:
+        fresh, mark = mark.after(batch, say(batch))
+        output.deliver(unit, fresh, mark)
+    return mark
+
+
+class Then:
+    """Around an output that cannot store marks: deliver, then save. `checkpoints`: None reads beside them."""
+
+    def __init__(self, output: Any, checkpoints: Any) -> None:
+        self.output, self.checkpoints = output, checkpoints
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
+        if events:
+            self.output.deliver(unit, events, None)
+        self.checkpoints.save(unit, mark)
+
+
+class InDoubt:
+    """Around an output during the first cycle after a start: what a crash may have delivered without its mark is asked for,
+    and not sent again."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+        held = self.output.holds([event["event"]["id"] for event in events]) if events else None
+        self.output.deliver(unit, [event for event in events if event["event"]["id"] not in held] if held else events, mark)
+
+
+def voice(plugin: Plugin, settings: Any, every: Every, also: Mapping[str, Any], created: Callable[[], str]) -> Say:
+    """What one input says of a batch: its records mapped, its losses named, what the user does not want left out."""
+    also = {"data_stream.namespace": every.namespace, "tags": list(every.tags), "fields": dict(every.fields), **also}
+    bound = {dataset.name: dataset.bind(settings, also) for dataset in plugin.datasets}
+    unwanted = drop(every.drop)
+
+    def say(batch: Batch) -> List[Event]:
+        event, read = bound[batch.dataset.name], created()
+        events = [event(record, batch.until, read) for record in batch.records]
+        events += [lost_event(batch.dataset, lost, also, read) for lost in batch.lost]
+        return [event for event in events if not unwanted(event)] if unwanted else events
+
+    return say
+
+
+def drop(wish: Mapping[str, Any]) -> Optional[Callable[[Event], bool]]:
+    """`drop: {severity: [low], action: [logged], dataset: [apptrana.activity]}`: an event that fits any of it is left out."""
+    def texts(name: str) -> List[str]:
+        said = wish.get(name) or []
+        return [str(item) for item in (said if isinstance(said, (list, tuple)) else [said])]
+
+    if not wish:
+        return None
+    severities = {SEVERITIES.get(word, word) for word in texts("severity")}
+    unwanted: Dict[str, Set[Any]] = {"severity": severities, "action": set(texts("action")), "dataset": set(texts("dataset"))}
+    return lambda event: event["event"].get("kind") != "pipeline_error" and any(event["event"].get(name) in words for name, words in unwanted.items())

@@ -1,0 +1,64 @@
+"""Every event that leaves is checked against the contract; one that fails is kept with the reason, and stops nobody."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
+
+import jsonschema_rs
+
+from ..core.mapping import Dataset, Event
+from ..core.model import Mark, Unit
+from ..render.datasets import schema_of
+
+Check = Callable[[Event], Optional[str]]    # the reason an event is refused, or None
+
+
+class Checked:
+    """Around an output."""
+
+    def __init__(self, output: Any, check: Check, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
+        self.output, self.check, self.rejects, self.told = output, check, rejects, told
+        self.together = output.together
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+        refused: List[Tuple[Event, str]] = []
+        for event in events:
+            reason = self.check(event)
+            if reason is not None:
+                refused.append((event, reason))
+        if refused:
+            self.rejects.keep(unit, refused)
+            self.told(len(refused))
+            ids = {id(event) for event, _ in refused}
+            events = [event for event in events if id(event) not in ids]
+        self.output.deliver(unit, events, mark)
+
+    def holds(self, ids: Iterable[str]) -> Optional[Set[str]]:
+        held: Optional[Set[str]] = self.output.holds(ids)
+        return held
+
+    def close(self) -> None:
+        self.output.close()
+
+
+def compiled(contract: Dict[str, Any], datasets: Iterable[Dataset]) -> Check:
+    """One compiled validator a dataset."""
+    validators = {dataset.name: jsonschema_rs.Draft7Validator(schema_of(contract, dataset), validate_formats=True) for dataset in datasets}
+
+    def check(event: Event) -> Optional[str]:
+        validator = validators.get(event["event"]["dataset"])
+        if validator is None:
+            return f"no input here has a dataset {event['event']['dataset']}"
+        if validator.is_valid(event):
+            return None
+        return reason(validator, event)
+
+    return check
+
+
+def reason(validator: Any, event: Event) -> str:
+    """The first thing that is wrong, and where; never the value, which may be an attacker's."""
+    for error in validator.iter_errors(event):
+        rule = "/".join(map(str, error.schema_path))
+        return f"{'.'.join(map(str, error.instance_path)) or 'the event'} breaks {rule}"
+    return "it cannot be validated"

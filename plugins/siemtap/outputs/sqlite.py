@@ -1,0 +1,113 @@
+"""The embedded store, and the default: events beside their marks, in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import dataclass
+from typing import Any, Iterable, List, Optional, Set, Tuple
+
+from ..core.convert import millis_of
+from ..core.errors import SiemtapError
+from ..core.manifest import duration, integer
+from ..core.mapping import Event
+from ..core.model import Mark, Unit
+from ..edge.checkpoints import Database, save
+from ..edge.clock import SYSTEM, Clock
+from .encode import encode
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS event (
+  id TEXT PRIMARY KEY, time INTEGER NOT NULL, dataset TEXT NOT NULL, severity INTEGER, action TEXT, rule TEXT, source TEXT, service TEXT,
+  event TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS event_time ON event (time);
+CREATE INDEX IF NOT EXISTS event_dataset ON event (dataset, time);
+CREATE INDEX IF NOT EXISTS event_severity ON event (severity, time);
+CREATE INDEX IF NOT EXISTS event_rule ON event (rule, time);
+CREATE INDEX IF NOT EXISTS event_source ON event (source, time);
+CREATE INDEX IF NOT EXISTS event_service ON event (service, time);
+"""
+AT_ONCE = 5_000         # events deleted in one commit
+TIDY_EVERY = 60.0       # seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    retention: int = duration("Retention", "30d", help="Events older than this are deleted; 0s keeps them all.")
+    max_bytes: int = integer("Most bytes", 10 * 1024**3, least=0, help="The oldest events are deleted to stay below; 0 sets no limit.")
+
+
+class Sqlite:
+    """Table `event` of path.data/siemtap.db: the whole event as JSON, and the columns people filter by."""
+
+    together = True
+    settings = Settings
+
+    def __init__(self, settings: Settings, database: Database, clock: Clock = SYSTEM) -> None:
+        self.wish, self.database, self.clock = settings, database, clock
+        database.write(lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()])
+        self.stopped = threading.Event()
+        self.tidier = threading.Thread(target=self._keep_tidy, name="sqlite-tidier", daemon=True)
+        self.tidier.start()
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+        rows = [row(event) for event in events]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if mark is not None:
+                save(db, unit, mark)
+
+        self.database.write(work)
+
+    def holds(self, ids: Iterable[str]) -> Set[str]:
+        wanted = list(ids)
+        found: Set[str] = set()
+        for start in range(0, len(wanted), 500):
+            part = wanted[start:start + 500]
+            found.update(id for id, in self.database.read(f"SELECT id FROM event WHERE id IN ({','.join('?' * len(part))})", part))
+        return found
+
+    def close(self) -> None:
+        self.stopped.set()
+        self.tidier.join()
+
+    def _keep_tidy(self) -> None:
+        while not self.stopped.wait(TIDY_EVERY):
+            try:
+                self.tidy()
+            except SiemtapError:    # a full disk: whoever delivers says so
+                continue
+
+    def tidy(self) -> int:
+        """Delete what is too old or too much; how many events went."""
+        gone = 0
+        while not self.stopped.is_set():
+            deleted = int(self.database.write(self._delete_some))
+            gone += deleted
+            if not deleted:
+                break
+        return gone
+
+    def _delete_some(self, db: sqlite3.Connection) -> int:
+        deleted = 0
+        if self.wish.retention:
+            old = self.clock.now() - self.wish.retention
+            deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE time < ? ORDER BY time LIMIT ?)", [old, AT_ONCE]).rowcount
+        if not deleted and self.wish.max_bytes and size(db) > self.wish.max_bytes:
+            deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event ORDER BY time LIMIT ?)", [AT_ONCE]).rowcount
+        if deleted:
+            db.execute("PRAGMA incremental_vacuum").fetchall()
+        return deleted
+
+
+def size(db: sqlite3.Connection) -> int:
+    """Bytes in use."""
+    page, pages, free = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count"))
+    return int(page * (pages - free))
+
+
+def row(event: Event) -> Tuple[Any, ...]:
+    said = event["event"]
+    return (said["id"], millis_of(event["@timestamp"]), said["dataset"], said.get("severity"), said.get("action"), event.get("rule", {}).get("name"),
+            event.get("source", {}).get("address"), event.get("service", {}).get("name"), encode(event).decode())

@@ -1,0 +1,40 @@
+"""The contract, narrowed to one dataset: what a validator in the pipe is compiled from, and what is rendered into schemas/datasets."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ..core.mapping import Dataset
+
+
+def schema_of(contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
+    """Strict: the shared fields, and the one vendor object. A vendor whose object the contract does not hold yet (a plugin
+    from elsewhere) gets one made of its mapping table."""
+    shared = contract["definitions"]["shared"]
+    space = dataset.namespace
+    vendor = {"$ref": f"#/definitions/{space}"} if space in contract["definitions"] else _vendor(dataset)
+    event = {**shared["properties"]["event"], "properties": {**shared["properties"]["event"]["properties"], "dataset": {"const": dataset.name}, "module": {"const": space}}}
+    used = {space} if space in contract["definitions"] else set()
+    return {
+        "$schema": contract["$schema"], "title": dataset.name, "type": "object", "additionalProperties": False, "required": shared["required"],
+        "properties": {**shared["properties"], "event": event, space: vendor},
+        "definitions": {name: contract["definitions"][name] for name in sorted(used | _shared(contract))},
+    }
+
+
+def _shared(contract: Dict[str, Any]) -> set[str]:
+    """Definitions that the shared fields refer to."""
+    return set(contract["definitions"]) - {"shared"} - set(contract["vendors"])
+
+
+def _vendor(dataset: Dataset) -> Dict[str, Any]:
+    """An object that knows the names of the table, and nothing of their types."""
+    tree: Dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {"extra": {"type": "object"}}}
+    for path in dataset.targets():
+        names = path.split(".")
+        if names[0] == dataset.namespace:
+            place = tree
+            for name in names[1:-1]:
+                place = place["properties"].setdefault(name, {"type": "object", "additionalProperties": False, "properties": {}})
+            place["properties"].setdefault(names[-1], {})
+    return tree

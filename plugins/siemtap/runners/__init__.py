@@ -1,0 +1,1 @@
+"""What hosts the loop."""

@@ -1,0 +1,41 @@
+"""Which plugins there are: the entry points of everything installed, and folders beside us that are not installed yet."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Dict, List
+
+from ..core.errors import ConfigError
+from ..core.manifest import guess
+from ..core.model import Plugin
+
+GROUP = "siemtap.plugins"
+
+
+@lru_cache(maxsize=1)
+def installed() -> Dict[str, Plugin]:
+    """Name -> plugin, sorted by name."""
+    found: Dict[str, Plugin] = {}
+    for point in _points():
+        plugin = point.load()
+        found[plugin.name] = plugin
+    for folder in (Path(__file__).parents[2]).glob("*/plugin.py"):      # a checkout: a new plugin runs before it is installed
+        name = folder.parent.name
+        if name not in found and name.isidentifier() and str(folder.parents[1]) in sys.path:
+            found[name] = import_module(name).PLUGIN
+    return dict(sorted(found.items()))
+
+
+def _points() -> List[Any]:
+    points: Any = metadata.entry_points()
+    return list(points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ()))
+
+
+def plugin(name: str) -> Plugin:
+    there = installed()
+    if name not in there:
+        raise ConfigError(f'there is no plugin "{name}"{guess(name, there)}; there are {", ".join(there)}')
+    return there[name]

@@ -1,0 +1,55 @@
+"""How far a backfill is: bars for a person who watches, a line now and then for a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from typing import Any, Dict
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..core.mapping import rfc3339
+from ..core.windows import MINUTE
+
+log = logging.getLogger("siemtap")
+BEHIND = 15 * MINUTE        # less than this is no backfill
+SAY_EVERY = 10.0            # seconds
+
+
+class Backfill:
+    """Called after every delivery of every unit."""
+
+    def __init__(self, watched: bool = sys.stderr.isatty()) -> None:
+        self.lock = threading.Lock()
+        self.said: Dict[Any, float] = {}
+        self.tasks: Dict[Any, Any] = {}
+        self.bars = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f}% {task.fields[until]}"), TimeRemainingColumn(),
+                             console=Console(stderr=True), transient=True) if watched else None
+
+    def __call__(self, running: Any, state: Any) -> None:
+        goal = (running.stretch or (0, running.shipper.clock.now()))[1]
+        if goal - state.until < BEHIND and state.unit not in self.said:
+            return
+        share = min(1.0, (state.until - state.first) / max(1, goal - state.first))
+        with self.lock:
+            if self.bars:
+                self._bar(state, share)
+            elif time.monotonic() - self.said.get(state.unit, 0.0) > SAY_EVERY:
+                log.info("%s: backfill %.1f %%, read until %s", state.unit, 100 * share, rfc3339(state.until))
+                self.said[state.unit] = time.monotonic()
+
+    def _bar(self, state: Any, share: float) -> None:
+        assert self.bars
+        if not self.tasks:
+            self.bars.start()
+        if state.unit not in self.tasks:
+            self.tasks[state.unit] = self.bars.add_task(str(state.unit), total=1.0, until="")
+            self.said[state.unit] = 0.0
+        self.bars.update(self.tasks[state.unit], completed=share, until=rfc3339(state.until)[:16])
+
+    def close(self) -> None:
+        if self.bars and self.tasks:
+            self.bars.stop()

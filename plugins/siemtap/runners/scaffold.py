@@ -1,0 +1,1 @@
+def write(name,into): return []

@@ -1,0 +1,87 @@
+"""What the shipper counts, and the pictures' numbers: bounded, thread-safe, in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any, Dict, Iterable, List, Tuple
+
+from ..core.convert import millis_of
+from ..core.forms import SEVERITIES
+from ..core.mapping import Event
+from ..core.windows import DAY, MINUTE, Millis, whole
+
+SLOT: Millis = 30 * MINUTE
+KEPT: Millis = 30 * DAY
+TOP_AT_MOST = 5_000         # different rules or sources counted; the rarest half goes when there are more
+SEVERITY_NAMES = {number: name for name, number in SEVERITIES.items()}
+
+
+class Tally:
+    """Delivered events by time, dataset, severity, action, rule and source."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.slots: Dict[Millis, Counter[Tuple[str, str]]] = {}       # (dataset, severity) by the time of the event
+        self.tops: Dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "severity", "action", "rule", "source")}
+
+    def add(self, events: Iterable[Event]) -> None:
+        rows = [(millis_of(event["@timestamp"]), event["event"]["dataset"], severity_name(event["event"].get("severity")),
+                 event["event"].get("action") or event["event"]["kind"], event.get("rule", {}).get("name"), event.get("source", {}).get("address"))
+                for event in events]
+        self.add_rows((*row, 1) for row in rows)
+
+    def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:
+        """(time, dataset, severity's name, action, rule, source, how many)"""
+        with self.lock:
+            for time, dataset, severity, action, rule, source, number in rows:
+                self.slots.setdefault(whole(time, SLOT), Counter())[dataset, severity] += number
+                for name, value in (("dataset", dataset), ("severity", severity), ("action", action), ("rule", rule), ("source", source)):
+                    if value:
+                        self.tops[name][value] += number
+            self._bound()
+
+    def _bound(self) -> None:
+        for counter in self.tops.values():
+            if len(counter) > TOP_AT_MOST:
+                for value, _ in counter.most_common()[TOP_AT_MOST // 2:]:
+                    del counter[value]
+        if len(self.slots) > KEPT // SLOT:
+            for slot in sorted(self.slots)[:-(KEPT // SLOT)]:
+                del self.slots[slot]
+
+    def top(self, name: str, most: int = 10) -> List[Tuple[str, int]]:
+        with self.lock:
+            return self.tops[name].most_common(most)
+
+    def over_time(self, by: int, start: Millis, stop: Millis, bars: int) -> List[Tuple[Millis, Counter[str]]]:
+        """Bars of equal width over start..stop; each counts by dataset (by=0) or by severity (by=1)."""
+        width = max(SLOT, -(-(stop - start) // bars // SLOT) * SLOT)
+        first = whole(start, SLOT)
+        found: List[Tuple[Millis, Counter[str]]] = [(moment, Counter()) for moment in range(first, stop, width)]
+        with self.lock:
+            for slot, counter in self.slots.items():
+                place = (slot - first) // width
+                if slot >= first and place < len(found):
+                    for key, number in counter.items():
+                        found[place][1][key[by]] += number
+        return found
+
+
+def severity_name(severity: Any) -> str:
+    return SEVERITY_NAMES.get(severity, "unknown")
+
+
+class Counts:
+    """Totals of one output."""
+
+    NAMES = ("accepted", "rejected", "retried", "echoes", "batches", "late")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.totals: Dict[str, int] = dict.fromkeys(self.NAMES, 0)
+
+    def add(self, **more: int) -> None:
+        with self.lock:
+            for name, number in more.items():
+                self.totals[name] += number

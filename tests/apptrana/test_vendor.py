@@ -1,0 +1,426 @@
+"""AppTrana against its simulator: every knob turned, and the ledger compared with what came out."""
+
+import json
+
+import pytest
+from apptrana import PLUGIN, simulator
+from apptrana.plugin import Client
+from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
+from siemtap.core.manifest import fill_in
+from siemtap.core.model import Unit
+from siemtap.core.windows import DAY, HOUR, MINUTE, SECOND
+from siemtap.edge.clock import Clock
+from siemtap.edge.http import Http
+from siemtap.runners.simulate import Fault, in_memory
+from world import NOON, Time, World
+
+ATTACKS = Unit("it", "apptrana.attack")
+
+
+def vendor(faults=(), **knobs):
+    return simulator.Simulator(simulator.Knobs(**{"rate": 8.0, **knobs}), list(faults))
+
+
+def world(faults=(), settings=None, time=None, **knobs):
+    return World(PLUGIN, vendor(faults, **knobs), time=time, **{"lookback": "40m", **(settings or {})})
+
+
+def check(world, margin=100 * SECOND):
+    """Everything readable is there, once, and nothing else; no secret of the vendor's or ours shows."""
+    got = world.output.ids()
+    begin = NOON - 40 * MINUTE
+    must = world.simulator.ledger(world.time.now, begin, world.until() - margin)
+    may = world.simulator.ledger(world.time.now, begin - 10 * MINUTE, world.time.now + 1)
+    lost = [event["event"]["id"] for event in world.output.kept if "start" in event["event"]]
+    assert len(must) > 100
+    assert must - set(got) == set()
+    assert set(got) - may - set(lost) == set()
+    assert max(got.values()) == 1
+    for secret in (simulator.COOKIE, simulator.BEARER, "demo-secret", *(token for token, _ in world.simulator.tokens.values())):
+        assert secret not in world.shown()
+
+
+KNOBS = [
+    {}, {"edges": "[)"}, {"edges": "(]"}, {"edges": "()"}, {"late": (0.0, 83.0)}, {"order": "desc"}, {"order": "shuffled"},
+    {"no_attacks": "null", "rate": 3.0}, {"no_attacks": "missing", "rate": 3.0}, {"no_attacks": "no_site", "rate": 3.0}, {"no_attacks": "data_null", "rate": 3.0},
+    {"token_fresh": True}, {"expires_in_as": "string"}, {"expires_in_as": "missing"}, {"token_life": 120.0}, {"token_life": 400.0}, {"revoke_every": 5},
+    {"one_token_call": True}, {"odd_success": "other"}, {"odd_success": "missing"}, {"skew": 300.0}, {"bom": True}, {"old_window": "400"}, {"unknown_site": "400"},
+    {"wrong_content_type": 400}, {"agents": "siemtap"}, {"seed": 7, "websites": ("a.example.com",)}, {"odd": False},
+]
+
+
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+def test_whatever_the_vendor_is_like_nothing_is_lost_or_doubled(knobs):
+    check(world(**knobs).cycles(8))
+
+
+@pytest.mark.parametrize("settings", [{"time_as": "number"}, {"websites": "shop.example.com, www.example.com"}, {"discover_websites": "true"}, {"window": "60s"},
+                                      {"concurrency": 1}, {"overlap": "10s"}, {"split_at": 5}, {"split_at": 40}], ids=str)
+def test_whatever_the_settings_nothing_is_lost_or_doubled(settings):
+    check(world(settings=settings).cycles(6))
+
+
+@pytest.mark.parametrize("chosen", ["Log", "Block"])
+def test_a_chosen_event_type_has_its_own_cursor(chosen):
+    it = world(settings={"event_type": chosen}, odd=False).cycles(2)
+    assert [unit.scope for unit in it.units()] == [f"|{chosen}"]
+    assert {event["apptrana"]["event_type"] for event in it.output.kept} == {chosen}
+
+
+def test_a_cut_answer_is_found_out_by_halving():
+    """The service stops at 30 attacks without saying so; `split_at` 30 finds the rest."""
+    check(world(settings={"split_at": 30}, cap=30).cycles(3))
+
+
+def test_a_second_too_full_to_know_is_named():
+    it = world(settings={"split_at": 1}, odd=False, rate=30.0).cycles(1)
+    assert any("cut short" in event["message"] for event in it.output.kept if event["event"]["kind"] == "pipeline_error")
+
+
+# The token
+
+@pytest.mark.parametrize("auth", ["client_credentials", "basic", "code"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_three_ways_to_a_token(auth, strict):
+    check(world(settings={"auth": auth}, auth=auth if strict else "any", code_extra=strict).cycles(2))
+
+
+@pytest.mark.parametrize("auth,other", [("client_credentials", "basic"), ("basic", "code"), ("code", "client_credentials")])
+def test_the_wrong_way_is_an_error_that_names_the_others(auth, other):
+    it = world(settings={"auth": auth}, auth=other)
+    with pytest.raises(AuthError, match="check client_id/client_secret.*client_credentials, basic, code"):
+        it.cycle(attempts=1)
+    assert it.simulator.counts["getAuthToken"] == 1     # a wrong key is never presented twice
+
+
+def test_the_code_under_another_name_or_by_hand():
+    check(world(settings={"auth": "code", "code_parameter": "auth"}, code_parameter="auth", code_extra=True).cycles(1))
+    check(world(settings={"auth": "code"}, code_parameter="authorisation").cycles(1))     # the only parameter there is
+    with pytest.raises(AuthError, match="carries no code"):
+        world(settings={"auth": "code"}, code_silent=True).cycle(attempts=1)
+    it = world(settings={"auth": "code", "code": "stale"}, code_once=False, code_life=1.0)
+    with pytest.raises(AuthError):
+        it.cycle(attempts=1)
+    it.simulator.codes["fresh"] = ("demo", NOON + DAY)
+    check(world_with(it.simulator, settings={"auth": "code", "code": "fresh"}).cycles(1))
+
+
+def world_with(simulated, settings):
+    return World(PLUGIN, simulated, **{"lookback": "40m", **settings})
+
+
+def test_a_code_is_asked_for_anew_when_it_aged():
+    it = world(settings={"auth": "code"}, code_life=0.0)
+    it.cycle()
+    it.time.now += 2 * DAY
+    it.cycle()
+
+
+@pytest.mark.parametrize("allow_list", ["403_json", "401_json", "403_html"])
+def test_an_address_not_on_the_allow_list_is_told_so(allow_list):
+    it = world(allow_list=allow_list)
+    with pytest.raises((AuthError, Retry), match="allow-list"):
+        it.cycle(attempts=1)
+
+
+def test_one_fresh_token_on_401_and_no_more():
+    it = world(refuse_always=True)
+    with pytest.raises(AuthError):
+        it.cycle(attempts=1)
+    assert it.simulator.counts == {"getAuthToken": 2, "getAttackInfo": 2} or it.simulator.counts["getAttackInfo"] <= 2 * PLUGIN.settings.concurrency
+
+
+def test_the_very_token_it_refused_is_no_loop():
+    it = world(stubborn=True, revoke_every=3)
+    with pytest.raises(AuthError):
+        it.cycle(attempts=1)
+    assert it.simulator.counts["getAuthToken"] < 12
+
+
+def test_an_ageing_token_is_not_asked_for_in_a_loop():
+    """The service hands out the same token with little life left until it ends."""
+    it = world(settings={"token_margin": "300s"}, token_life=310.0)
+    it.cycles(30, apart=10_000)
+    assert it.simulator.counts["getAuthToken"] <= 12
+
+
+def test_expires_in_decides():
+    it = world(token_life=3600.0)
+    it.cycles(50)
+    assert it.simulator.counts["getAuthToken"] == 1
+    it.cycles(12)
+    assert 1 < it.simulator.counts["getAuthToken"] <= 6     # at half of what is left, of the same token
+
+
+def test_a_stranger_without_the_right_header_is_refused():
+    """Ours travels as `Authorization: Bearer`; what the page spells `Authorisation` would not do."""
+    it = world()
+    it.cycle()
+    sent = [request for request in it.simulator.requests if request.url.endswith("getAttackInfo")][0]
+    assert sent.headers["Authorization"].startswith("Bearer ") and "Authorisation" not in sent.headers
+    for headers in ({"Authorisation": sent.headers["Authorization"]}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}, {"Authorization": "Bearer 0"}):
+        assert it.simulator.answer(sent._replace(headers={"Content-Type": "application/json", **headers}), it.time.now).status == 401
+
+
+# What goes wrong
+
+STATUSES = [Fault("getAttackInfo", 2, status, body, after) for status, body, after in [
+    (500, "list", ""), (500, "text", ""), (500, "html", ""), (500, "empty", ""), (502, "html", ""), (503, "list", "7"), (503, "other", "date:30"),
+    (504, "empty", ""), (429, "list", "3"), (429, "other", ""), (429, "list", "date:9"), (408, "other", ""), (413, "other", ""), (425, "empty", "")]]
+
+
+@pytest.mark.parametrize("fault", STATUSES, ids=lambda fault: f"{fault.status}-{fault.body}-{fault.retry_after}")
+def test_a_refusal_is_waited_for(fault):
+    it = world([fault]).cycles(4)
+    check(it)
+    wait = float(fault.retry_after.replace("date:", "") or 0)
+    if wait:
+        assert any(isinstance(error, Retry) and wait - 2 <= error.after / 1000 <= wait + 1 for error in it.errors)
+
+
+@pytest.mark.parametrize("fault", [
+    Fault("getAttackInfo", 3, cut=5), Fault("getAttackInfo", 3, delay=100.0), Fault("getAttackInfo", 3, 200, "truncated", drip=9.0), Fault("getAttackInfo", 1, 200, "truncated"),
+    Fault("getAttackInfo", 1, 200, "html"), Fault("getAttackInfo", 1, 302, "empty", location="https://login.example.com/"), Fault("getAttackInfo", 1, 406, "html"),
+    Fault("getAttackInfo", 1, 200, "duplicate", content_type="text/plain"), Fault("getAuthToken", 2, 500), Fault("getAuthToken", 1, 200, "html"), Fault("getAuthToken", 1, 200, "empty"),
+    Fault("getAuthToken", 1, 200, "other"), Fault("getAuthToken", 1, cut=0), Fault("", 6, 503)], ids=str)
+def test_an_accident_costs_nothing_but_time(fault):
+    it = world([fault]).cycles(3)
+    check(it)
+    assert it.errors or fault.body in ("duplicate", "truncated")
+
+
+def test_406_and_html_are_the_vendors_own_firewall_and_not_asked_again_before_the_next_interval():
+    for fault in (Fault("getAttackInfo", 1, 406, "html"), Fault("getAttackInfo", 1, 200, "html")):
+        it = world([fault]).cycles(1)
+        assert "firewall" in str(it.errors[0]) and it.errors[0].after == 60_000
+    with pytest.raises(Retry, match="user_agent"):
+        world(agents="Mozilla").cycle(attempts=1)
+    check(World(PLUGIN, vendor(agents="siemtap/"), lookback="40m").cycles(1))
+
+
+def test_a_400_is_not_retried_and_names_the_complaint():
+    it = world([Fault("getAttackInfo", 99, 400)])
+    with pytest.raises(ConfigError, match="a fault on request"):
+        it.attempt(ATTACKS)
+
+
+def test_a_success_that_says_it_failed_is_none():
+    it = world(odd_success="failed")
+    with pytest.raises(Retry, match="half of it is missing"):
+        it.cycle(attempts=3)
+    assert it.output.kept == []
+
+
+@pytest.mark.parametrize("fault", [Fault("getAttackInfo", 10**6, 500), Fault("getAttackInfo", 10**6, delay=1e9)], ids=str)
+def test_a_service_that_is_down_is_not_asked_a_hundred_times(fault):
+    """A window that fails is halved only if a sliver of it works."""
+    it = world([fault], settings={"concurrency": 1})
+    with pytest.raises(Retry):
+        it.attempt(ATTACKS)
+    assert it.simulator.counts["getAttackInfo"] == 2
+
+
+def test_too_many_requests_brings_the_backfill_down_to_one_at_a_time():
+    it = world([Fault("getAttackInfo", 1, 429)])
+    with pytest.raises(Retry):
+        it.attempt(ATTACKS)
+    assert it.client.parallel == 1 or it.simulator.counts["getAttackInfo"] > 1
+    check(it.cycles(3))
+
+
+class TooWide:
+    """Windows wider than `limit` fail with `status`."""
+
+    def __init__(self, simulated, limit, status=500):
+        self.simulated, self.limit, self.status = simulated, limit, status
+
+    def __getattr__(self, name):
+        return getattr(self.simulated, name)
+
+    def answer(self, request, now):
+        if request.url.endswith("getAttackInfo"):
+            asked = json.loads(request.body)
+            if int(asked["endTime"]) - int(asked["startTime"]) > self.limit:
+                return Fault(status=self.status).answer(now)
+        return self.simulated.answer(request, now)
+
+
+@pytest.mark.parametrize("status", [500, 413, 504])
+def test_a_window_refused_as_too_big_is_halved(status):
+    it = World(PLUGIN, TooWide(vendor(), 100_000, status), lookback="40m").cycles(2)
+    check(it)
+    assert it.errors == []
+
+
+def test_a_page_that_stays_malformed_holds_the_cursor_then_is_given_up_with_an_event():
+    """The bad second is isolated; everything before it arrives at once, everything behind it once `skip_after` has passed."""
+    bad = NOON / 1000 - 1200.5
+    it = world(settings={"skip_after": "2h"}, poison=bad, odd=False)
+    with pytest.raises(Malformed, match="getAttackInfo"):
+        it.cycle(attempts=3)
+    stuck = it.until()
+    assert bad * 1000 - 3 * SECOND <= stuck <= bad * 1000
+    it.start()
+    it.time.now += 2 * HOUR
+    it.cycles(3)
+    lost, = [event for event in it.output.kept if event["event"]["kind"] == "pipeline_error"]
+    assert lost["event"]["start"] <= "2026-03-04T11:39:59.500Z" <= lost["event"]["end"] and "unreadable since" in lost["message"]
+    hole = it.simulator.ledger(it.time.now, int(bad * 1000) - 2 * SECOND, int(bad * 1000) + 2 * SECOND)
+    must = it.simulator.ledger(it.time.now, NOON - 40 * MINUTE, it.until() - 100 * SECOND)
+    assert must - set(it.output.ids()) <= hole and max(it.output.ids().values()) == 1
+
+
+def test_a_malformed_record_is_an_event_that_says_so():
+    it = world(odd=False)
+    it.simulator.minute = lambda site, minute: [simulator.Attack(minute * MINUTE + 1, 0, site, said) for said in ({"attackTime": "yesterday", "requestHeader": f'"Cookie":"{simulator.COOKIE}"'}, "a text", None, 7)]
+    it.cycles(1)
+    assert {event["event"]["kind"] for event in it.output.kept} == {"pipeline_error"}
+    originals = {event["event"]["original"] for event in it.output.kept}
+    assert {'"a text"', "null", "7"} <= originals and simulator.COOKIE not in json.dumps(it.output.kept)
+
+
+# Time
+
+def test_late_beyond_the_overlap_shows_in_the_ledger():
+    """Ten minutes is later than lag and overlap reach: what is lost is exactly that."""
+    it = world(late=(0.0, 600.0), odd=False).cycles(20)
+    must = it.simulator.ledger(it.time.now, NOON - 5 * MINUTE, NOON + 8 * MINUTE)
+    missing = must - set(it.output.ids())
+    late = {attack.id for attack in it.simulator.attacks(NOON - 5 * MINUTE, NOON + 8 * MINUTE, list(it.simulator.knobs.websites)) if attack.readable > attack.time}
+    assert missing and missing <= late
+
+
+def test_thirty_days_and_no_more():
+    time = Time()
+    it = world(time=time, settings={"lookback": "1h"}, rate=2.0, old_window="400").cycles(1)
+    before = it.until()
+    time.now += 31 * DAY
+    it.start()
+    it.cycles(1)
+    lost, = [event for event in it.output.kept if "start" in event["event"]]
+    assert lost["event"]["start"][:16] == "2026-03-04T11:59" and lost["event"]["end"][:10] == "2026-03-05"
+    assert "30 days" in lost["message"] and before < NOON
+    must = it.simulator.ledger(time.now, time.now - 30 * DAY + 10 * MINUTE, it.until() - 100 * SECOND)
+    assert must <= set(it.output.ids())
+
+
+def test_what_the_service_has_forgotten_is_skipped_and_named():
+    """It refuses windows older than its memory, which is shorter than it says."""
+    it = world(settings={"lookback": "30d"}, rate=0.1, odd=False)
+    answer = it.simulator.get_attack_info
+
+    def forgetful(request, headers, now):
+        if int(json.loads(request.body)["startTime"]) < now - 30 * DAY + 20 * MINUTE:
+            return simulator.said({"errorMessages": ["too old"]}, 400)
+        return answer(request, headers, now)
+
+    it.simulator.get_attack_info = forgetful
+    unit, = it.units()
+    for _ in range(6):
+        try:
+            it.attempt(unit)
+        except ConfigError:
+            it.time.now += 1000
+    named = [event["message"] for event in it.output.kept if "start" in event["event"]]
+    assert named and all("too old" in said for said in named)
+    assert it.until() > NOON - HOUR
+
+
+def test_nothing_is_ever_asked_of_the_future_nor_too_much_at_once():
+    it = world(settings={"lag": "10s"}).cycles(4)
+    for request in it.simulator.requests:
+        if request.url.endswith("getAttackInfo"):
+            asked = json.loads(request.body)
+            start, stop = int(asked["startTime"]), int(asked["endTime"])
+            assert 0 < stop - start <= 300_000 and stop <= it.time.now - 10_000
+            assert isinstance(asked["startTime"], str) and "websiteName" not in asked and "eventType" not in asked
+
+
+def test_a_live_cycle_is_one_call():
+    it = world().cycles(1)
+    before = it.simulator.counts["getAttackInfo"]
+    it.cycles(10)
+    assert it.simulator.counts["getAttackInfo"] == before + 10
+
+
+def test_clocks_that_differ_are_measured():
+    it = world(skew=300.0).cycles(1)
+    assert 299_000 <= it.http.skew["vendor.example.com"] <= 301_000
+
+
+# Activity and sites
+
+@pytest.mark.parametrize("unit", ["records", "pages"])
+@pytest.mark.parametrize("page", [1, 2, 5, 10_000])
+def test_the_audit_log_page_by_page(unit, page):
+    it = world(settings={"datasets": "activity", "activity_offset_unit": unit, "activity_page": page}, activity_unit=unit).cycles(4)
+    ids = it.output.ids()
+    assert max(ids.values()) == 1 and 40 <= len(ids) <= 46
+    event = it.output.kept[0]
+    assert event["event"]["dataset"] == "apptrana.activity" and event["user"]["name"] == "operator@example.com" and event["message"].endswith("disabled")
+
+
+@pytest.mark.parametrize("edges", ["[]", "[)", "(]", "()"])
+def test_the_audit_log_whatever_its_edges(edges):
+    it = world(settings={"datasets": "activity"}, edges=edges).cycles(5)
+    minutes = sorted(event["@timestamp"] for event in it.output.kept)
+    assert len(minutes) == len(set(minutes)) >= 40
+    assert all(millis(after) - millis(before) == MINUTE for before, after in zip(minutes, minutes[1:]))
+
+
+def millis(timestamp):
+    from siemtap.core.convert import millis_of
+    return millis_of(timestamp)
+
+
+def test_a_page_that_comes_again_for_ever_is_an_error():
+    with pytest.raises(Malformed, match="activity_offset_unit"):
+        world(settings={"datasets": "activity", "activity_page": 2}, activity_repeat=True).cycle(attempts=2)
+
+
+def test_an_audit_log_of_nothing():
+    assert world(settings={"datasets": "activity"}, activity_null=True).cycles(1).output.kept == []
+
+
+def test_a_stamp_with_seconds_would_be_refused():
+    from siemtap.edge.http import Request
+    simulated = vendor()
+    token = json.loads(simulated.answer(Http(lambda *_: None).form("https://x/getAuthToken", {"client_id": "demo", "client_secret": "demo-secret", "grant_type": "client_credentials"}), NOON).body)
+    body = json.dumps({"startDate": "2026-03-04T10:00:30Z", "endDate": "2026-03-04T10:05Z", "offSet": 0, "maxResult": 5}).encode()
+    request = Request("POST", "https://x/getActivity", {"Content-Type": "application/json", "Authorization": f"Bearer {token['access_token']}"}, body)
+    assert simulated.answer(request, NOON).status == 400
+    simulated.knobs.activity_strict = False
+    assert simulated.answer(request, NOON).status == 200
+
+
+@pytest.mark.parametrize("shape", ["objects", "nested"])
+def test_sites_in_any_shape(shape):
+    it = world(settings={"discover_websites": "true"}, sites_as=shape)
+    assert [unit.scope for unit in it.units()] == ["shop.example.com", "www.example.com"]
+
+
+@pytest.mark.parametrize("shape,error", [("empty", Malformed), ("missing", ConfigError)])
+def test_no_sites_is_an_error(shape, error):
+    with pytest.raises(error):
+        world(settings={"discover_websites": "true"}, sites_as=shape).units()
+
+
+def test_a_site_the_vendor_does_not_know():
+    assert world(settings={"websites": "nobody.example.com"}).cycles(1).output.kept == []
+    with pytest.raises(ConfigError, match="no such website"):
+        world(settings={"websites": "nobody.example.com"}, unknown_site="400").cycle(attempts=1)
+
+
+def test_what_was_before_siem_was_enabled_is_empty_and_no_error():
+    it = world(enabled_days=0.01).cycles(2)
+    assert it.errors == [] and min(event["@timestamp"] for event in it.output.kept) >= "2026-03-04T11:45"
+
+
+def test_many_threads_one_token():
+    """Single flight: a backfill that begins without a token asks for one, once."""
+    simulated = vendor(one_token_call=True)
+    settings = fill_in(PLUGIN.settings, {**simulated.settings("https://vendor.example.com"), "concurrency": 16, "lookback": "1d"})
+    time = Time()
+    client = Client(settings, Http(in_memory(simulated, time.clock), clock=Clock(lambda: NOON, lambda: 0.0)))
+    assert sum(1 for _ in PLUGIN.collect(client, ATTACKS, {}, NOON)) > 200
+    assert simulated.counts["getAuthToken"] == 1
