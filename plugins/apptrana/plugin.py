@@ -92,9 +92,9 @@ class Client:
             raise AuthError(f"no token by `auth: {mine.auth}` ({error.what}); check client_id/client_secret, whether the connector was registered for "
                             f"another way ({MODES}), and whether this address is on its allow-list", error.where) from None
         except ValueError:
-            raise Malformed("the answer is no JSON", request.line) from None
+            raise Retry("a token was asked for, and the answer is no JSON", request.line) from None
         if not isinstance(said, dict) or not isinstance(said.get("access_token"), str) or not said["access_token"]:
-            raise Malformed("the answer has no access_token", request.line)
+            raise Retry("a token was asked for, and the answer has no access_token", request.line)
         return said
 
     def bearer(self, refused: str = "") -> str:

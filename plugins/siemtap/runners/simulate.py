@@ -42,7 +42,7 @@ class Fault:
     call: str = ""
     times: int = 1
     status: int = 500
-    body: str = "list"              # list, text, other, html, empty, truncated, duplicate: the shape of the answer
+    body: str = "list"              # list, text, other, html, empty, truncated: the shape of the answer
     retry_after: str = ""           # seconds; "date:5" says the same as a date
     delay: float = 0.0
     cut: Optional[int] = None
@@ -52,8 +52,7 @@ class Fault:
 
     def answer(self, now: Millis) -> Answer:
         bodies = {"list": b'{"errorMessages":["a fault on request"]}', "text": b'{"errorMessages":"a fault on request"}', "other": b'{"fault":true}',
-                  "html": b"<html><body>a fault on request</body></html>", "empty": b"", "truncated": b'{"successMessage":"Success","data":[{"websi',
-                  "duplicate": b'{"successMessage":"Success","data":null,"data":[]}'}
+                  "html": b"<html><body>a fault on request</body></html>", "empty": b"", "truncated": b'{"successMessage":"Success","data":[{"websi'}
         headers = {"Content-Type": "text/html" if self.body == "html" else self.content_type}
         if self.retry_after:
             headers["Retry-After"] = formatdate(now / 1000 + float(self.retry_after[5:]), usegmt=True) if self.retry_after.startswith("date:") else self.retry_after
