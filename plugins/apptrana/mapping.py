@@ -144,8 +144,10 @@ def request_id(record: Record) -> Any:
 
 def redact(record: Record, *, redact_headers: Tuple[str, ...]) -> Record:
     """The record as it may be shown: header strings rewritten without their secrets."""
-    if not isinstance(record, dict):
+    if isinstance(record, (str, list)):
         return unpaired(record if isinstance(record, str) else canonical(record), redact_headers)
+    if not isinstance(record, dict):
+        return record
     return {name: _shown(name, said, redact_headers) for name, said in record.items()}
 
 

@@ -74,7 +74,7 @@ def voice(plugin: Plugin, settings: Any, every: Every, also: Mapping[str, Any], 
 
 
 def drop(wish: Mapping[str, Any]) -> Optional[Callable[[Event], bool]]:
-    """`drop: {severity: [low], action: [logged], dataset: [apptrana.activity]}`: an event that fits any of it is left out."""
+    """`drop: {severity: [low], action: [logged], dataset: [acme.event]}`: an event that fits any of it is left out."""
     def texts(name: str) -> List[str]:
         said = wish.get(name) or []
         return [str(item) for item in (said if isinstance(said, (list, tuple)) else [said])]

@@ -54,7 +54,7 @@ class Split(NamedTuple):
 
 
 class Join(NamedTuple):
-    """One row made of several of theirs; the converter gets them in order, None where one is absent."""
+    """One row made of several of theirs; the converter gets them in order, as sent, None where one is absent."""
 
     theirs: Tuple[str, ...]
     ours: str

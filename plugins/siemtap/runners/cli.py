@@ -372,7 +372,7 @@ def export_mapping(dataset: str) -> None:
 @export.command("schema")
 @click.argument("name")
 def export_schema(name: str) -> None:
-    """JSON Schema of a dataset's events (apptrana.attack), of an input (apptrana), of siemtap.yml (config)."""
+    """JSON Schema of a dataset's events (acme.event), of an input (acme), of siemtap.yml (config)."""
     if name == "config":
         found: Dict[str, Any] = whole_schema()
     elif "." in name:
