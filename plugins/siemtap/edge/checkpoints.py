@@ -115,7 +115,7 @@ class Database:
                     db.execute("RELEASE one")
                 except sqlite3.OperationalError:
                     raise
-                except Exception as error:      # the work's own: handed to whoever asked for it
+                except BaseException as error:      # the work's own: handed to whoever asked for it
                     db.execute("ROLLBACK TO one")
                     db.execute("RELEASE one")
                     results.append((done, None, error))

@@ -1,0 +1,307 @@
+"""The contract of an output: safe when `deliver` returns, whole or not at all, and `holds` tells what is there."""
+
+import errno
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.mapping import rfc3339
+from siemtap.core.model import Mark, Unit
+from siemtap.edge.checkpoints import Checkpoints, Database
+from siemtap.edge.clock import Clock
+from siemtap.edge.rejects import Rejects
+from siemtap.outputs import checked, file, sqlite, stdout
+from siemtap.outputs.encode import encode
+
+UNIT = Unit("it", "acme.event", "a")
+NOW = 1_772_618_400_000
+
+
+def event(number, **more):
+    return {"@timestamp": rfc3339(NOW + number), "event": {"id": f"{number:032x}", "kind": "alert", "dataset": "acme.event", "severity": 73, "action": "blocked"}, **more}
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "siemtap.db")
+    yield database
+    database.close()
+
+
+def store(database, **settings):
+    return sqlite.Sqlite(sqlite.Settings(**{"retention": 0, "max_bytes": 0, **settings}), database, Clock(lambda: NOW, lambda: 0.0))
+
+
+def files(tmp_path, *, rotate_every_bytes=10**9, number_of_files=0):
+    return file.File(file.Settings(str(tmp_path / "out"), rotate_every_bytes, number_of_files), clock=Clock(lambda: NOW, lambda: 0.0))
+
+
+def lines(output):
+    return [json.loads(line) for path in [*output.closed(), output.path] for line in path.read_bytes().splitlines()]
+
+
+# What every one of them promises
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_what_was_delivered_is_there_after_a_start(kind, tmp_path, database):
+    make = (lambda: store(database)) if kind == "sqlite" else (lambda: files(tmp_path))
+    output = make()
+    output.deliver(UNIT, [event(number) for number in range(700)], None)
+    output.close()
+    again = make()
+    assert again.holds([f"{number:032x}" for number in (0, 699, 700)]) == {f"{0:032x}", f"{699:032x}"}
+    assert again.holds([]) == set()
+    again.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_many_threads_deliver_at_once(kind, tmp_path, database):
+    output = store(database) if kind == "sqlite" else files(tmp_path, rotate_every_bytes=20_000)
+    threads = [threading.Thread(target=lambda part=part: [output.deliver(UNIT, [event(part * 100 + number)], None) for number in range(20)]) for part in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    got = [row[0] for row in database.read("SELECT id FROM event")] if kind == "sqlite" else [said["event"]["id"] for said in lines(output)]
+    assert len(got) == len(set(got)) == 160
+    output.close()
+
+
+# sqlite
+
+def test_events_and_mark_are_one_transaction(database):
+    output, marks = store(database), Checkpoints(database)
+    output.deliver(UNIT, [event(1)], Mark({"until": 1}))
+    assert marks.load(UNIT) == Mark({"until": 1})
+    with pytest.raises(AttributeError):
+        output.deliver(UNIT, [event(2)], "no mark")
+    assert database.read("SELECT count(*) FROM event") == [(1,)] and marks.load(UNIT) == Mark({"until": 1})
+    output.close()
+
+
+def test_the_same_event_is_there_once_and_unaltered(database):
+    output = store(database)
+    said = event(1, apptrana={"attack_data": "\x00 \u2028 <b> \ud800 ü"}, source={"address": "192.0.2.1"}, rule={"name": "r"}, service={"name": "s"})
+    output.deliver(UNIT, [said], None)
+    output.deliver(UNIT, [said, event(2)], None)
+    rows = database.read("SELECT time, dataset, severity, action, rule, source, service, event FROM event ORDER BY id")
+    assert len(rows) == 2 and rows[0][:7] == (NOW + 1, "acme.event", 73, "blocked", "r", "192.0.2.1", "s") and json.loads(rows[0][7]) == said
+    output.close()
+
+
+def test_people_filter_by_indexed_columns(database):
+    output = store(database)
+    for column in ("time", "dataset", "severity", "rule", "source", "service"):
+        plan = database.read(f"EXPLAIN QUERY PLAN SELECT * FROM event WHERE {column} = ?", ["x"])
+        assert "USING INDEX" in plan[0][3], column
+    output.close()
+
+
+def test_retention_takes_the_oldest(database):
+    output = store(database, retention=1_000)
+    output.deliver(UNIT, [event(-2_000), event(-500), event(-1_001)], None)
+    assert output.tidy() == 2 and [row[0] for row in database.read("SELECT time FROM event")] == [NOW - 500]
+    output.close()
+
+
+def test_max_bytes_takes_the_oldest(database):
+    output = store(database, max_bytes=2_000_000)
+    output.deliver(UNIT, [event(number, message="x" * 300) for number in range(12_000)], None)
+    assert output.tidy() >= 5_000
+    with sqlite3.connect(database.path) as db:
+        assert sqlite.size(db) <= 2_000_000
+    times = [row[0] for row in database.read("SELECT time FROM event ORDER BY time")]
+    assert 0 < len(times) < 7_001 and times[-1] == NOW + 11_999
+    output.close()
+
+
+def test_a_full_disk_commits_nothing_and_goes_on_when_there_is_room(database):
+    output, marks = store(database), Checkpoints(database)
+    output.deliver(UNIT, [event(1)], Mark({"until": 1}))
+    pages = {}
+
+    def limit(db):
+        pages["before"] = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages['before']}")
+    database.write(limit)
+    with pytest.raises(Retry, match="disk of .* is full; nothing was committed"):
+        output.deliver(UNIT, [event(number, message="x" * 4_000) for number in range(2, 99)], Mark({"until": 2}))
+    assert marks.load(UNIT) == Mark({"until": 1}) and database.read("SELECT count(*) FROM event") == [(1,)]
+    database.write(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+    output.deliver(UNIT, [event(number, message="x" * 4_000) for number in range(2, 99)], Mark({"until": 2}))
+    assert marks.load(UNIT) == Mark({"until": 2})
+    output.close()
+
+
+# Checkpoints
+
+def test_a_damaged_file_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "siemtap.db"
+    path.write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(ConfigError, match="is damaged.*Nothing was changed.*--from"):
+        Database(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_torn_mark_is_refused(database):
+    marks = Checkpoints(database)
+    marks.save(UNIT, Mark({"until": 1}, {"a" * 32: 5}))
+    assert Checkpoints(database).all()[0].mark == Mark({"until": 1}, {"a" * 32: 5})
+    database.write(lambda db: db.execute("UPDATE mark SET mark = substr(mark, 1, 10)"))
+    with pytest.raises(ConfigError, match="a mark cannot be read"):
+        Checkpoints(database)
+
+
+def test_flipped_bytes_are_found_or_harmless(tmp_path):
+    """A file with damage in it either says so or still gives every mark as it was: never another one."""
+    path = tmp_path / "siemtap.db"
+    database = Database(path)
+    wanted = {Unit("it", "acme.event", str(number)): Mark({"until": number}, {f"{number:032x}": number}) for number in range(60)}
+    for unit, mark in wanted.items():
+        Checkpoints(database).save(unit, mark)
+    database.close()
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 4096):
+        path.write_bytes(whole[:place] + bytes(4096) + whole[place + 4096:])
+        for beside in tmp_path.glob("siemtap.db-*"):
+            beside.unlink()
+        try:
+            again = Database(path)
+        except ConfigError:
+            refused += 1
+            continue
+        try:
+            assert {saved.unit: saved.mark for saved in Checkpoints(again).all()} == wanted
+        except ConfigError:
+            refused += 1
+        finally:
+            again.close()
+    assert refused >= 2
+
+
+def test_works_share_a_commit_and_fail_alone(database):
+    def bad(db):
+        db.execute("INSERT INTO mark VALUES ('x', 'y', 'z', '{}', 1)")
+        raise KeyError("mine")
+    results = []
+    threads = [threading.Thread(target=lambda n=n: results.append(database.write(lambda db: n))) for n in range(50)]
+    [thread.start() for thread in threads]
+    with pytest.raises(KeyError):
+        database.write(bad)
+    [thread.join() for thread in threads]
+    assert sorted(results) == list(range(50)) and database.read("SELECT count(*) FROM mark") == [(0,)]
+
+
+# file
+
+def test_a_torn_last_line_is_cut(tmp_path):
+    output = files(tmp_path)
+    output.deliver(UNIT, [event(1), event(2)], None)
+    output.close()
+    whole = output.path.read_bytes()
+    for length in range(len(whole)):
+        output.path.write_bytes(whole[:length])
+        again = files(tmp_path)
+        assert again.holds([f"{1:032x}", f"{2:032x}"]) == {said["event"]["id"] for said in lines(again)}
+        again.deliver(UNIT, [event(3)], None)
+        assert lines(again)[-1] == event(3)
+        again.close()
+
+
+def test_files_rotate_and_the_oldest_go(tmp_path):
+    output = files(tmp_path, rotate_every_bytes=1_024, number_of_files=3)
+    for number in range(60):
+        output.deliver(UNIT, [event(number)], None)
+    assert len(output.closed()) == 3 and all(path.stat().st_size <= 1_024 for path in output.closed())
+    got = [said["event"]["id"] for said in lines(output)]
+    assert got == sorted(got) and got[-1] == f"{59:032x}"
+    output.close()
+    again = files(tmp_path)
+    assert again.holds(got) == set(got)     # what is in doubt may be in a closed file
+    again.close()
+
+
+@pytest.mark.parametrize("written", [0, 1, 40, 200])
+def test_a_full_disk_leaves_no_half_batch(tmp_path, written, monkeypatch):
+    output = files(tmp_path)
+    output.deliver(UNIT, [event(1)], None)
+    real = output.file
+
+    class Full:
+        def __init__(self):
+            self.left = written
+
+        def write(self, data):
+            if not self.left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            done = real.write(bytes(data[:self.left]))
+            self.left -= done
+            return done
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    output.file = Full()
+    with pytest.raises(Retry, match="No space left on device; nothing of the batch was kept"):
+        output.deliver(UNIT, [event(2), event(3)], None)
+    output.file = real
+    assert lines(output) == [event(1)]
+    output.deliver(UNIT, [event(2), event(3)], None)
+    assert lines(output) == [event(1), event(2), event(3)]
+    output.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_configuration(tmp_path):
+    (tmp_path / "out").write_text("a file, and no folder")
+    with pytest.raises(ConfigError, match="output.file.path"):
+        files(tmp_path)
+
+
+# stdout
+
+def test_lines_on_standard_output(capfdbinary):
+    stdout.Stdout(stdout.Settings()).deliver(UNIT, [event(1), event(2)], None)
+    assert [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()] == [event(1), event(2)]
+    assert stdout.Stdout(stdout.Settings()).holds(["x"]) is None
+
+
+def test_a_reader_that_goes_away_is_an_end_and_no_error():
+    program = ("import sys; sys.path[:0] = sys.argv[1:]\nfrom siemtap.outputs.stdout import Stdout, Settings\n"
+               "output = Stdout(Settings())\nwhile True: output.deliver(None, [{'a': 'x' * 9999}], None)")
+    process = subprocess.Popen([sys.executable, "-c", program, *sys.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(100)
+    process.stdout.close()
+    assert process.wait(20) == 0 and process.stderr.read() == b""
+    process.stderr.close()
+
+
+# The check in front of it
+
+def test_what_fails_the_check_is_kept_with_the_reason_and_stops_nobody(database):
+    kept, told = [], []
+
+    class Output:
+        together = False
+
+        def deliver(self, unit, events, mark):
+            kept.extend(events)
+
+    rejects = Rejects(database)
+    output = checked.Checked(Output(), lambda said: "odd" if said["event"]["id"].endswith("1") else None, rejects, told.append)
+    output.deliver(UNIT, [event(1), event(2), event(3)], None)
+    output.deliver(UNIT, [event(1)], None)
+    assert kept == [event(2), event(3)] and told == [1, 1]
+    row, = rejects.all()
+    assert (row.event, row.reason, row.unit) == (event(1), "odd", Unit("it", "acme.event"))
+    rejects.delete([row.id])
+    assert rejects.count() == 0
+
+
+@pytest.mark.parametrize("said", [{"a": "ü\u2028"}, {"a": "\ud800"}, {"a": 2**70}, {"a": "\ud83d\ude00 \udc00 \x00"}, {"a": [1.5, None, True]}])
+def test_encoding_is_json_in_utf8(said):
+    assert json.loads(encode(said).decode("utf-8")) == json.loads(json.dumps(said)) and b"\n" not in encode(said)
