@@ -13,8 +13,8 @@ from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Sp
 
 ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
 PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
-COLONS = frozenset([":", " :", ": ", " : "])
-COMMAS = frozenset([",", " ,", ", ", " , "])
+BLANK = frozenset(["", "-"])
+FLAT = re.compile(r"\s*(?:\s*:\s*,)*\s*:\s*")
 TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
 PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
 OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
@@ -78,15 +78,27 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     Cut at the quotes, where none is escaped and only `:` and `,` stand between them: three times as fast as JSON, and the same.
     """
     cut = said.split('"')
-    if "\\" not in said and COLONS.issuperset(cut[2::4]) and COMMAS.issuperset(cut[4:-1:4]) and len(cut) % 4 == 1:
-        found = {name.strip().lower(): value for name, value in zip(cut[1::4], map(str.strip, cut[3::4])) if value != "-" and value}
+    if "\\" not in said and is_flat("".join(cut[::2])):
+        found = {name.lower(): value.strip() for name, value in zip(cut[1::4], cut[3::4]) if value != "-"}
+        if not BLANK.isdisjoint(found.values()) or " " in "".join(found):
+            found = tidied(found.items())
     else:
-        texts = ((name, (value if isinstance(value, str) else canonical(value)).strip()) for name, value in pairs(said))
-        found = {name.strip().lower(): value for name, value in texts if value not in ABSENT}
+        found = tidied(pairs(said))
     for name in secret:
         if name in found:
             found[name] = REDACTED
     return found
+
+
+def tidied(said: Iterable[Tuple[str, Any]]) -> Dict[str, str]:
+    texts = ((name, (value if isinstance(value, str) else canonical(value)).strip()) for name, value in said)
+    return {name.strip().lower(): value for name, value in texts if value not in BLANK}
+
+
+@lru_cache(maxsize=256)
+def is_flat(between: str) -> bool:
+    """Whether what stands between the quotes is colons and commas in turn. The vendor's own strings have few forms of it."""
+    return FLAT.fullmatch(between) is not None
 
 
 def pairs(said: str) -> Iterable[Tuple[str, Any]]:
@@ -139,7 +151,9 @@ def request_protocol(said: Any) -> Tuple[str, str]:
 def request_id(record: Record) -> Any:
     """Names the attack, with its rule. Without one, only the whole record does: two attacks must never share an id."""
     said = record.get("requestId")
-    return said if isinstance(said, (str, int)) and str(said).strip() not in ABSENT else record
+    if said.__class__ is str:
+        return said if said.strip() not in ABSENT else record
+    return said if isinstance(said, int) else record
 
 
 def redact(record: Record, *, redact_headers: Tuple[str, ...]) -> Record:

@@ -221,7 +221,7 @@ def test_an_error_knows_where_it_is():
 
 def test_the_core_is_pure():
     """No socket, file, clock or environment: read from the imports and the calls."""
-    allowed = {"__future__", "dataclasses", "datetime", "difflib", "functools", "hashlib", "inspect", "ipaddress", "json", "linecache", "re", "typing", "urllib.parse"}
+    allowed = {"__future__", "dataclasses", "datetime", "difflib", "functools", "hashlib", "inspect", "ipaddress", "json", "linecache", "operator", "re", "typing", "urllib.parse"}
     import ast
     for path in (pathlib.Path(contract.__file__).parent / "core").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

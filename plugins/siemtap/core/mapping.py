@@ -7,6 +7,7 @@ import linecache
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .identity import canonical, identify
@@ -254,11 +255,11 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     source = "\n".join(_lines(dataset)) + "\n"
     name = f"<mapping of {dataset.name}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: Dict[str, Any] = {"ABSENT": ABSENT, "REFUSED": REFUSED, "identify": identify, "canonical": canonical, "rfc3339": rfc3339, "text": text}
+    scope: Dict[str, Any] = {"REFUSED": REFUSED, "identify": identify, "canonical": canonical, "rfc3339": rfc3339, "text": text}
     scope.update({f"convert_{number}": row.convert for number, row in _read(dataset)})
     scope.update({f"word_{number}": word for number, word in enumerate(dataset.identity) if callable(word)})
-    scope["KNOWN"] = frozenset([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
-                                *(word for word in dataset.identity if isinstance(word, str))])
+    names = _names(dataset)
+    scope.update(NAMES=names, KNOWN=frozenset(names), fetch=itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],))
     exec(compile(source, name, "exec"), scope)
     return source, scope["bind"]
 
@@ -266,6 +267,7 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
 def _lines(dataset: Dataset) -> Iterator[str]:
     objects, extra = _objects(dataset), _variable(dataset.namespace)
     constant = [path for path in objects if path == "" or any(name.startswith(f"{path}.") for name in _constants(dataset))]
+    said = ", ".join(map(_said, range(len(_names(dataset)))))
     yield "def bind(bound):"
     yield "    clock, redact, unreadable, keep_original = bound.clock, bound.redact, bound.unreadable, bound.keep_original"
     for path in constant:
@@ -279,6 +281,12 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "            get, timestamp = record.get, clock(record)"
     yield "        except REFUSED as error:"
     yield "            return unreadable(record, error, until, created)"
+    yield "        try:"
+    yield f"            {said}, = fetch(record)"
+    yield "            foreign = len(record) != len(NAMES)"
+    yield "        except KeyError:"
+    yield f"            {said}, = map(get, NAMES)"
+    yield "            foreign = True"
     for path in objects:
         yield f"        {_variable(path)} = {f'{_variable(path)}constants.copy()' if path in constant else '{}'}"
     yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
@@ -286,13 +294,13 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     for number, row in _read(dataset):
         yield ""
         yield f"        # {', '.join(_theirs(row))} -> {', '.join(_ours(row))}"
-        yield from (" " * 8 + line for line in _row(number, row))
+        yield from (" " * 8 + line for line in _row(number, row, [_said(_names(dataset).index(name)) for name in _theirs(row)]))
     yield ""
-    yield "        if not KNOWN.issuperset(record):"
+    yield "        if foreign and not KNOWN.issuperset(record):"
     yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
     yield "        if kept:"
     yield f"            {extra}['extra'] = kept"
-    yield f"        event_['id'] = identify({dataset.name!r}, ({' '.join(_word(n, word) + ',' for n, word in enumerate(dataset.identity))}))"
+    yield f"        event_['id'] = identify({dataset.name!r}, ({' '.join(_word(dataset, n, word) + ',' for n, word in enumerate(dataset.identity))}))"
     yield "        if created:"
     yield "            event_['created'] = created"
     yield "        if keep_original:"
@@ -312,29 +320,42 @@ def _converter(number: int, row: Union[Field, Split, Join]) -> str:
     return f"{getattr(row.convert, '__name__', 'convert').strip('<>')}_{number}"
 
 
-def _word(number: int, word: Word) -> str:
-    return f"get({word!r})" if isinstance(word, str) else f"word_{number}(record)"
+def _names(dataset: Dataset) -> List[str]:
+    """Every name of theirs that the table or the identity reads, or that is left out of `extra` on purpose."""
+    return list(dict.fromkeys([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
+                               *(word for word in dataset.identity if isinstance(word, str))]))
 
 
-def _row(number: int, row: Union[Field, Split, Join]) -> Iterator[str]:
+def _said(number: int) -> str:
+    return f"said_{number}"
+
+
+def _word(dataset: Dataset, number: int, word: Word) -> str:
+    return _said(_names(dataset).index(word)) if isinstance(word, str) else f"word_{number}(record)"
+
+
+def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterator[str]:
     if isinstance(row, Join):
-        yield f"value = {_converter(number, row)}({', '.join(f'get({name!r})' for name in row.theirs)})"
+        yield f"value = {_converter(number, row)}({', '.join(said)})"
         yield from _store(row.ours, "value")
-        return
-    yield f"said = get({row.theirs!r})"
-    yield "if said.__class__ is str:"
-    yield "    said = said.strip()"
-    yield "if said is not None and said != '' and said != '-':"
-    if isinstance(row, Split):
-        values = [f"value_{position}" for position in range(len(row.ours))]
-        yield from _tried(row.theirs, f"{', '.join(values)}, = {_converter(number, row)}(said)",
-                          [line for path, value in zip(row.ours, values) for line in _store(path, value)])
     elif row.convert is text:
-        yield from _tried(row.theirs, "value = said if said.__class__ is str else text(said)",
-                          [line for path in _ours(row) for line in _store(path, "value", certain=True)])
+        yield f"said = {said[0]}"
+        yield "if said.__class__ is str:"
+        yield "    said = said.strip()"
+        yield "    if said and said != '-':"
+        yield from (" " * 8 + line for path in _ours(row) for line in _store(path, "said", certain=True))
+        yield "elif said is not None:"
+        yield from _tried(row.theirs, "value = text(said)", [line for path in _ours(row) for line in _store(path, "value", certain=True)])
     else:
-        yield from _tried(row.theirs, f"value = {_converter(number, row)}(said)",
-                          [line for path in _ours(row) for line in _store(path, "value")])
+        yield f"said = {said[0]}"
+        yield "if said.__class__ is str:"
+        yield "    said = said.strip()"
+        yield "    if not said or said == '-':"
+        yield "        said = None"
+        yield "if said is not None:"
+        values = [f"value_{position}" for position in range(len(row.ours))] if isinstance(row, Split) else ["value"] * len(_ours(row))
+        attempt = f"{', '.join(values)}, = {_converter(number, row)}(said)" if isinstance(row, Split) else f"value = {_converter(number, row)}(said)"
+        yield from _tried(row.theirs, attempt, [line for path, value in zip(_ours(row), values) for line in _store(path, value)])
 
 
 def _tried(theirs: Any, attempt: str, then: List[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import logging
@@ -38,6 +39,13 @@ LONGEST_WAIT = 60.0             # seconds between attempts, but for what the ven
 REDISCOVER = 1 * HOUR
 SKEW_WARNING = 60_000           # milliseconds
 Hook = Callable[..., None]
+
+
+def spare_the_collector() -> None:
+    """Events are trees that die by themselves; looking among them for cycles every 700 objects costs a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 class UnitState:
@@ -307,6 +315,7 @@ class Shipper:
 
     def run(self) -> bool:
         """Until stopped; with `once`, until all that is due is done. True if nothing was left undone."""
+        spare_the_collector()
         workers = [threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(self.config.general.workers)]
         for worker in workers:
             worker.start()

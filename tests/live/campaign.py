@@ -1,0 +1,115 @@
+"""Random `kill -9` of the real process against a simulator with late arrivals: the store must equal the vendor's list.
+
+usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file] [--seed 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
+LOOKBACK, OVERLAP = 3600, 12     # seconds
+CONFIG = """
+path.data: {folder}/data
+http.enabled: false
+logging: {{level: error}}
+inputs:
+  - {{type: apptrana, url: "{url}", client_id: demo, client_secret: demo-secret, interval: 1s, lag: 1s, overlap: {overlap}s, lookback: {lookback}s, window: {window}s, concurrency: 3}}
+output.{output}: {settings}
+"""
+
+
+def environment():
+    plugins = str(Path(__file__).parents[2] / "plugins")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH", "")]))}
+
+
+def start(*words, **how):
+    return subprocess.Popen([*COMMAND, *words], env=environment(), **how)
+
+
+def simulator(**knobs):
+    """A vendor behind a socket: (process, url)."""
+    words = [word for name, value in knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
+    process = start("simulate", "apptrana", "--for", "2h", *words, stdout=subprocess.PIPE)
+    return process, json.loads(process.stdout.readline())["url"]
+
+
+def ask(url, path):
+    with urllib.request.urlopen(f"{url}/_simulator/{path}", timeout=60) as answer:
+        return json.load(answer)
+
+
+def stored(folder, output):
+    """How often each id is in the store."""
+    if output == "sqlite":
+        with sqlite3.connect(folder / "data/siemtap.db") as db:
+            return collections.Counter(id for id, in db.execute("SELECT id FROM event"))
+    paths = sorted((folder / "out").glob("events*.ndjson"))
+    return collections.Counter(json.loads(line)["event"]["id"] for path in paths for line in path.read_bytes().splitlines())
+
+
+def cursor(folder):
+    with sqlite3.connect(folder / "data/siemtap.db") as db:
+        return min(json.loads(mark)["cursor"]["until"] for mark, in db.execute("SELECT mark FROM mark"))
+
+
+def campaign(kills, output, seed, say=print):
+    """(events in the store, how many are missing, how many are there twice, restarts)"""
+    luck = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="siemtap-campaign-") as name:
+        folder = Path(name)
+        vendor, url = simulator(rate=40.0, late=[0, 3, 8], seed=seed, websites=["shop.example.com"])
+        try:
+            settings = "{}" if output == "sqlite" else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
+            config = folder / "siemtap.yml"
+            window = max(5, 3 * LOOKBACK // (4 * max(1, kills)))     # so that the backfill lasts about as long as the campaign
+            config.write_text(CONFIG.format(folder=folder, url=url, overlap=OVERLAP, lookback=LOOKBACK, window=min(300, max(15, window)), output=output, settings=settings))
+            first = time.time()
+            for kill in range(kills):
+                process = start("run", "-c", str(config))
+                time.sleep(luck.uniform(0.5, 1.6))
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                if kill % 20 == 19:
+                    say(f"{output}: {kill + 1} kills")
+            code = subprocess.run([*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600).returncode
+            assert code == 0, f"the last run ended with {code}"
+            got, until = stored(folder, output), cursor(folder)
+            begin = int((first - LOOKBACK + 60) * 1000)
+            must = set(ask(url, f"ledger?start={begin}&stop={until - (OVERLAP - 2) * 1000}"))
+            may = set(ask(url, f"ledger?start={begin - 180_000}"))
+            twice = [id for id, number in got.items() if number > 1]
+            return len(got), len(must - set(got)), len(twice), len(set(got) - may), len(must)
+        finally:
+            vendor.kill()
+            vendor.wait()
+            vendor.stdout.close()
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--kills", type=int, default=200)
+    words.add_argument("--output", choices=["sqlite", "file"], default="sqlite")
+    words.add_argument("--seed", type=int, default=1)
+    wish = words.parse_args()
+    began = time.monotonic()
+    events, missing, twice, strange, must = campaign(wish.kills, wish.output, wish.seed)
+    print(f"{wish.output}: {wish.kills} random kill -9 in {time.monotonic() - began:.0f} s: {events} events stored, {must} must be there: {missing} lost, {twice} twice, {strange} the vendor never had")
+    sys.exit(1 if missing or twice or strange else 0)
+
+
+if __name__ == "__main__":
+    main()
