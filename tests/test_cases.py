@@ -5,6 +5,7 @@ import os
 
 import jsonschema
 import pytest
+
 from cases import folders, play
 from siemtap import contract
 from siemtap.render.datasets import schema_of

@@ -4,6 +4,7 @@ import collections
 import json
 
 import pytest
+
 from apptrana import PLUGIN, simulator
 from siemtap.core.windows import MINUTE, SECOND
 from siemtap.edge.checkpoints import Checkpoints, Database

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from apptrana import PLUGIN, plugin, simulator
 from apptrana.plugin import Client
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
@@ -157,7 +158,7 @@ def test_a_stranger_without_the_right_header_is_refused():
     """Ours travels as `Authorization: Bearer`; what the page spells `Authorisation` would not do."""
     it = world()
     it.cycle()
-    sent = [request for request in it.simulator.requests if request.url.endswith("getAttackInfo")][0]
+    sent = next(request for request in it.simulator.requests if request.url.endswith("getAttackInfo"))
     assert sent.headers["Authorization"].startswith("Bearer ") and "Authorisation" not in sent.headers
     for headers in ({"Authorisation": sent.headers["Authorization"]}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}, {"Authorization": "Bearer 0"}):
         assert it.simulator.answer(sent._replace(headers={"Content-Type": "application/json", **headers}), it.time.now).status == 401

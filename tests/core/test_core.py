@@ -8,6 +8,7 @@ import pathlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from siemtap import contract
 from siemtap.core import convert, manifest
 from siemtap.core.errors import ConfigError, Retry

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Mark, Unit

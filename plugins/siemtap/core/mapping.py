@@ -6,7 +6,7 @@ import inspect
 import linecache
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import lru_cache, partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
@@ -214,7 +214,7 @@ def _with_settings(convert: Callable[..., Any], settings: Any) -> Callable[..., 
     return partial(convert, **{name: getattr(settings, name) for name in wanted}) if wanted else convert
 
 
-@lru_cache(maxsize=None)
+@cache
 def _wanted(convert: Callable[..., Any]) -> Tuple[str, ...]:
     return tuple(name for name, of in inspect.signature(convert).parameters.items() if of.kind is of.KEYWORD_ONLY)
 
@@ -234,7 +234,7 @@ def collects(path: str) -> bool:
     return path.startswith("related.")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _objects(dataset: Dataset) -> Tuple[str, ...]:
     """The objects that vary from event to event, parents first."""
     found = {""}
@@ -249,7 +249,7 @@ def _variable(path: str) -> str:
     return path.replace(".", "_").replace("@", "") + "_" if path else "root_"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     """The source and the factory of a dataset's mapping: compiled once, bound to many inputs."""
     source = "\n".join(_lines(dataset)) + "\n"

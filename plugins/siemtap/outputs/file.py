@@ -45,7 +45,7 @@ class File:
         self.before = self._written()
 
     def _open(self) -> None:
-        self.file = open(self.path, "ab+", buffering=0)
+        self.file = open(self.path, "ab+", buffering=0)  # noqa: SIM115
         self._cut_torn_line()
         _sync(self.folder)
         self.end = self.file.seek(0, os.SEEK_END)

@@ -18,7 +18,6 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import click
 import filelock
 from rich.console import Console
-from rich.table import Table
 
 from .. import VERSION, contract
 from ..core.convert import instant, millis_of
@@ -29,11 +28,11 @@ from ..core.model import Mark, Unit
 from ..core.windows import MINUTE, Millis
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM
+from ..edge.http import connect
 from ..edge.rejects import Rejects
+from ..engine import voice
 from ..render.config import input_schema, sample
 from ..render.datasets import schema_of
-from ..edge.http import connect
-from ..engine import voice
 from . import demo as demonstration
 from . import logs, plugins, scaffold, simulate
 from .config import Config, Input, load, whole_schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -104,9 +104,7 @@ def parse(said: str, file: str = "siemtap.yml", environment: Mapping[str, str] =
     tree = document.tree
     top = {key: value for key, value in tree.items() if key in _names(General)}
     sections = {name: document.filled((name,) if name else (), form, (tree.get(name) or {}) if name else top) for name, form in TOP.items()}
-    output, output_settings = "sqlite", None
-    for output, output_settings in (tree.get("output") or {}).items():
-        pass
+    output, output_settings = next(iter((tree.get("output") or {"sqlite": None}).items()))
     inputs = [document.input(number, entry) for number, entry in enumerate(tree["inputs"])]
     document.check_ids(inputs)
     return Config(file, sections[""], sections["path"], sections["http"], sections["logging"], output,
@@ -117,7 +115,7 @@ def whole_schema() -> Dict[str, Any]:
     return file_schema(TOP, {name: output.settings for name, output in OUTPUTS.items()}, plugins.installed().values())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _input_validator(plugin: str) -> Any:
     return jsonschema.Draft7Validator(input_schema(plugins.plugin(plugin)))
 
@@ -210,7 +208,7 @@ class _Document:
     def check(self, validator: Any, path: Path_ = (), value: Any = None) -> None:
         errors = sorted(validator.iter_errors(self.tree if value is None else value), key=lambda error: (self.line((*path, *error.absolute_path)), str(error.path)))
         for error in errors:
-            raise ConfigError(self._sentence(error, (*path, *error.absolute_path)))
+            raise ConfigError(self._sentence(error, (*path, *error.absolute_path)).replace("?; allowed", "? Allowed"))
 
     def _sentence(self, error: Any, path: Path_) -> str:
         allowed, found = error.schema, error.instance

@@ -72,7 +72,7 @@ class Page:
 
     def metrics(self) -> Tuple[int, str, bytes]:
         registry = CollectorRegistry()
-        registry.register(_Collector(self.shipper.stats(), self.shipper.tally.top("dataset", 100)))  # type: ignore[arg-type]
+        registry.register(_Collector(self.shipper.stats(), self.shipper.tally.top("dataset", 100)))
         return 200, "text/plain; version=0.0.4", generate_latest(registry)
 
     def front(self) -> Tuple[int, str, bytes]:

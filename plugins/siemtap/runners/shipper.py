@@ -83,7 +83,7 @@ class Running:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
         self.units: Dict[Unit, UnitState] = {}
         self.discover_at = 0.0
-        self.discovery: Optional[UnitState] = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
+        self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
         settings = wish.settings if stretch is None else replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0)
         self.settings = settings
         self.client = wish.plugin.connect(settings, shipper.http(wish.connection))
@@ -95,7 +95,7 @@ class Running:
         return self.wish.id
 
     def states(self) -> List[UnitState]:
-        return [*self.units.values(), *([self.discovery] if self.discovery and not self.units else [])]
+        return list(self.units.values()) or [self.discovery]
 
     def due(self) -> Optional[float]:
         """When to look at this input next; None: never again."""
@@ -104,7 +104,7 @@ class Running:
 
     def turn(self) -> None:
         """Work through what is due, the longest waiting first."""
-        if self.discovery and self.discovery.due <= self.shipper.clock.elapsed():
+        if self.discovery.due <= self.shipper.clock.elapsed():
             self._attempt(self.discovery, self._discover)
         for state in sorted(self.units.values(), key=lambda state: state.due):
             if state.due <= self.shipper.clock.elapsed() and not self.shipper.stopping.is_set() and not self.stopped:
@@ -173,7 +173,7 @@ class Running:
     def _next(self, began: float) -> float:
         if self.shipper.once:
             return float("inf")
-        interval = self.settings.interval / 1000
+        interval = float(self.settings.interval) / 1000
         return max(self.shipper.clock.elapsed(), began + interval * random.uniform(0.95, 1.0))
 
     def _failed(self, state: UnitState, error: SiemtapError) -> None:
@@ -309,7 +309,7 @@ class Shipper:
             for place, wish in enumerate(fresh):
                 running = self.inputs[wish.id] = Running(wish, self, self.stretch)
                 spread = wish.settings.interval / 1000 * place / len(fresh) if len(fresh) > 10 * self.config.general.workers and not self.once else 0.0
-                running.discovery.due = self.clock.elapsed() + spread if running.discovery else 0.0
+                running.discovery.due = self.clock.elapsed() + spread
                 heapq.heappush(self.heap, (self.clock.elapsed() + spread, next(self.order), running))
             self.lock.notify_all()
 
