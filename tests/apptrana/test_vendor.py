@@ -430,3 +430,23 @@ def test_many_threads_one_token():
     client = Client(settings, Http(in_memory(simulated, time.clock), clock=Clock(lambda: NOON, lambda: 0.0)))
     assert sum(1 for _ in PLUGIN.collect(client, ATTACKS, {}, NOON)) > 200
     assert simulated.counts["getAuthToken"] == 1
+
+
+def test_a_token_that_another_thread_has_replaced_already_is_not_replaced_again():
+    it = world(token_fresh=True)
+    first = it.client.bearer()
+    second = it.client.bearer(refused=first)
+    assert it.client.bearer(refused=first) == second != first and it.simulator.counts["getAuthToken"] == 2
+
+
+def test_the_cursor_never_goes_back():
+    """Not even while the overlap is read again: a process that dies there, again and again, would walk into the past."""
+    it = world().cycles(1)
+    reached = it.until()
+    it.time.now += 10 * MINUTE
+    steps = [batch.cursor["until"] for batch in PLUGIN.collect(it.client, ATTACKS, {"until": reached}, it.time.now)]
+    assert len(steps) > 2 and steps == sorted(steps) and steps[0] >= reached
+
+    it.time.now += 20 * MINUTE
+    wide = World(PLUGIN, it.simulator, time=it.time, overlap="20m")
+    assert all(batch.cursor["until"] >= reached for batch in PLUGIN.collect(wide.client, ATTACKS, {"until": reached}, it.time.now))

@@ -31,11 +31,11 @@ STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--text);font:15px/1.45 system-ui,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:20px}h1{font-size:20px;margin:0}h2{font-size:15px;margin:0 0 10px}
 header{display:flex;gap:12px;align-items:baseline;flex-wrap:wrap;margin-bottom:16px}.soft{color:var(--soft)}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:14px}.wide{grid-column:1/-1}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:14px}.wide{grid-column:1/-1}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px;min-width:0;overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:500}th,td{padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ok{color:var(--good)}.degraded{color:var(--bad)}.retrying,.starting,.running{color:var(--wait)}
-.error{color:var(--bad);overflow-wrap:anywhere}.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 12px}svg{display:block;width:100%;height:auto}
+.error{color:var(--bad);overflow-wrap:anywhere}.name{white-space:nowrap}.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 12px}svg{display:block;width:100%;height:auto}
 .bar{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:2px 10px;margin-bottom:7px;font-size:14px}.bar span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .bar i{grid-column:1/-1;height:7px;border-radius:4px;background:var(--one)}svg text{fill:var(--soft);font-size:11px}
 """
@@ -139,11 +139,11 @@ def age(seconds: Any) -> str:
 
 
 def inputs(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    yield '<section class="wide"><h2>Inputs</h2><table id="inputs"><tr><th>unit</th><th>state</th><th>last success</th><th class="number">read until</th><th class="number">events</th><th class="number">latest</th><th>error</th></tr>'
+    yield '<section class="wide"><h2>Inputs</h2><table id="inputs"><tr><th>unit</th><th>state</th><th>last success</th><th class="number">behind</th><th class="number">events</th><th class="number">latest</th><th>error</th></tr>'
     units = [unit for row in rows for unit in row["units"]]
     for unit in sorted(units, key=lambda unit: (unit["state"] == "ok", unit["unit"]))[:200]:
         yield (f'<tr><td>{text(unit["unit"])}</td><td class="{unit["state"]}">{unit["state"]}</td><td>{text((unit["last_success"] or "–")[:19])}</td>'
-               f'<td class="number">{age(unit["cursor_age_s"])} ago</td><td class="number">{unit["events"]:,}</td><td class="number">{unit["latest_s"]:g} s</td>'
+               f'<td class="number">{age(unit["cursor_age_s"])}</td><td class="number">{unit["events"]:,}</td><td class="number">{unit["latest_s"]:g} s</td>'
                f'<td class="error">{text(unit["error"])}</td></tr>')
     yield "</table>"
     if len(units) > 200:
@@ -181,9 +181,9 @@ def picture(id: str, title: str, slots: List[Tuple[Millis, Counter[str]]], colou
                 y -= tall
                 yield (f'<rect x="{left + place * step + 0.5:.1f}" y="{y:.1f}" width="{max(1.0, step - 1):.1f}" height="{tall:.1f}" fill="var({colours[name]})">'
                        f'<title>{rfc3339(moment)[:16]}Z {text(name)}: {counter[name]:,}</title></rect>')
-        if place % max(1, len(slots) // 6) == 0:
+        if place % max(1, len(slots) // 6) == 0 and place < len(slots) - 3:
             yield f'<text x="{left + place * step:.1f}" y="{height + 16}">{rfc3339(moment)[11:16]}</text>'
-    yield "</svg><div>" + "".join(f'<span class="key" style="background:var({colours[name]})"></span>{text(name)}' for name in shown)
+    yield "</svg><div>" + "".join(f'<span class="name"><span class="key" style="background:var({colours[name]})"></span>{text(name)}</span>' for name in shown)
     yield "</div></section>" if shown else '<span class="soft">nothing yet</span></div></section>'
 
 
