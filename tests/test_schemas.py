@@ -10,9 +10,10 @@ from pathlib import Path
 import jsonschema
 import jsonschema_rs
 import pytest
-from cases import folders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from cases import folders
 from siemtap import contract
 from siemtap.outputs.checked import compiled, is_valid
 from siemtap.render.datasets import schema_of

@@ -5,21 +5,33 @@ usage: python tests/live/bench.py pipeline | backfill | inputs
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 import sys
+import tempfile
+import threading
 import time
+import urllib.request
+from pathlib import Path
 
 import orjson
+import psutil
+from campaign import ask, start
+from campaign import simulator as simulator_process
 
 from apptrana import PLUGIN, simulator
 from siemtap import contract
 from siemtap.core.forms import Every
+from siemtap.core.identity import identify as name_of
 from siemtap.core.manifest import fill_in
+from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Batch
 from siemtap.engine import voice
 from siemtap.outputs.checked import compiled
 from siemtap.outputs.encode import encode
-from siemtap.runners.shipper import spare_the_collector
+from siemtap.runners.config import parse
+from siemtap.runners.shipper import Shipper, spare_the_collector
 
 RECORDS = 5_000
 ATTACK = PLUGIN.dataset("apptrana.attack")
@@ -91,9 +103,79 @@ def pipeline():
 
 
 def identify(record):
-    from siemtap.core.identity import identify as name
-    return name("apptrana.attack", (record["requestId"], record["ruleId"], record["attackTime"], record["websiteName"]))
+    return name_of("apptrana.attack", (record["requestId"], record["ruleId"], record["attackTime"], record["websiteName"]))
+
+
+def backfill():
+    """30 days of one account: 8,640 windows against a simulator of its own that takes 50 ms for each, `concurrency: 16`."""
+    vendor, url = simulator_process(delay=0.05, rate=0.2, odd=False, websites=["shop.example.com"])
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            config = parse(json.dumps({"path": {"data": folder}, "inputs": [{"type": "apptrana", "url": url, "client_id": "demo", "client_secret": "demo-secret", "lookback": "30d", "concurrency": 16}]}))
+            shipper = Shipper(config, once=True)
+            began = time.perf_counter()
+            assert shipper.run(), "something was left undone"
+            seconds = time.perf_counter() - began
+        windows, events = ask(url, "counts")["getAttackInfo"], shipper.counts.totals["accepted"]
+        print(f"{windows:,} windows of 50 ms each, {events:,} events: {seconds:.1f} s (at most 60); one after the other they would take {windows * 0.05:.0f} s")
+    finally:
+        vendor.kill()
+        vendor.communicate()
+
+
+def inputs(number=10_000):
+    """So many inputs in one process, each with an account of its own: served in their interval? How much memory, how much idle?"""
+    vendor, url = simulator_process(rate=0.2, odd=False, websites=["shop.example.com"])
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for interval, purpose in ((60, "served"), (86_400, "idle")):
+                path = Path(folder) / "siemtap.yml"
+                rows = [{"type": "apptrana", "id": f"c{n}", "url": url, "client_id": f"demo-{n}", "client_secret": "demo-secret", "lookback": "60s", "overlap": "60s", "interval": f"{interval}s"} for n in range(number)]
+                path.write_text(json.dumps({"path": {"data": f"{folder}/{purpose}"}, "http": {"port": 0}, "workers": 8, "inputs": rows}))
+                many(path, interval, purpose, number)
+    finally:
+        vendor.kill()
+        vendor.communicate()
+
+
+def many(path, interval, purpose, number):
+    began = time.monotonic()
+    process = start("run", "-c", str(path), stderr=subprocess.PIPE, text=True)
+    watched = psutil.Process(process.pid)
+    try:
+        address = next(line.rsplit(" ", 1)[1].strip() for line in process.stderr if "status page" in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        ready = time.monotonic()
+
+        def served(since):
+            with urllib.request.urlopen(f"{address}stats", timeout=60) as answer:
+                units = [unit for row in json.load(answer)["inputs"] for unit in row["units"]]
+            return [unit for unit in units if unit["state"] == "ok" and (unit["last_success"] or "") >= since], units
+
+        if purpose == "served":
+            time.sleep(2.2 * interval)      # the first round is spread over one interval; then every one of them in each
+            since = rfc3339(int((time.time() - 1.05 * interval) * 1000))
+            good, units = served(since)
+            cpu = watched.cpu_times()
+            print(f"{number:,} inputs, interval {interval} s, configuration read in {ready - began:.0f} s: {len(good):,} of {len(units):,} served within their interval, "
+                  f"{watched.memory_info().rss / 2**20:.0f} MiB (at most 400), {100 * (cpu.user + cpu.system) / (time.monotonic() - began):.0f} % of a core")
+            assert len(units) == number
+        else:
+            time.sleep(10)
+            idle(watched, number, interval)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def idle(watched, number, interval):
+    """Nothing due: each input waits for its turn of the day."""
+    time.sleep(5)
+    before = watched.cpu_times()
+    time.sleep(30)
+    after = watched.cpu_times()
+    print(f"{number:,} inputs, interval {interval} s: {100 * (after.user + after.system - before.user - before.system) / 30:.1f} % of a core")
 
 
 if __name__ == "__main__":
-    {"pipeline": pipeline}[sys.argv[1]]()
+    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs}[sys.argv[1]]()

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from apptrana import simulator
 from siemtap.runners import simulate
 

@@ -5,8 +5,6 @@ import pytest
 from siemtap.core.errors import ConfigError
 from siemtap.core.forms import Connection
 from siemtap.core.manifest import fill_in
-from siemtap.core.forms import Connection
-from siemtap.core.manifest import fill_in
 from siemtap.render.config import sample
 from siemtap.runners import plugins
 from siemtap.runners.config import load, parse

@@ -4,8 +4,9 @@ import shutil
 import time
 
 import pytest
-from apptrana import simulator
 from playwright.sync_api import sync_playwright
+
+from apptrana import simulator
 from siemtap.core.windows import HOUR
 from siemtap.runners import simulate
 from siemtap.runners.config import parse

@@ -1,0 +1,11 @@
+"""The campaign of random kill -9, short; the long one is ci/campaign."""
+
+import pytest
+from campaign import campaign
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["sqlite", "file"])
+def test_random_kills_lose_and_double_nothing(output):
+    events, missing, twice, strange, must = campaign(12, output, seed=7)
+    assert must > 1_000 and events >= must and (missing, twice, strange) == (0, 0, 0)
