@@ -80,8 +80,9 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     cut = said.split('"')
     if "\\" not in said and is_flat("".join(cut[::2])):
         found = {name.lower(): value.strip() for name, value in zip(cut[1::4], cut[3::4]) if value != "-"}
-        if not BLANK.isdisjoint(found.values()) or " " in "".join(found):
-            found = tidied(found.items())
+        names = "".join(found)
+        if not BLANK.isdisjoint(found.values()) or names.split() != [names]:
+            found = tidied(zip(cut[1::4], cut[3::4]))
     else:
         found = tidied(pairs(said))
     for name in secret:
@@ -102,9 +103,9 @@ def is_flat(between: str) -> bool:
 
 
 def pairs(said: str) -> Iterable[Tuple[str, Any]]:
-    """As JSON; by a pattern where a value holds a bare quote."""
+    """As JSON, a name that stands there twice included; by a pattern where a value holds a bare quote."""
     try:
-        return list(json.loads("{" + said + "}", strict=False).items())
+        return list(json.loads("{" + said + "}", strict=False, object_pairs_hook=list))
     except ValueError:
         return PAIR.findall(said)
 

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Set
 
 from ..core.mapping import Dataset
 
 
+OF_EVERY_INPUT = ("tags", "fields", "data_stream.namespace", "agent.type", "agent.version", "agent.name")
+
+
 def schema_of(contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
-    """Strict: the shared fields, and the one vendor object. A vendor whose object the contract does not hold yet (a plugin
+    """Strict: of the shared fields those that the dataset can set, and the one vendor object. A vendor whose object the contract does not hold yet (a plugin
     from elsewhere) gets one made of its mapping table."""
     shared = contract["definitions"]["shared"]
     space = dataset.namespace
     vendor = {"$ref": f"#/definitions/{space}"} if space in contract["definitions"] else _vendor(dataset)
-    event = {**shared["properties"]["event"], "properties": {**shared["properties"]["event"]["properties"], "dataset": {"const": dataset.name}, "module": {"const": space}}}
+    fields = _narrowed(shared, {*dataset.targets(), *OF_EVERY_INPUT})["properties"]
+    fields["event"]["properties"].update(dataset={"const": dataset.name}, module={"const": space})
     used = {space} if space in contract["definitions"] else set()
     return {
         "$schema": contract["$schema"], "title": dataset.name, "type": "object", "additionalProperties": False, "required": shared["required"],
-        "properties": {**shared["properties"], "event": event, space: vendor},
+        "properties": {**fields, space: vendor},
         "definitions": {name: contract["definitions"][name] for name in sorted(used | _shared(contract))},
     }
 
 
-def _shared(contract: Dict[str, Any]) -> set[str]:
+def _narrowed(schema: Dict[str, Any], paths: Set[str], place: str = "") -> Dict[str, Any]:
+    """An object's schema with only the properties that lie on one of the paths."""
+    properties = {}
+    for name, below in schema["properties"].items():
+        path = f"{place}{name}"
+        if path in paths or any(one.startswith(f"{path}.") for one in paths):
+            properties[name] = _narrowed(below, paths, f"{path}.") if "properties" in below else below
+    return {**schema, "properties": properties}
+
+
+def _shared(contract: Dict[str, Any]) -> Set[str]:
     """Definitions that the shared fields refer to."""
     return set(contract["definitions"]) - {"shared"} - set(contract["vendors"])
 

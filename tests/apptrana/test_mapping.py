@@ -1,0 +1,37 @@
+"""What the table's converters must never do: differ by the road taken, or let a secret through."""
+
+import json
+
+import pytest
+from apptrana.mapping import headers, pairs, redact, tidied, unpaired
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRET = ("cookie", "authorization")
+BLANKS = ("", " ", "\t", "\u00a0", "\n", "  ")
+WORD = st.text(st.characters(exclude_characters='"\\', exclude_categories=("Cs",)), max_size=12) | st.sampled_from(["-", " - ", "", "Cookie", " COOKIE ", "\tcookie", "Host"])
+
+
+@given(st.lists(st.tuples(WORD.filter(bool), WORD, st.sampled_from([":", " : ", " :", ": "]), st.sampled_from([",", " , ", ", "])), max_size=8))
+def test_the_fast_road_gives_what_json_gives(rows):
+    said = "".join(f'"{name}"{colon}"{value}"{comma}' for name, value, colon, comma in rows)[:-1].rstrip(", ")
+    slow = tidied(pairs(said))
+    assert headers(said, ()) == slow
+    assert headers(said, SECRET) == {name: "REDACTED" if name in SECRET else value for name, value in slow.items()}
+
+
+@pytest.mark.parametrize("before", BLANKS)
+@pytest.mark.parametrize("after", BLANKS)
+@pytest.mark.parametrize("spelled", ["Cookie", "cookie", "COOKIE"])
+@pytest.mark.parametrize("beside", ["", '"A":"b",', '"A":"-" , ', '"A":"a "bare" quote",', '"A":"an \\"escaped\\" one",'])
+def test_no_spelling_of_a_secret_header_lets_it_through(before, after, spelled, beside):
+    said = f'{beside}"{before}{spelled}{after}":"s3cret"'
+    assert "s3cret" not in json.dumps(headers(said, SECRET))
+    assert "s3cret" not in json.dumps(redact({"requestHeader": said, "responseHeader": said, "Cookie": "s3cret"}, redact_headers=SECRET))
+
+
+@pytest.mark.parametrize("said", ["Cookie: s3cret", "x; cookie=s3cret; y", '{"Cookie" : ["s3cret"]}', 'Authorization: Basic s3cret', '"COOKIE":"s3cret', '\\"Cookie\\":\\"s3cret\\"'])
+def test_what_nothing_can_read_is_cut_after_a_secrets_name(said):
+    assert "s3cret" not in unpaired(said, SECRET) and "REDACTED" in unpaired(said, SECRET)
+    for record in (said, [said], {"requestHeader": said}, {"requestHeader": {"Cookie": "s3cret"}}, {"requestHeader": [{"Cookie": "s3cret"}]}):
+        assert "s3cret" not in json.dumps(redact(record, redact_headers=SECRET)), record
