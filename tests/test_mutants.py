@@ -45,8 +45,9 @@ MUTANTS = [
     ("../apptrana/plugin.py", "            if answer.error:\n                yield from", "            if False:\n                yield from", VENDOR),
     ("../apptrana/plugin.py", "whole(now - wish.lag, self.grain)", "now", VENDOR),
     # The identity, the token
-    ("core/identity.py", ".strip(BLANKS) if word.__class__", " if word.__class__", CORE),
+    ("core/identity.py", "return word.strip(BLANKS)", "return word", CORE),
     ("core/identity.py", '"\\n".join([dataset,', '"".join([dataset,', CORE),
+    ("core/mapping.py", "said.strip(BLANKS) if said.__class__ is str", "said if said.__class__ is str", "tests/test_cases.py"),
     ("core/identity.py", "hexdigest()[:32]", "hexdigest()[32:]", CORE),
     ("../apptrana/plugin.py", "(refused and refused == self.token.text)", "refused", VENDOR),
     ("../apptrana/plugin.py", "            if self.refused and not rested:", "            if False:", VENDOR),
@@ -57,7 +58,7 @@ MUTANTS = [
 @pytest.mark.parametrize("file,right,wrong,tests", MUTANTS, ids=[f"{file}-{number}" for number, (file, *_) in enumerate(MUTANTS)])
 def test_a_small_wrong_is_found(file, right, wrong, tests, tmp_path):
     for name in ("plugins", "schemas"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "cases"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     path = tmp_path / "plugins/siemtap" / file
     source = path.read_text()
     assert source.count(right) == 1, f"{right!r} stands {source.count(right)} times in {file}: write the mutant anew"

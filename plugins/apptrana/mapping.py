@@ -26,6 +26,7 @@ def attacker(said: Any) -> Tuple[Optional[str], ...]:
     return address, text(said), address, address
 
 
+@lru_cache(maxsize=1024, typed=True)
 def attacker_geo(said: Any) -> Tuple[Optional[str], Optional[str]]:
     try:
         return country(said), None
@@ -66,10 +67,16 @@ def payload(said: Any) -> Tuple[str, Optional[bool]]:
     return said[:ATTACK_DATA_AT_MOST], len(said) > ATTACK_DATA_AT_MOST or None
 
 
+@lru_cache(maxsize=1024, typed=True)
 def rule_id(said: Any) -> Tuple[str, ...]:
     """The name that follows in the record is the better message; this one stands where it is missing."""
     id = text(said)
     return id, id, f"rule {id}", f"rule {id}"
+
+
+@lru_cache(maxsize=1024, typed=True)
+def status_code(said: Any) -> Optional[int]:
+    return integer(said) or None
 
 
 def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
@@ -81,7 +88,7 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     if "\\" not in said and is_flat("".join(cut[::2])):
         found = {name.lower(): value.strip() for name, value in zip(cut[1::4], cut[3::4]) if value != "-"}
         names = "".join(found)
-        if not BLANK.isdisjoint(found.values()) or names.split() != [names]:
+        if not BLANK.isdisjoint(found.values()) or " " in names or not names.isprintable():
             found = tidied(zip(cut[1::4], cut[3::4]))
     else:
         found = tidied(pairs(said))
@@ -117,7 +124,8 @@ def unpaired(said: str, secret: Tuple[str, ...]) -> str:
 
 
 def mime_type(found: Dict[str, str]) -> Optional[str]:
-    return found["content-type"].partition(";")[0].strip().lower() or None if "content-type" in found else None
+    said = found.get("content-type")
+    return said.partition(";")[0].strip().lower() or None if said else None
 
 
 def request_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
@@ -204,7 +212,7 @@ ATTACK = Dataset(
         Field("ruleName",         ("rule.name", "message")),
         Field("tagName",          "rule.ruleset"),
         Field("hostName",         ("url.domain", "destination.domain", "destination.address", "related.hosts")),
-        Field("statusCode",       "http.response.status_code", lambda said: integer(said) or None),
+        Field("statusCode",       "http.response.status_code", status_code),
         Split("requestHeader",    ("apptrana.request_headers", "apptrana.request_headers_raw", "user_agent.original",
                                    "http.request.referrer", "http.request.mime_type"), request_headers),
         Split("responseHeader",   ("apptrana.response_headers", "apptrana.response_headers_raw",

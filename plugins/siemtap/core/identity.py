@@ -14,7 +14,10 @@ BLANKS = " \t\n\r\f\v"      # ASCII only: what every runtime can trim alike
 
 def identify(dataset: str, words: Iterable[Any]) -> str:
     """The first 32 hex digits of SHA-256 over the dataset's name and the words, each as text, joined by newlines."""
-    said = "\n".join([dataset, *[word.strip(BLANKS) if word.__class__ is str else spell(word) for word in words]])
+    return digest("\n".join([dataset, *map(spell, words)]))
+
+
+def digest(said: str) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

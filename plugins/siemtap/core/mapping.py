@@ -10,7 +10,7 @@ from functools import cache, partial
 from operator import itemgetter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from .identity import canonical, identify
+from .identity import BLANKS, canonical, digest, identify, spell
 from .windows import Millis
 
 Record = Any                            # what the vendor said; an object, when the vendor keeps to the page
@@ -255,7 +255,7 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     source = "\n".join(_lines(dataset)) + "\n"
     name = f"<mapping of {dataset.name}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: Dict[str, Any] = {"REFUSED": REFUSED, "identify": identify, "canonical": canonical, "rfc3339": rfc3339, "text": text}
+    scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text}
     scope.update({f"convert_{number}": row.convert for number, row in _read(dataset)})
     scope.update({f"word_{number}": word for number, word in enumerate(dataset.identity) if callable(word)})
     names = _names(dataset)
@@ -300,7 +300,11 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
     yield "        if kept:"
     yield f"            {extra}['extra'] = kept"
-    yield f"        event_['id'] = identify({dataset.name!r}, ({' '.join(_word(dataset, n, word) + ',' for n, word in enumerate(dataset.identity))}))"
+    for number, word in enumerate(dataset.identity):
+        yield f"        said = {_word(dataset, number, word)}"
+        yield f"        name_{number} = said.strip(BLANKS) if said.__class__ is str else spell(said)"
+    names = "".join(f"\\n{{name_{number}}}" for number in range(len(dataset.identity)))
+    yield f"        event_['id'] = digest(f'{dataset.name}{names}')"
     yield "        if created:"
     yield "            event_['created'] = created"
     yield "        if keep_original:"
