@@ -90,7 +90,7 @@ def ids(output):
     if isinstance(output, Memory):
         return output.ids()
     if isinstance(output, file.File):
-        lines = [line for path in [*output.closed(), output.path] for line in path.read_text().splitlines()]
+        lines = [line for path in [*output.closed(), output.path] for line in path.read_bytes().splitlines()]
         return collections.Counter(json.loads(line)["event"]["id"] for line in lines)
     return collections.Counter(id for id, in output.database.read("SELECT id FROM event"))
 

@@ -10,12 +10,18 @@ import orjson
 from ..core.mapping import Event
 
 LONE = re.compile("[\ud800-\udfff]")
+UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")     # C1 controls, U+FFFE, U+FFFF
 
 
 def encode(event: Event) -> bytes:
-    """One line, without its end. A lone surrogate, which UTF-8 cannot carry, is escaped."""
+    """One line, without its end. Escaped are only control characters, C1 controls, lone surrogates, U+FFFE and U+FFFF."""
     try:
-        return orjson.dumps(event)
+        line = orjson.dumps(event)
+        return line if line.isascii() else _escaped(line)
     except (TypeError, ValueError):     # a lone surrogate, or a number beyond 64 bits
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)
-        return LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+        return _escaped(LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+
+
+def _escaped(line: bytes) -> bytes:
+    return UNSAFE.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)

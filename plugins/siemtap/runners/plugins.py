@@ -22,10 +22,11 @@ def installed() -> Dict[str, Plugin]:
     for point in _points():
         plugin = point.load()
         found[plugin.name] = plugin
-    for folder in (Path(__file__).parents[2]).glob("*/plugin.py"):      # a checkout: a new plugin runs before it is installed
-        name = folder.parent.name
-        if name not in found and name.isidentifier() and str(folder.parents[1]) in sys.path:
-            found[name] = import_module(name).PLUGIN
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout.parent / "setup.cfg").exists() and str(checkout) in sys.path:      # here a new plugin runs before it is installed
+        for name in (path.parent.name for path in checkout.glob("*/plugin.py")):
+            if name not in found:
+                found[name] = import_module(name).PLUGIN
     return dict(sorted(found.items()))
 
 
