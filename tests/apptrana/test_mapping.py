@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from apptrana.mapping import headers, pairs, redact, tidied, unpaired
 from hypothesis import given
 from hypothesis import strategies as st
+
+from apptrana.mapping import headers, pairs, redact, tidied, unpaired
 
 SECRET = ("cookie", "authorization")
 BLANKS = ("", " ", "\t", "\u00a0", "\n", "  ")

@@ -6,7 +6,6 @@ from typing import Any, Dict, Set
 
 from ..core.mapping import Dataset
 
-
 OF_EVERY_INPUT = ("tags", "fields", "data_stream.namespace", "agent.type", "agent.version", "agent.name")
 
 
