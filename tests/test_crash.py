@@ -6,6 +6,8 @@ import json
 import pytest
 
 from apptrana import PLUGIN, simulator
+from siemtap.core.errors import Retry
+from siemtap.core.model import Mark
 from siemtap.core.windows import MINUTE, SECOND
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.engine import Then, pump
@@ -131,6 +133,27 @@ def test_no_crash_at_any_step_loses_or_doubles(kind, tmp_path):
     assert 20 < died < STEPS, "the first life has fewer steps than were tried, so that each was the last one once"
 
 
+@pytest.mark.parametrize("kind", [in_memory, in_files, in_sqlite], ids=lambda kind: kind.__name__)
+def test_a_mark_that_cannot_be_saved_doubles_nothing(kind, tmp_path):
+    """Events on one disk, marks on another, which is full every third time."""
+    simulated, time = simulator.Simulator(simulator.Knobs(**LATE)), Time()
+    output, marks, close = kind(tmp_path, Fuse())
+    save, tries = marks.save, [0]
+
+    def full(unit, mark):
+        tries[0] += 1
+        if tries[0] % 3 == 0:
+            raise Retry("the disk is full")
+        save(unit, mark)
+
+    marks.save = full
+    world = World(PLUGIN, simulated, time=time, output=output, marks=marks, lookback="12m", concurrency=1).cycles(8)
+    got = ids(output)
+    assert simulated.ledger(time.now, NOON - 12 * MINUTE, world.until() - 100 * SECOND) <= set(got) and max(got.values()) == 1
+    assert world.errors or kind is in_sqlite
+    close()
+
+
 def test_the_mark_is_saved_after_the_events():
     order = []
 
@@ -142,7 +165,7 @@ def test_the_mark_is_saved_after_the_events():
         def save(self, unit, mark):
             order.append("mark")
 
-    Then(Output(), Marks_()).deliver(None, [{"event": {"id": "a"}}], None)
+    Then(Output(), Marks_(), set()).deliver(None, [{"event": {"id": "a"}}], None)
     assert order == ["events", "mark"]
 
 
@@ -153,7 +176,7 @@ def test_an_empty_batch_still_moves_the_mark():
 
 
 def test_pump_hands_on_what_is_fresh_with_its_mark():
-    from siemtap.core.model import Batch, Mark, Unit
+    from siemtap.core.model import Batch, Unit
     given = []
 
     class Output:
@@ -165,3 +188,12 @@ def test_pump_hands_on_what_is_fresh_with_its_mark():
     assert given == [(["a", "b"], {"n": 1}), (["c"], {"n": 2}), ([], {"n": 3})] and mark.cursor == {"n": 3}
 
 
+
+
+def test_what_has_its_mark_is_in_doubt_no_more():
+    """`unmarked` stays as small as what failed, however long a process runs."""
+    unmarked = set()
+    then = Then(Memory(), Marks(), unmarked)
+    for number in range(5):
+        then.deliver("unit", [{"event": {"id": str(number)}}], Mark({"until": number}))
+    assert unmarked == set()

@@ -13,8 +13,11 @@ CORE, CRASH, VENDOR, OUTPUTS = "tests/core", "tests/test_crash.py", "tests/apptr
 
 MUTANTS = [
     # The commit order
-    ("engine.py", "        if events:\n            self.output.deliver(unit, events, None)\n        self.checkpoints.save(unit, mark)\n",
+    ("engine.py", "        if events:\n            self.output.deliver(unit, events, None)\n            self.unmarked |= ids\n        self.checkpoints.save(unit, mark)\n",
      "        self.checkpoints.save(unit, mark)\n        if events:\n            self.output.deliver(unit, events, None)\n", CRASH),
+    ("engine.py", "            self.unmarked |= ids\n", "", CRASH),
+    ("engine.py", "self.unmarked.intersection(ids) | (", "(", CRASH),
+    ("engine.py", "        self.unmarked -= ids\n", "", CRASH),
     ("engine.py", "        output.deliver(unit, fresh, mark)\n", "        output.deliver(unit, fresh, mark) if fresh else None\n", CRASH),
     ("engine.py", "[event for event in events if event[\"event\"][\"id\"] not in held] if held else events", "events", CRASH),
     ("engine.py", "fresh, mark = mark.after(batch, say(batch))", "fresh, _ = mark.after(batch, say(batch))", CRASH),

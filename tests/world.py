@@ -94,7 +94,7 @@ class World:
         """A new process: a new client, and what the old one left is in doubt."""
         self.http = Http(self.send, clock=self.time.clock)
         self.client = self.plugin.connect(self.settings, self.http)
-        self.in_doubt = True
+        self.in_doubt, self.unmarked = True, set()
 
     def send(self, request, seconds):
         self.fuse.step()
@@ -105,7 +105,7 @@ class World:
 
     def attempt(self, unit):
         mark = self.marks.load(unit)
-        output = Then(InDoubt(self.output) if self.in_doubt else self.output, self.marks) if not self.output.together else self.output
+        output = Then(InDoubt(self.output, self.unmarked) if self.in_doubt else self.output, self.marks, self.unmarked) if not self.output.together else self.output
         pump(unit, mark, self.plugin.collect(self.client, unit, mark.cursor, self.time.now), self.say, output)
 
     def cycle(self, attempts=40):
@@ -117,6 +117,7 @@ class World:
                     break
                 except SiemtapError as error:
                     self.errors.append(error)
+                    self.in_doubt = True
                     self.time.now += max(error.after, 1000) if isinstance(error, Retry) else 1000
             else:
                 raise self.errors[-1]

@@ -35,26 +35,30 @@ def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any
 
 
 class Then:
-    """Around an output that cannot store marks: deliver, then save. `checkpoints`: None reads beside them."""
+    """Around an output that cannot store marks: deliver, then save. What was delivered without its mark is noted in `unmarked`."""
 
-    def __init__(self, output: Any, checkpoints: Any) -> None:
-        self.output, self.checkpoints = output, checkpoints
+    def __init__(self, output: Any, checkpoints: Any, unmarked: Set[str]) -> None:
+        self.output, self.checkpoints, self.unmarked = output, checkpoints, unmarked
 
     def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
+        ids = {event["event"]["id"] for event in events}
         if events:
             self.output.deliver(unit, events, None)
+            self.unmarked |= ids
         self.checkpoints.save(unit, mark)
+        self.unmarked -= ids
 
 
 class InDoubt:
-    """Around an output during the first cycle after a start: what a crash may have delivered without its mark is asked for,
+    """Around an output in the first cycle after a start or a failure: what may have been delivered without its mark is asked for,
     and not sent again."""
 
-    def __init__(self, output: Any) -> None:
-        self.output = output
+    def __init__(self, output: Any, unmarked: Set[str]) -> None:
+        self.output, self.unmarked = output, unmarked
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
-        held = self.output.holds([event["event"]["id"] for event in events]) if events else None
+        ids = [event["event"]["id"] for event in events]
+        held = self.unmarked.intersection(ids) | ((self.output.holds(ids) if ids else None) or set())
         self.output.deliver(unit, [event for event in events if event["event"]["id"] not in held] if held else events, mark)
 
 

@@ -30,7 +30,7 @@ from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM
 from ..edge.http import connect
 from ..edge.rejects import Rejects
-from ..engine import voice
+from ..engine import InDoubt, voice
 from ..render.config import input_schema, sample
 from ..render.datasets import schema_of
 from . import demo as demonstration
@@ -343,13 +343,12 @@ def rejected_retry(file: str) -> None:
     with only_one(config):
         shipper = Shipper(dataclasses.replace(config, inputs=()), once=True)
         rows = shipper.rejects.all()
-        for row in rows:
-            shipper.rejects.delete([row.id])
-            try:
-                shipper.ready.deliver(row.unit, [row.event], None)
-            except BaseException:
-                shipper.rejects.keep(row.unit, [(row.event, row.reason)])
-                raise
+        output = InDoubt(shipper.ready, shipper.unmarked)
+        for row in rows:        # delivered first, deleted then: a crash in between is in doubt, and asked about
+            refused = shipper.counts.totals["rejected"]
+            output.deliver(row.unit, [row.event], None)
+            if shipper.counts.totals["rejected"] == refused:
+                shipper.rejects.delete([row.id])
         left = shipper.rejects.count()
         shipper.close()
     click.echo(f"{len(rows) - left} accepted, {left} refused again")

@@ -180,6 +180,7 @@ class Running:
         """The cursor stays where the last delivery left it; the mark is read back from where it is safe."""
         if not self.stretch:
             state.mark = None
+        state.in_doubt = True       # the events may be safe, and only their mark may have failed
         state.attempts += 1
         waiting = isinstance(error, Retry) and state.attempts < DEGRADED_AFTER
         state.state, state.error = "retrying" if waiting else "degraded", f"{type(error).__name__}: {error}"
@@ -259,6 +260,7 @@ class Shipper:
         self.https = https
         self.clients: Dict[Connection, Http] = {}
         self.skewed: Set[str] = set()
+        self.unmarked: Set[str] = set()
         self.fatal: Optional[BaseException] = None
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints, self.rejects = Checkpoints(self.database), Rejects(self.database)
@@ -285,10 +287,10 @@ class Shipper:
     def output(self, beside: bool, in_doubt: bool) -> Any:
         """The output as one cycle needs it. `beside`: leave the checkpoints alone."""
         if beside:
-            return InDoubt(_Unmarked(self.ready))
+            return InDoubt(_Unmarked(self.ready), self.unmarked)
         if self.sink.together:
             return self.ready
-        return Then(InDoubt(self.ready) if in_doubt else self.ready, self.checkpoints)
+        return Then(InDoubt(self.ready, self.unmarked) if in_doubt else self.ready, self.checkpoints, self.unmarked)
 
     def http(self, connection: Connection) -> Http:
         """One client for all inputs that reach the world alike."""
