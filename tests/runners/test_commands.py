@@ -50,8 +50,8 @@ def stored(tmp_path):
 class Process:
     """`siemtap run`, and its log as it comes."""
 
-    def __init__(self, path):
-        self.process = subprocess.Popen([*COMMAND, "run", "-c", str(path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    def __init__(self, path, **how):
+        self.process = subprocess.Popen([*COMMAND, "run", "-c", str(path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, **how)
         self.said = ""
 
     def until(self, words, seconds=30):
@@ -163,6 +163,19 @@ def test_a_damaged_checkpoint_file_is_refused(tmp_path, vendor):
     (tmp_path / "data/siemtap.db").write_bytes(b"x" * 9000)
     done = siemtap("run", "--once", "-c", path, code=2)
     assert "is damaged" in done.stderr and "move it away" in done.stderr and (tmp_path / "data/siemtap.db").read_bytes() == b"x" * 9000
+
+
+def test_a_full_disk_is_waited_out(tmp_path, vendor):
+    """No file may grow beyond 400 kB; then it may again. What was collected meanwhile is whole, and once."""
+    import resource
+    path = write(tmp_path, vendor, lookback="6h", window="60s")
+    process = Process(path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY)))
+    process.until("nothing was committed")
+    process.until("nothing was committed.*\n(.*\n)*.*nothing was committed")
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    now = int(time.time())
+    wait_for(lambda: vendor.simulated.ledger(now * 1000, (now - 6 * 3600 + 60) * 1000, (now - 60) * 1000) <= stored(tmp_path), 40)
+    assert process.end() == 0
 
 
 def test_one_process_per_folder_and_a_clean_end(tmp_path, vendor):

@@ -40,19 +40,22 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._check()
+            db = self._connect(shared=True)
+        except sqlite3.OperationalError as error:
+            raise self._trouble(error) from None
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
             raise ConfigError(f"{path} cannot be opened: {error.strerror}; check `path.data`") from None
-        self.writer = threading.Thread(target=self._write, name="sqlite-writer", daemon=True)
+        self.writer = threading.Thread(target=self._write, args=[db], name="sqlite-writer", daemon=True)
         self.writer.start()
 
     def damaged(self, error: object) -> ConfigError:
         return ConfigError(f"{self.path} is damaged ({error}). Nothing was changed. Put back a copy of it, or move it away to start afresh from "
                            "`lookback`, and read the hole with `siemtap run --from … --to …`")
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(str(self.path), isolation_level=None, timeout=30)
+    def _connect(self, shared: bool = False) -> sqlite3.Connection:
+        db = sqlite3.connect(str(self.path), isolation_level=None, timeout=30, check_same_thread=not shared)
         db.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;")
         return db
 
@@ -75,15 +78,13 @@ class Database:
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> List[Tuple[Any, ...]]:
         """Rows, by a connection of the calling thread's own."""
-        if not hasattr(self.local, "db"):
-            self.local.db = self._connect()
         try:
+            if not hasattr(self.local, "db"):
+                self.local.db = self._connect()
             rows: List[Tuple[Any, ...]] = self.local.db.execute(sql, values).fetchall()
             return rows
-        except sqlite3.OperationalError as error:
-            raise Retry(f"{self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
-            raise self.damaged(error) from None
+            raise self._trouble(error) from None
 
     def close(self) -> None:
         self.works.put(None)
@@ -92,8 +93,7 @@ class Database:
             self.local.db.close()
             del self.local.db
 
-    def _write(self) -> None:
-        db = self._connect()
+    def _write(self, db: sqlite3.Connection) -> None:
         running = True
         while running:
             waiting = [self.works.get()]

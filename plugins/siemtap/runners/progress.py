@@ -31,7 +31,9 @@ class Backfill:
 
     def __call__(self, running: Any, state: Any) -> None:
         goal = (running.stretch or (0, running.shipper.clock.now()))[1]
-        if goal - state.until < BEHIND and state.unit not in self.said:
+        if goal - state.until < BEHIND:
+            with self.lock:
+                self._arrived(state)
             return
         share = min(1.0, (state.until - state.first) / max(1, goal - state.first))
         with self.lock:
@@ -41,13 +43,19 @@ class Backfill:
                 log.info("%s: backfill %.1f %%, read until %s", state.unit, 100 * share, rfc3339(state.until))
                 self.said[state.unit] = time.monotonic()
 
+    def _arrived(self, state: Any) -> None:
+        self.said.pop(state.unit, None)
+        if self.bars and state.unit in self.tasks:
+            self.bars.remove_task(self.tasks.pop(state.unit))
+            if not self.tasks:
+                self.bars.stop()
+
     def _bar(self, state: Any, share: float) -> None:
         assert self.bars
         if not self.tasks:
             self.bars.start()
         if state.unit not in self.tasks:
             self.tasks[state.unit] = self.bars.add_task(str(state.unit), total=1.0, until="")
-            self.said[state.unit] = 0.0
         self.bars.update(self.tasks[state.unit], completed=share, until=rfc3339(state.until)[:16])
 
     def close(self) -> None:
