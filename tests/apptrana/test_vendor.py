@@ -1,6 +1,9 @@
 """AppTrana against its simulator: every knob turned, and the ledger compared with what came out."""
 
+import dataclasses
 import json
+import pathlib
+import re
 
 import pytest
 
@@ -78,6 +81,12 @@ def test_a_cut_answer_is_found_out_by_halving():
 def test_a_second_too_full_to_know_is_named():
     it = world(settings={"split_at": 1, "lookback": "2m"}, odd=False, rate=30.0).cycles(1)
     assert any("cut short" in event["message"] for event in it.output.kept if event["event"]["kind"] == "pipeline_error")
+
+
+def test_every_knob_is_turned_by_a_test():
+    said = "".join(path.read_text() for path in pathlib.Path(__file__).parents[1].rglob("*.py"))
+    knobs = [field.name for field in dataclasses.fields(simulator.Knobs)]
+    assert [name for name in knobs if not re.search(rf'\b{name}=|"{name}":|\.{name}\b', said)] == []
 
 
 # The token

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -256,7 +255,6 @@ def test_a_full_disk_leaves_no_half_batch(tmp_path, written, monkeypatch):
     output.close()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
 def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_configuration(tmp_path):
     (tmp_path / "out").write_text("a file, and no folder")
     with pytest.raises(ConfigError, match="output.file.path"):
