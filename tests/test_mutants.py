@@ -54,7 +54,7 @@ MUTANTS = [
     ("core/identity.py", "hexdigest()[:32]", "hexdigest()[32:]", CORE),
     ("../apptrana/plugin.py", "(refused and refused == self.token.text)", "refused", VENDOR),
     ("../apptrana/plugin.py", "            if self.refused and not rested:", "            if False:", VENDOR),
-    ("../apptrana/mapping.py", "            found[name] = REDACTED\n", "            pass\n", VENDOR),
+    ("../apptrana/mapping.py", "            present[name] = REDACTED\n", "            pass\n", VENDOR),
 ]
 
 

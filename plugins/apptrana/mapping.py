@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from siemtap.core.convert import country, epoch, instant, integer, ip
 from siemtap.core.identity import canonical
@@ -13,8 +13,7 @@ from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Sp
 
 ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
 PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
-BLANK = frozenset(["", "-"])
-FLAT = re.compile(r"\s*(?:\s*:\s*,)*\s*:\s*")
+JSON = json.JSONDecoder(strict=False, object_pairs_hook=list)
 TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
 PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
 OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
@@ -80,41 +79,29 @@ def status_code(said: Any) -> Optional[int]:
 
 
 def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
-    """A JSON object printed without its braces; "-" is the vendor's word for absent.
-
-    Cut at the quotes, where none is escaped and only `:` and `,` stand between them: three times as fast as JSON, and the same.
-    """
-    cut = said.split('"')
-    if "\\" not in said and is_flat("".join(cut[::2])):
-        found = {name.lower(): value.strip() for name, value in zip(cut[1::4], cut[3::4]) if value != "-"}
-        names = "".join(found)
-        if not BLANK.isdisjoint(found.values()) or " " in names or not names.isprintable():
-            found = tidied(zip(cut[1::4], cut[3::4]))
-    else:
-        found = tidied(pairs(said))
-    for name in secret:
-        if name in found:
-            found[name] = REDACTED
-    return found
-
-
-def tidied(said: Iterable[Tuple[str, Any]]) -> Dict[str, str]:
-    texts = ((name, (value if isinstance(value, str) else canonical(value)).strip()) for name, value in said)
-    return {name.strip().lower(): value for name, value in texts if value not in BLANK}
-
-
-@lru_cache(maxsize=256)
-def is_flat(between: str) -> bool:
-    """Whether what stands between the quotes is colons and commas in turn. The vendor's own strings have few forms of it."""
-    return FLAT.fullmatch(between) is not None
-
-
-def pairs(said: str) -> Iterable[Tuple[str, Any]]:
-    """As JSON, a name that stands there twice included; by a pattern where a value holds a bare quote."""
+    """A JSON object printed without its braces; "-" is the vendor's word for absent."""
+    found = pairs(said)
+    if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
+        found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
     try:
-        return list(json.loads("{" + said + "}", strict=False, object_pairs_hook=list))
-    except ValueError:
-        return PAIR.findall(said)
+        present = {name.strip().lower(): trimmed for name, value in found if value != "-" and (trimmed := value.strip()) and trimmed != "-"}
+    except AttributeError:      # a value that is no text
+        texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(value)).strip()) for name, value in found)
+        present = {name: value for name, value in texts if value not in ABSENT}
+    for name in secret:
+        if name in present:
+            present[name] = REDACTED
+    return present
+
+
+def pairs(said: str) -> Optional[List[Tuple[str, Any]]]:
+    """As JSON, a name that stands there twice included; None where that fails."""
+    text = "{" + said + "}"
+    try:
+        found, end = JSON.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if end == len(text) else None
 
 
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
