@@ -107,7 +107,7 @@ def pairs(said: str) -> Optional[List[Tuple[str, Any]]]:
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
     """Header text that nothing could read, with whatever follows a secret header's name cut out."""
     name = "|".join(map(re.escape, secret))
-    return re.sub(rf'(?is)("?\b(?:{name})\b\\*"?\s*[:=]).*', rf"\1 {REDACTED}", said) if secret else said
+    return re.sub(rf'(?is)("?\b(?:{name})\b\s*\\*"?\s*[:=]).*', rf"\1 {REDACTED}", said) if secret else said
 
 
 def mime_type(found: Dict[str, str]) -> Optional[str]:

@@ -127,12 +127,12 @@ def work(config: Config, once: bool, patience: float, stretch: Optional[Tuple[Mi
         except SiemtapError as error:
             log.error("inputs stay as they were: %s", error)
 
-    page = Server(shipper, config.http.host, config.http.port) if config.http.enabled and not once else None
-    if page:
-        log.info("status page at %s", page.address)
-    if shipper.database.new:
-        log.info("no checkpoints in %s yet: every input starts from its `lookback`", config.data)
-    with signals(shipper, reload):
+    with signals(shipper, reload):      # before anybody can know that we are here
+        page = Server(shipper, config.http.host, config.http.port) if config.http.enabled and not once else None
+        if page:
+            log.info("status page at %s", page.address)
+        if shipper.database.new:
+            log.info("no checkpoints in %s yet: every input starts from its `lookback`", config.data)
         asked_to_stop = False
         try:
             done = shipper.run()
