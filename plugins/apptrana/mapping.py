@@ -110,6 +110,11 @@ def unpaired(said: str, secret: Tuple[str, ...]) -> str:
     return re.sub(rf'(?is)("?\b(?:{name})\b\s*\\*"?\s*[:=]).*', rf"\1 {REDACTED}", said) if secret else said
 
 
+def raw(said: str, secret: Tuple[str, ...]) -> Optional[str]:
+    """Header text in which nothing was found: as it came but for its secrets, unless it merely said that all are absent."""
+    return None if said.strip(" ,{}") == "" or PAIR.search(said) else unpaired(said, secret)
+
+
 def mime_type(found: Dict[str, str]) -> Optional[str]:
     said = found.get("content-type")
     return said.partition(";")[0].strip().lower() or None if said else None
@@ -118,14 +123,14 @@ def mime_type(found: Dict[str, str]) -> Optional[str]:
 def request_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
     found = headers(said, redact_headers)
     if not found:
-        return None, None if said.strip(' ,{}') == "" or PAIR.search(said) else unpaired(said, redact_headers), None, None, None
+        return None, raw(said, redact_headers), None, None, None
     return found, None, found.get("user-agent"), found.get("referer"), mime_type(found)
 
 
 def response_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
     found = headers(said, redact_headers)
     if not found:
-        return None, None if said.strip(' ,{}') == "" or PAIR.search(said) else unpaired(said, redact_headers), None, None
+        return None, raw(said, redact_headers), None, None
     length = found.get("content-length", "")
     return found, None, int(length) if length.isdecimal() and len(length) < 16 else None, mime_type(found)
 

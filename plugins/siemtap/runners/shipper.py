@@ -82,7 +82,6 @@ class Running:
     def __init__(self, wish: Input, shipper: Shipper, stretch: Optional[Tuple[Millis, Millis]] = None) -> None:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
         self.units: Dict[Unit, UnitState] = {}
-        self.discover_at = 0.0
         self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
         settings = wish.settings if stretch is None else replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0)
         self.settings = settings
