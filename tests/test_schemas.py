@@ -22,9 +22,18 @@ from siemtap.runners import plugins
 CONTRACT = contract.read("event.schema.json")
 DATASETS = {dataset.name: dataset for plugin in plugins.installed().values() for dataset in plugin.datasets if dataset.namespace in CONTRACT["vendors"]}
 FORMATS = jsonschema.FormatChecker(["ipv4", "ipv6"])
-AUTHORITY = {name: jsonschema.Draft7Validator(schema_of(CONTRACT, dataset), format_checker=FORMATS) for name, dataset in DATASETS.items()}
+
+
+def pattern(validator, pattern, instance, schema):
+    """As ECMA 262 has it, and draft-07 with it: `$` is the end, not the end but for a newline."""
+    if isinstance(instance, str) and not re.search(pattern.replace("$", r"\Z"), instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+Draft7 = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": pattern})
+AUTHORITY = {name: Draft7(schema_of(CONTRACT, dataset), format_checker=FORMATS) for name, dataset in DATASETS.items()}
 FAST = {name: jsonschema_rs.Draft7Validator(schema_of(CONTRACT, dataset), validate_formats=True) for name, dataset in DATASETS.items()}
-WHOLE = jsonschema.Draft7Validator(CONTRACT, format_checker=FORMATS)
+WHOLE = Draft7(CONTRACT, format_checker=FORMATS)
 EVENTS = [event for folder in folders() if folder.parents[1].name in CONTRACT["vendors"] for event in json.loads((folder / "expected.json").read_text())]
 
 

@@ -11,6 +11,11 @@ from siemtap.core.convert import country, epoch, instant, integer, ip
 from siemtap.core.identity import canonical
 from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, text
 
+try:
+    import orjson as reader  # the shipper has it; an add-on does without, and finds the same
+except ImportError:
+    import json as reader  # type: ignore[no-redef]
+
 ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
 PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
 JSON = json.JSONDecoder(strict=False, object_pairs_hook=list)
@@ -20,6 +25,7 @@ OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "obs
 REDACTED = "REDACTED"
 
 
+@lru_cache(maxsize=4096, typed=True)
 def attacker(said: Any) -> Tuple[Optional[str], ...]:
     address = ip(said)
     return address, text(said), address, address
@@ -53,12 +59,19 @@ def uri(said: Any) -> Tuple[str, Optional[str], Optional[str]]:
     return said, path or None, query or None
 
 
-def full_url(tls: Any, host: Any, said: Any) -> Optional[str]:
+@lru_cache(maxsize=1024, typed=True)
+def origin(tls: Any, host: Any) -> Optional[str]:
     """The scheme is known only where a TLS version is named."""
-    if not (isinstance(tls, str) and isinstance(host, str) and isinstance(said, str) and tls_version(tls.strip())[0]):
+    if isinstance(tls, str) and isinstance(host, str) and host.strip() not in ABSENT and tls_version(tls.strip())[0]:
+        return f"https://{host.strip()}"
+    return None
+
+
+def full_url(tls: Any, host: Any, said: Any) -> Optional[str]:
+    if said.__class__ is not str or (start := origin(tls, host)) is None:
         return None
-    host, said = host.strip(), said.strip()
-    return f"https://{host}{said}" if said.startswith("/") and host not in ABSENT else None
+    said = said.strip()
+    return start + said if said[:1] == "/" else None
 
 
 def payload(said: Any) -> Tuple[str, Optional[bool]]:
@@ -80,18 +93,26 @@ def status_code(said: Any) -> Optional[int]:
 
 def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     """A JSON object printed without its braces; "-" is the vendor's word for absent."""
-    found = pairs(said)
-    if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
-        found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
     try:
-        present = {name.strip().lower(): trimmed for name, value in found if value != "-" and (trimmed := value.strip()) and trimmed != "-"}
-    except AttributeError:      # a value that is no text
-        texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(value)).strip()) for name, value in found)
-        present = {name: value for name, value in texts if value not in ABSENT}
+        found = reader.loads("{" + said + "}")
+        if said.count('"') != 4 * len(found):       # a name stands there twice, perhaps
+            raise ValueError
+        present = {name.strip().lower(): trimmed for name, value in found.items() if value != "-" and (trimmed := value.strip()) and trimmed != "-"}
+    except (ValueError, AttributeError, RecursionError):
+        present = thorough_headers(said, secret)
     for name in secret:
         if name in present:
             present[name] = REDACTED
     return present
+
+
+def thorough_headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
+    """The same, for whatever the quick way stumbles over, and where there is none."""
+    found = pairs(said)
+    if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
+        found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
+    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(value)).strip()) for name, value in found)
+    return {name: value for name, value in texts if value not in ABSENT}
 
 
 def pairs(said: str) -> Optional[List[Tuple[str, Any]]]:
@@ -115,8 +136,8 @@ def raw(said: str, secret: Tuple[str, ...]) -> Optional[str]:
     return None if said.strip(" ,{}") == "" or PAIR.search(said) else unpaired(said, secret)
 
 
-def mime_type(found: Dict[str, str]) -> Optional[str]:
-    said = found.get("content-type")
+@lru_cache(maxsize=1024)
+def mime_type(said: Optional[str]) -> Optional[str]:
     return said.partition(";")[0].strip().lower() or None if said else None
 
 
@@ -124,15 +145,17 @@ def request_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any,
     found = headers(said, redact_headers)
     if not found:
         return None, raw(said, redact_headers), None, None, None
-    return found, None, found.get("user-agent"), found.get("referer"), mime_type(found)
+    get = found.get
+    return found, None, get("user-agent"), get("referer"), mime_type(get("content-type"))
 
 
 def response_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any, ...]:
     found = headers(said, redact_headers)
     if not found:
         return None, raw(said, redact_headers), None, None
-    length = found.get("content-length", "")
-    return found, None, int(length) if length.isdecimal() and len(length) < 16 else None, mime_type(found)
+    get = found.get
+    length = get("content-length")
+    return found, None, int(length) if length and length.isdecimal() and len(length) < 16 else None, mime_type(get("content-type"))
 
 
 @lru_cache(maxsize=64, typed=True)
@@ -176,7 +199,7 @@ def _shown(name: str, said: Any, secret: Tuple[str, ...]) -> Any:
 
 
 def attack_time(record: Record) -> str:
-    return instant(record["attackTime"].strip())
+    return instant(record["attackTime"])
 
 
 ATTACK = Dataset(
@@ -213,6 +236,8 @@ ATTACK = Dataset(
         Split("requestProtocol",  ("http.version", "network.protocol"), request_protocol),
     ),
     quiet=("attackTime",),
+    few=("websiteName", "severity", "eventType", "category", "ruleId", "ruleName", "tagName", "hostName", "statusCode", "ipReputation",
+         "tlsVersion", "requestProtocol"),
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apptrana.mapping import headers, redact, unpaired
+from apptrana.mapping import headers, redact, thorough_headers, unpaired
 
 SECRET = ("cookie", "authorization")
 BLANKS = ("", " ", "\t", "\u00a0", "\n", "  ")
@@ -17,8 +17,13 @@ WORD = st.text(st.characters(exclude_characters='"\\', exclude_categories=("Cs",
 def test_headers_are_what_was_printed(rows):
     said = "".join(f'"{name}"{colon}"{value}"{comma}' for name, value, colon, comma in rows)[:-1].rstrip(", ")
     meant = {name.strip().lower(): value.strip() for name, value, _, _ in rows if value.strip() not in ("", "-")}
-    assert headers(said, ()) == meant
+    assert headers(said, ()) == thorough_headers(said, ()) == meant
     assert headers(said, SECRET) == {name: "REDACTED" if name in SECRET else value for name, value in meant.items()}
+
+
+@given(st.lists(st.sampled_from(['"', '"A"', '"a"', ":", ",", '"-"', '"x"', '""', "1", "1e999", "null", "NaN", "{", "}", "[", "]", " ", '\\"', "\\u0022", "\\ud800", "\ud800", "\t", "18446744073709551616", '"A":"x"', '"B":1', ","]), max_size=14).map("".join))
+def test_the_quick_way_and_the_thorough_one_find_the_same(said):
+    assert headers(said, ()) == thorough_headers(said, ())
 
 
 @given(st.text(st.sampled_from('"\\:,{}[] -aC\t\n'), max_size=30))

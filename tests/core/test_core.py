@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from siemtap import contract
 from siemtap.core import convert, manifest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.forms import Connection, Every
-from siemtap.core.identity import identify
+from siemtap.core.identity import identify, spell
 from siemtap.core.mapping import Dataset, Field, Join, Split, rfc3339
 from siemtap.core.model import Batch, Mark
 from siemtap.core.windows import Window, windows
@@ -128,6 +130,47 @@ def test_a_table_becomes_straight_line_python():
                      "message": "eve did it 3 times", "user": {"name": "eve"}, "related": {"user": ["eve"], "ip": ["192.0.2.1"]}, "acme": {"n": 3, "extra": {"odd": [1], "empty": ""}},
                      "source": {"ip": "192.0.2.1", "address": "192.0.2.1"}}
     assert "# where -> source.ip, source.address, related.ip" in table.source and "for " not in table.source.partition("kept.update")[0]
+
+
+def few(*names):
+    return Dataset("acme.event", clock=lambda record: None, identity=("id",), few=names, constant={"rule.version": "1"}, rows=(
+        Field("id", ("acme.id", "message")),
+        Field("site", ("acme.site", "service.name", "related.hosts")),
+        Field("level", "acme.level"),
+        Split("verdict", ("event.action", "event.type", "rule.name"), lambda said: (said.lower(), [said], said) if said != "odd" else int(said)),
+        Field("title", "message"),
+        Field("host", ("destination.domain", "related.hosts", "related.ip")),
+        Field("ip", ("source.ip", "related.ip"))))
+
+
+@pytest.mark.parametrize("names", [("verdict",), ("site", "level", "verdict", "title", "host"), ("site", "host"), ("id", "site", "level", "verdict", "title", "host", "ip")])
+def test_what_is_remembered_is_what_is_made_anew(names):
+    """Of every kind: texts, 1 beside True and 1.0, what cannot be looked up, what is refused, a word said twice, nothing."""
+    luck = random.Random(11)
+    values = ["a", " b ", "-", "", None, 1, True, 1.0, 0, False, "odd", ["a"], {"a": []}, "1"]
+    records = [{name: luck.choice(values) for name in luck.sample(["id", "site", "level", "verdict", "title", "host", "ip", "else"], luck.randint(0, 8))} for _ in range(3_000)]
+    say, plain = few(*names).bind(None, {"tags": ["x"]}), few().bind(None, {"tags": ["x"]})
+    for record in records:
+        made = say(record, 0)
+        assert spell(made) == spell(plain(record, 0)), record       # 1 is not True in JSON
+        made.get("acme", {}).clear()        # what one event still grows is its own
+        made["event"].clear()
+
+
+def test_a_row_with_the_last_word_keeps_it():
+    """`message` is the id's, then the title's: the id's row may be remembered, the title's may not come before it."""
+    assert few("title").bind(None)({"id": "7", "title": "seen"}, 0)["message"] == "seen"
+    assert few("id", "title").bind(None)({"id": "7", "title": "seen"}, 0)["message"] == "seen"
+    assert few("host").bind(None)({"site": "a", "host": "b"}, 0)["related"]["hosts"] == ["a", "b"]
+
+
+def test_inputs_share_a_memory_only_where_their_settings_say_the_same():
+    def named(said, *, names):
+        return names.get(said, said)
+
+    table = Dataset("acme.event", clock=lambda record: None, identity=("n",), few=("n",), rows=(Field("n", "acme.n", named),))
+    say, other = (table.bind(SimpleNamespace(names=names)) for names in ({"1": "one"}, {"1": "uno"}))
+    assert [say({"n": "1"}, 0)["acme"]["n"], other({"n": "1"}, 0)["acme"]["n"]] == ["one", "uno"]
 
 
 def test_what_a_converter_refuses_is_kept_as_sent():

@@ -6,9 +6,9 @@ import inspect
 import linecache
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from operator import itemgetter
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .identity import BLANKS, canonical, digest, identify, spell
 from .windows import Millis
@@ -21,6 +21,7 @@ Say = Callable[[Record, Millis, Optional[str]], Event]
 
 ECS_VERSION = "9.4.0"
 ABSENT = (None, "", "-")
+REMEMBERED = 1_024       # combinations of what `few` names said, a dataset and its settings
 REFUSED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
@@ -102,6 +103,7 @@ class Dataset:
     constant: Mapping[str, Any] = field(default_factory=dict)
     redact: Callable[..., Record] = as_sent      # the record as it may be shown whole
     quiet: Tuple[str, ...] = ()                  # their names that no row reads and `extra` need not repeat
+    few: Tuple[str, ...] = ()                    # their names that take few values in a day: what their rows make is remembered, and shared by events
 
     @property
     def namespace(self) -> str:
@@ -181,8 +183,10 @@ class _Bound:
         self.redact = _with_settings(dataset.redact, settings)
         self.clock = _with_settings(dataset.clock, settings)
 
-    def settings_of(self, convert: Callable[..., Any]) -> Callable[..., Any]:
-        return _with_settings(convert, self.settings)
+    def remembered(self, frequent: Callable[..., Any]) -> Callable[..., Any]:
+        """`frequent` with a memory, the same one for every input whose settings make the same of a record."""
+        wanted = {name for convert in (self.dataset.redact, *(row.convert for _, row in _few(self.dataset))) for name in _wanted(convert)}
+        return _memory(self.dataset, canonical({name: getattr(self.settings, name) for name in wanted}), frequent)
 
     def constants(self, path: str) -> Event:
         """The constants that stand directly in the object at `path`, and whole objects below it that never vary."""
@@ -234,6 +238,13 @@ def collects(path: str) -> bool:
     return path.startswith("related.")
 
 
+MEMORIES: Dict[Tuple[Dataset, str], Callable[..., Any]] = {}
+
+
+def _memory(dataset: Dataset, settings: str, frequent: Callable[..., Any]) -> Callable[..., Any]:
+    return MEMORIES.setdefault((dataset, settings), lru_cache(maxsize=REMEMBERED, typed=True)(frequent))
+
+
 @cache
 def _objects(dataset: Dataset) -> Tuple[str, ...]:
     """The objects that vary from event to event, parents first."""
@@ -256,7 +267,7 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     name = f"<mapping of {dataset.name}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text}
-    scope.update({f"convert_{number}": row.convert for number, row in _read(dataset)})
+    scope.update({_converter(number, row): row.convert for number, row in _read(dataset)})
     scope.update({f"word_{number}": word for number, word in enumerate(dataset.identity) if callable(word)})
     names = _names(dataset)
     scope.update(NAMES=names, KNOWN=frozenset(names), fetch=itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],))
@@ -265,16 +276,31 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
 
 
 def _lines(dataset: Dataset) -> Iterator[str]:
-    objects, extra = _objects(dataset), _variable(dataset.namespace)
+    objects, extra, few = _objects(dataset), _variable(dataset.namespace), dict(_few(dataset))
+    settled = _settled(dataset)
+    shared = [path for path in objects if path not in settled and _begun(path, settled, few.values())] if few else []
     constant = [path for path in objects if path == "" or any(name.startswith(f"{path}.") for name in _constants(dataset))]
     said = ", ".join(map(_said, range(len(_names(dataset)))))
     yield "def bind(bound):"
     yield "    clock, redact, unreadable, keep_original = bound.clock, bound.redact, bound.unreadable, bound.keep_original"
     for path in constant:
         yield f"    {_variable(path)}constants = bound.constants({path!r})"
-    for number, row in _read(dataset):
-        if row.convert is not text:
-            yield f"    {_converter(number, row)} = bound.settings_of(convert_{number})"
+    for name in dict.fromkeys(name for _, row in _read(dataset) for name in _wanted(row.convert)):
+        yield f"    setting_{name} = bound.settings.{name}"
+    asked = ", ".join(_said(_names(dataset).index(name)) for name in dict.fromkeys(name for row in few.values() for name in _theirs(row)))
+    if few:
+        yield ""
+        yield f"    def frequent({asked}):"
+        for path in [*shared, *settled]:
+            yield f"        {_variable(path)} = {{}}"
+        yield "        kept = {}"
+        for number, row in few.items():
+            yield from _commented(dataset, number, row)
+        yield ""
+        yield from _nested(reversed(settled))
+        yield f"        return {', '.join(map(_variable, shared))}, kept"
+        yield ""
+        yield "    frequent = bound.remembered(frequent)"
     yield ""
     yield "    def event(record, until, created=None):"
     yield "        try:"
@@ -287,14 +313,21 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "        except KeyError:"
     yield f"            {said}, = map(get, NAMES)"
     yield "            foreign = True"
+    if few:
+        begun = ", ".join(f"{_variable(path)}frequent" for path in shared)
+        yield "        try:"
+        yield f"            {begun}, kept = frequent({asked})"
+        yield "        except TypeError:       # a list or an object, which nothing can be remembered of"
+        yield f"            {begun}, kept = frequent.__wrapped__({asked})"
     for path in objects:
-        yield f"        {_variable(path)} = {f'{_variable(path)}constants.copy()' if path in constant else '{}'}"
+        if path not in settled:
+            parts = [f"{_variable(path)}{part}" for part, of in (("constants", constant), ("frequent", shared)) if path in of]
+            yield f"        {_variable(path)} = {_merged(parts) if parts else '{}'}"
     yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
-    yield "        kept = {}"
+    yield f"        kept = {'kept.copy()' if few else '{}'}"
     for number, row in _read(dataset):
-        yield ""
-        yield f"        # {', '.join(_theirs(row))} -> {', '.join(_ours(row))}"
-        yield from (" " * 8 + line for line in _row(number, row, [_said(_names(dataset).index(name)) for name in _theirs(row)]))
+        if number not in few:
+            yield from _commented(dataset, number, row)
     yield ""
     yield "        if foreign and not KNOWN.issuperset(record):"
     yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
@@ -309,19 +342,65 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "            event_['created'] = created"
     yield "        if keep_original:"
     yield "            event_['original'] = canonical(redact(record))"
-    for path in reversed(objects[1:]):
-        parent, _, leaf = path.rpartition(".")
-        yield f"        if {_variable(path)}:"
-        yield f"            {_variable(parent)}[{leaf!r}] = {_variable(path)}"
+    yield from _nested(path for path in reversed(objects[1:]) if path not in settled)
     yield "        return root_"
     yield ""
     yield "    return event"
+
+
+def _commented(dataset: Dataset, number: int, row: Union[Field, Split, Join]) -> Iterator[str]:
+    yield ""
+    yield f"        # {', '.join(_theirs(row))} -> {', '.join(_ours(row))}"
+    yield from (" " * 8 + line for line in _row(number, row, [_said(_names(dataset).index(name)) for name in _theirs(row)]))
+
+
+def _nested(objects: Iterable[str]) -> Iterator[str]:
+    """Children first."""
+    for path in objects:
+        parent, _, leaf = path.rpartition(".")
+        yield f"        if {_variable(path)}:"
+        yield f"            {_variable(parent)}[{leaf!r}] = {_variable(path)}"
+
+
+def _merged(parts: List[str]) -> str:
+    """A new object of these; the later win."""
+    return f"{parts[0]}.copy()" if len(parts) == 1 else f"{{{', '.join(f'**{part}' for part in parts)}}}"
+
+
+def _few(dataset: Dataset) -> List[Tuple[int, Union[Field, Split, Join]]]:
+    """The rows that read nothing but `few` names. One that must have the last word over another row of the event, or gathers
+    into the same list as another, is not among them: these rows come first, and what they gather is never added to."""
+    found = [(number, row) for number, row in _read(dataset) if set(_theirs(row)) <= set(dataset.few)]
+    while True:
+        rest = [(number, path) for number, row in _read(dataset) if (number, row) not in found for path in _ours(row)]
+        fit = [(number, row) for number, row in found
+               if not any(path == other and (collects(path) or before < number) for path in _ours(row) for before, other in rest)]
+        if fit == found:
+            return found
+        found = fit
+
+
+def _settled(dataset: Dataset) -> List[str]:
+    """The objects in which nothing stands but what `few` rows say; parents first."""
+    few = [number for number, _ in _few(dataset)]
+    others = ["event.id", f"{dataset.namespace}.extra", *_constants(dataset), *(path for number, row in _read(dataset) if number not in few for path in _ours(row))]
+    return [path for path in _objects(dataset) if path and not any(other.startswith(f"{path}.") for other in others)]
+
+
+def _begun(path: str, settled: List[str], few: Iterable[Union[Field, Split, Join]]) -> bool:
+    """Whether `few` rows put something into the object at `path`, themselves or in an object that is theirs alone. The event always."""
+    return path == "" or any(of.rpartition(".")[0] == path for of in [*settled, *(of for row in few for of in _ours(row))])
 
 
 def _converter(number: int, row: Union[Field, Split, Join]) -> str:
     if row.convert is text:
         return "text"
     return f"{getattr(row.convert, '__name__', 'convert').strip('<>')}_{number}"
+
+
+def _call(number: int, row: Union[Field, Split, Join], said: Iterable[str]) -> str:
+    settings = (f"{name}=setting_{name}" for name in _wanted(row.convert))
+    return f"{_converter(number, row)}({', '.join([*said, *settings])})"
 
 
 def _names(dataset: Dataset) -> List[str]:
@@ -340,7 +419,7 @@ def _word(dataset: Dataset, number: int, word: Word) -> str:
 
 def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterator[str]:
     if isinstance(row, Join):
-        yield f"value = {_converter(number, row)}({', '.join(said)})"
+        yield f"value = {_call(number, row, said)}"
         yield from _store(row.ours, "value")
     elif row.convert is text:
         yield f"said = {said[0]}"
@@ -358,7 +437,7 @@ def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterat
         yield "        said = None"
         yield "if said is not None:"
         values = [f"value_{position}" for position in range(len(row.ours))] if isinstance(row, Split) else ["value"] * len(_ours(row))
-        attempt = f"{', '.join(values)}, = {_converter(number, row)}(said)" if isinstance(row, Split) else f"value = {_converter(number, row)}(said)"
+        attempt = f"{', '.join(values)}, = {_call(number, row, ['said'])}" if isinstance(row, Split) else f"value = {_call(number, row, ['said'])}"
         yield from _tried(row.theirs, attempt, [line for path, value in zip(_ours(row), values) for line in _store(path, value)])
 
 

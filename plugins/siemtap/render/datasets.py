@@ -17,6 +17,7 @@ def schema_of(contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
     vendor = {"$ref": f"#/definitions/{space}"} if space in contract["definitions"] else _vendor(dataset)
     fields = _narrowed(shared, {*dataset.targets(), *OF_EVERY_INPUT})["properties"]
     fields["event"]["properties"].update(dataset={"const": dataset.name}, module={"const": space})
+    fields["data_stream"]["properties"].update(dataset={"const": dataset.name})
     used = {space} if space in contract["definitions"] else set()
     return {
         "$schema": contract["$schema"], "title": dataset.name, "type": "object", "additionalProperties": False, "required": shared["required"],
