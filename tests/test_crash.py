@@ -11,7 +11,7 @@ from siemtap.core.model import Mark
 from siemtap.core.windows import MINUTE, SECOND
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.engine import Then, pump
-from siemtap.outputs import file, sqlite
+from siemtap.outputs import Around, file, sqlite
 from world import NOON, Crash, Fuse, Marks, Memory, Time, World
 
 LATE = {"late": (0.0, 83.0), "rate": 1.5, "websites": ("shop.example.com",)}
@@ -83,7 +83,7 @@ def in_files(folder, fuse, old=None):
 
 def in_sqlite(folder, fuse, old=None):
     database = Database(folder / "siemtap.db")
-    output, marks = FusedStore(sqlite.Settings(0, 0), database), Checkpoints(database)
+    output, marks = FusedStore(sqlite.Settings(0, 0), Around(database)), Checkpoints(database)
     output.fuse = fuse
     return output, marks, lambda: (output.close(), database.close())
 

@@ -12,6 +12,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Mark, Unit
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http
+from siemtap.outputs import ids_of
 from siemtap.engine import InDoubt, Then, pump, voice
 from siemtap.runners import simulate
 
@@ -55,8 +56,8 @@ class Memory:
             self.fuse.step()
             self.kept.append(event)
 
-    def holds(self, ids):
-        return {event["event"]["id"] for event in self.kept} & set(ids)
+    def holds(self, unit, events):
+        return ids_of(self.kept) & ids_of(events)
 
     def ids(self):
         return collections.Counter(event["event"]["id"] for event in self.kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Set
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
 
 from .core.forms import SEVERITIES, Every
 from .core.mapping import Event, lost_event
@@ -10,16 +10,17 @@ from .core.model import Batch, Mark, Plugin, Unit
 
 
 class Output(Protocol):
-    """Where events go. `deliver` returns once they are safe, each accepted or kept as rejected; it raises Retry for the rest.
+    """Where events go. `deliver` returns once they are safe, but for those that it refuses for good, with the reason of each; it raises
+    Retry while it cannot say.
 
-    `together`: the mark is stored with the events. `holds`: which of the ids are there already; None: it cannot say.
+    `together`: the mark is stored with the events. `holds`: the ids of those that are there already; None: it cannot say.
     """
 
     together: bool
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None: ...
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> List[Tuple[Event, str]]: ...
 
-    def holds(self, ids: Iterable[str]) -> Optional[Set[str]]: ...
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]: ...
 
     def close(self) -> None: ...
 
@@ -58,7 +59,7 @@ class InDoubt:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
         ids = [event["event"]["id"] for event in events]
-        held = self.unmarked.intersection(ids) | ((self.output.holds(ids) if ids else None) or set())
+        held = self.unmarked.intersection(ids) | ((self.output.holds(unit, events) if ids else None) or set())
         self.output.deliver(unit, [event for event in events if event["event"]["id"] not in held] if held else events, mark)
 
 

@@ -15,7 +15,7 @@ from siemtap.core.model import Mark, Unit
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.edge.clock import Clock
 from siemtap.edge.rejects import Rejects
-from siemtap.outputs import checked, file, sqlite, stdout
+from siemtap.outputs import Around, checked, file, sqlite, stdout
 from siemtap.outputs.encode import encode
 
 UNIT = Unit("it", "acme.event", "a")
@@ -34,11 +34,11 @@ def database(tmp_path):
 
 
 def store(database, **settings):
-    return sqlite.Sqlite(sqlite.Settings(**{"retention": 0, "max_bytes": 0, **settings}), database, Clock(lambda: NOW, lambda: 0.0))
+    return sqlite.Sqlite(sqlite.Settings(**{"retention": 0, "max_bytes": 0, **settings}), Around(database, Clock(lambda: NOW, lambda: 0.0)))
 
 
 def files(tmp_path, *, rotate_every_bytes=10**9, number_of_files=0):
-    return file.File(file.Settings(str(tmp_path / "out"), rotate_every_bytes, number_of_files), clock=Clock(lambda: NOW, lambda: 0.0))
+    return file.File(file.Settings(str(tmp_path / "out"), rotate_every_bytes, number_of_files), Around(clock=Clock(lambda: NOW, lambda: 0.0)))
 
 
 def lines(output):
@@ -54,8 +54,8 @@ def test_what_was_delivered_is_there_after_a_start(kind, tmp_path, database):
     output.deliver(UNIT, [event(number) for number in range(700)], None)
     output.close()
     again = make()
-    assert again.holds([f"{number:032x}" for number in (0, 699, 700)]) == {f"{0:032x}", f"{699:032x}"}
-    assert again.holds([]) == set()
+    assert again.holds(UNIT, [event(number) for number in (0, 699, 700)]) == {f"{0:032x}", f"{699:032x}"}
+    assert again.holds(UNIT, []) == set()
     again.close()
 
 
@@ -206,7 +206,7 @@ def test_a_torn_last_line_is_cut(tmp_path):
     for length in range(len(whole)):
         output.path.write_bytes(whole[:length])
         again = files(tmp_path)
-        assert again.holds([f"{1:032x}", f"{2:032x}"]) == {said["event"]["id"] for said in lines(again)}
+        assert again.holds(UNIT, [event(1), event(2)]) == {said["event"]["id"] for said in lines(again)}
         again.deliver(UNIT, [event(3)], None)
         assert lines(again)[-1] == event(3)
         again.close()
@@ -221,7 +221,7 @@ def test_files_rotate_and_the_oldest_go(tmp_path):
     assert got == sorted(got) and got[-1] == f"{59:032x}"
     output.close()
     again = files(tmp_path)
-    assert again.holds(got) == set(got)     # what is in doubt may be in a closed file
+    assert again.holds(UNIT, lines(again)) == set(got)     # what is in doubt may be in a closed file
     again.close()
 
 
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_configuration(tmp_p
 def test_lines_on_standard_output(capfdbinary):
     stdout.Stdout(stdout.Settings()).deliver(UNIT, [event(1), event(2)], None)
     assert [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()] == [event(1), event(2)]
-    assert stdout.Stdout(stdout.Settings()).holds(["x"]) is None
+    assert stdout.Stdout(stdout.Settings()).holds(UNIT, [event(1)]) is None
 
 
 def test_a_reader_that_goes_away_is_an_end_and_no_error():
@@ -289,6 +289,7 @@ def test_what_fails_the_check_is_kept_with_the_reason_and_stops_nobody(database)
 
         def deliver(self, unit, events, mark):
             kept.extend(events)
+            return []
 
     rejects = Rejects(database)
     output = checked.Checked(Output(), lambda said: "odd" if said["event"]["id"].endswith("1") else None, rejects, told.append)

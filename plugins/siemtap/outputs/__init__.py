@@ -1,1 +1,26 @@
-"""Where events go: one file per output, all under one contract test (tests/outputs/test_contract.py)."""
+"""Where events go: one file per output, all under one contract test (tests/outputs/test_outputs.py)."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, List, Mapping, Set, Tuple
+
+from ..core.mapping import Event
+from ..edge.clock import SYSTEM, Clock
+
+Refused = List[Tuple[Event, str]]       # events that will never be taken as they are, and why
+
+
+@dataclass(frozen=True)
+class Around:
+    """What an output may need of the process it lives in."""
+
+    database: Any = None                                            # path.data/siemtap.db
+    clock: Clock = SYSTEM
+    stopping: threading.Event = field(default_factory=threading.Event)     # set: raise Retry rather than wait
+    index_of: Mapping[str, str] = field(default_factory=dict)       # an input's id -> the `index` it wants
+
+
+def ids_of(events: List[Event]) -> Set[str]:
+    return {event["event"]["id"] for event in events}

@@ -1,4 +1,4 @@
-"""Every event that leaves is checked against the contract; one that fails is kept with the reason, and stops nobody."""
+"""Every event that leaves is checked against the contract; one that fails, or that the output refuses, is kept with the reason, and stops nobody."""
 
 from __future__ import annotations
 
@@ -10,33 +10,40 @@ import jsonschema_rs
 from ..core.mapping import Dataset, Event
 from ..core.model import Mark, Unit
 from ..render.datasets import schema_of
+from . import Refused
 from .encode import LONE
 
 Check = Callable[[Event], Optional[str]]    # the reason an event is refused, or None
 
 
 class Checked:
-    """Around an output."""
+    """Around an output. `check` None: what leaves is not looked at."""
 
-    def __init__(self, output: Any, check: Check, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
+    def __init__(self, output: Any, check: Optional[Check], rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
         self.output, self.check, self.rejects, self.told = output, check, rejects, told
         self.together = output.together
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
-        refused: List[Tuple[Event, str]] = []
-        for event in events:
-            reason = self.check(event)
-            if reason is not None:
-                refused.append((event, reason))
+        refused = self._failing(events)
         if refused:
-            self.rejects.keep(unit, refused)
-            self.told(len(refused))
+            self._keep(unit, refused)
             ids = {id(event) for event, _ in refused}
             events = [event for event in events if id(event) not in ids]
-        self.output.deliver(unit, events, mark)
+        refused = self.output.deliver(unit, events, mark)
+        if refused:
+            self._keep(unit, refused)
 
-    def holds(self, ids: Iterable[str]) -> Optional[Set[str]]:
-        held: Optional[Set[str]] = self.output.holds(ids)
+    def _failing(self, events: List[Event]) -> Refused:
+        if self.check is None:
+            return []
+        return [(event, reason) for event, reason in ((event, self.check(event)) for event in events) if reason is not None]
+
+    def _keep(self, unit: Unit, refused: Refused) -> None:
+        self.rejects.keep(unit, refused)
+        self.told(len(refused))
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        held: Optional[Set[str]] = self.output.holds(unit, events)
         return held
 
     def close(self) -> None:

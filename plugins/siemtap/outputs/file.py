@@ -7,13 +7,13 @@ import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional, Set
+from typing import Iterator, List, Optional, Set
 
 from ..core.errors import ConfigError, Retry
 from ..core.manifest import integer, text
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
-from ..edge.clock import SYSTEM, Clock
+from . import Around, Refused, ids_of
 from .encode import encode
 
 ID = re.compile(rb'"id":"([0-9a-f]{32})"')
@@ -33,8 +33,8 @@ class File:
     together = False
     settings = Settings
 
-    def __init__(self, settings: Settings, database: Any = None, clock: Clock = SYSTEM) -> None:
-        self.wish, self.clock, self.lock = settings, clock, threading.Lock()
+    def __init__(self, settings: Settings, around: Around = Around()) -> None:
+        self.wish, self.clock, self.lock = settings, around.clock, threading.Lock()
         self.folder = Path(settings.path)
         self.path = self.folder / "events.ndjson"
         try:
@@ -82,7 +82,7 @@ class File:
         """Closed files, oldest first."""
         return sorted(self.folder.glob("events-*.ndjson"))
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         lines = b"".join(encode(event) + b"\n" for event in events)
         with self.lock:
             try:
@@ -92,6 +92,7 @@ class File:
             except OSError as error:
                 self._undo()
                 raise Retry(f"{self.path}: {error.strerror}; nothing of the batch was kept, and it goes on when there is room") from None
+        return []
 
     def _append(self, lines: bytes) -> None:
         left = memoryview(lines)
@@ -124,9 +125,9 @@ class File:
                 yield f"{now:015d}"
             now += 1
 
-    def holds(self, ids: Iterable[str]) -> Set[str]:
+    def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
         """Asked in the first cycle after a start, about what the process before wrote."""
-        return self.before.intersection(ids)
+        return self.before & ids_of(events)
 
     def close(self) -> None:
         with self.lock:

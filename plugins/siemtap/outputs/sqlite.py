@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Optional, Set, Tuple
+from typing import Any, List, Optional, Set, Tuple
 
 from ..core.convert import millis_of
 from ..core.errors import SiemtapError
 from ..core.manifest import duration, integer
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
-from ..edge.checkpoints import Database, save
-from ..edge.clock import SYSTEM, Clock
+from ..edge.checkpoints import save
+from . import Around, Refused, ids_of
 from .encode import encode
 
 SCHEMA = """
@@ -43,14 +43,14 @@ class Sqlite:
     together = True
     settings = Settings
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock = SYSTEM) -> None:
-        self.wish, self.database, self.clock = settings, database, clock
-        database.write(lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()])
+    def __init__(self, settings: Settings, around: Around) -> None:
+        self.wish, self.database, self.clock = settings, around.database, around.clock
+        self.database.write(lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()])
         self.stopped = threading.Event()
         self.tidier = threading.Thread(target=self._keep_tidy, name="sqlite-tidier", daemon=True)
         self.tidier.start()
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         rows = [row(event) for event in events]
 
         def work(db: sqlite3.Connection) -> None:
@@ -59,9 +59,10 @@ class Sqlite:
                 save(db, unit, mark)
 
         self.database.write(work)
+        return []
 
-    def holds(self, ids: Iterable[str]) -> Set[str]:
-        wanted = list(ids)
+    def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
+        wanted = sorted(ids_of(events))
         found: Set[str] = set()
         for start in range(0, len(wanted), 500):
             part = wanted[start:start + 500]

@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Optional, Set
+from typing import List, Optional, Set
 
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
+from . import Around, Refused
 from .encode import encode
 
 
@@ -26,10 +27,10 @@ class Stdout:
     together = False
     settings = Settings
 
-    def __init__(self, settings: Settings, database: Any = None, clock: Any = None) -> None:
+    def __init__(self, settings: Settings, around: Around = Around()) -> None:
         self.lock = threading.Lock()
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         lines = b"".join(encode(event) + b"\n" for event in events)
         with self.lock:
             try:
@@ -38,8 +39,9 @@ class Stdout:
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # so that Python's own last flush finds no pipe
                 raise Closed(0) from None
+        return []
 
-    def holds(self, ids: Iterable[str]) -> Optional[Set[str]]:
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return None
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from ..engine import InDoubt, voice
 from ..render.config import input_schema, sample
 from ..render.datasets import schema_of
 from . import demo as demonstration
-from . import logs, plugins, scaffold, simulate
+from . import logs, plugins, scaffold, setup, simulate
 from .config import Config, Input, load, whole_schema
 from .page import Server
 from .progress import Backfill
@@ -197,7 +197,7 @@ def _show(shipper: Shipper, console: Console, began: float) -> None:
 
 @main.group()
 def test() -> None:
-    """Check the configuration, the inputs."""
+    """Check the configuration, the inputs, the output."""
 
 
 @test.command("config")
@@ -248,6 +248,39 @@ def _test_input(wish: Input, preview: bool) -> None:
             click.echo(json.dumps({"record": wish.plugin.dataset(unit.dataset).redact_for(settings)(record), "event": event}, indent=1))
     for host, skew in http.skew.items():
         click.echo(f"{wish.id}: the clock of {host} is {abs(skew) / 1000:.0f} s {'ahead of' if skew > 0 else 'behind'} ours")
+
+
+@test.command("output")
+@config_option
+def test_output(file: str) -> None:
+    """Connect; say version, rights that are missing, state of the templates; write a canary event, find it, remove it."""
+    well = True
+    for good, said in setup.examine(load(file)):
+        well = well and good
+        click.echo(f"{'ok  ' if good else 'FAIL'}  {said}")
+    sys.exit(0 if well else 1)
+
+
+@main.command("setup")
+@config_option
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+def setup_cluster(file: str, dry_run: bool) -> None:
+    """Templates, pipelines and lifecycle into Elasticsearch or OpenSearch. What is there as it should be is left alone."""
+    config = load(file)
+    es = setup.cluster(config)
+    changed = 0
+    for change in setup.changes(config, es, setup.server_of(config, es)):
+        what = f"{change.asset.kind} {change.asset.name}"
+        if change.before is not None and not change.differences:
+            click.echo(f"as it should be: {what}")
+            continue
+        changed += 1
+        click.echo(f"{'would be ' if dry_run else ''}{'created' if change.before is None else 'changed'}: {what}")
+        for line in change.differences:
+            click.echo(f"    {line}")
+        if not dry_run:
+            setup.put(config, es, change.asset)
+    click.echo(f"{changed} {'to change' if dry_run else 'changed'}" + ("; a data stream that exists takes new mappings at its next rollover" if changed and not dry_run else ""))
 
 
 @main.group()

@@ -17,13 +17,14 @@ from ..core.errors import ConfigError
 from ..core.forms import SEVERITIES, Connection, Every
 from ..core.manifest import choice, duration, fill_in, guess, integer, port, switch, text
 from ..core.model import Plugin
+from ..outputs.elasticsearch import Elasticsearch, Opensearch
 from ..outputs.file import File
 from ..outputs.sqlite import Sqlite
 from ..outputs.stdout import Stdout
 from ..render.config import file_schema, input_schema
 from . import plugins
 
-OUTPUTS: Dict[str, Any] = {"sqlite": Sqlite, "file": File, "stdout": Stdout}
+OUTPUTS: Dict[str, Any] = {"sqlite": Sqlite, "file": File, "stdout": Stdout, "elasticsearch": Elasticsearch, "opensearch": Opensearch}
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 Path_ = Tuple[Any, ...]     # keys and indices from the top to a place in the file
 
@@ -54,7 +55,14 @@ class Logging:
     file: str = text("File", "", help="Log into this file, rotated at 10 MiB, five kept; standard error by default.")
 
 
-TOP: Dict[str, Any] = {"": General, "path": Folders, "http": Page, "logging": Logging}
+@dataclass(frozen=True)
+class Setup:
+    lifecycle: str = choice("Lifecycle", "data_stream", "policy", "none", help="What ends an event's life: the data stream's own lifecycle (Elasticsearch 8.14 and newer), a policy of yours, or nobody.")
+    policy: str = text("Policy", "", help="With `lifecycle: policy`: the name of an ILM policy that exists.")
+    retention: int = duration("Retention", "0s", help="With `lifecycle: data_stream`: how long events are kept, such as 90d; 0s: for ever.")
+
+
+TOP: Dict[str, Any] = {"": General, "path": Folders, "http": Page, "logging": Logging, "setup": Setup}
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Config:
     path: Folders
     http: Page
     logging: Logging
+    setup: Setup
     output: str                     # its name
     output_settings: Any
     inputs: Tuple[Input, ...]
@@ -107,7 +116,7 @@ def parse(said: str, file: str = "siemtap.yml", environment: Mapping[str, str] =
     output, output_settings = next(iter((tree.get("output") or {"sqlite": None}).items()))
     inputs = [document.input(number, entry) for number, entry in enumerate(tree["inputs"])]
     document.check_ids(inputs)
-    return Config(file, sections[""], sections["path"], sections["http"], sections["logging"], output,
+    return Config(file, sections[""], sections["path"], sections["http"], sections["logging"], sections["setup"], output,
                   document.filled(("output", output), OUTPUTS[output].settings, output_settings or {}), tuple(inputs))
 
 

@@ -26,6 +26,7 @@ from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Http, connect
 from ..edge.rejects import Rejects
 from ..engine import InDoubt, Then, pump, voice
+from ..outputs import Around
 from ..outputs.checked import Checked, compiled
 from . import plugins
 from .config import OUTPUTS, Config, Input
@@ -263,8 +264,9 @@ class Shipper:
         self.fatal: Optional[BaseException] = None
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints, self.rejects = Checkpoints(self.database), Rejects(self.database)
-        self.sink = OUTPUTS[config.output](config.output_settings, self.database, clock)
-        self.ready = Checked(self.sink, self._check(), self.rejects, lambda number: self.counts.add(rejected=number, accepted=-number)) if config.general.validate else self.sink
+        self.index_of: Dict[str, str] = {}
+        self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, clock, self.stopping, self.index_of))
+        self.ready = Checked(self.sink, self._check() if config.general.validate else None, self.rejects, lambda number: self.counts.add(rejected=number, accepted=-number))
         self.lock = threading.Condition()
         self.heap: List[Tuple[float, int, Running]] = []
         self.order = itertools.count()
@@ -303,6 +305,7 @@ class Shipper:
     def configure(self, inputs: Iterable[Input]) -> None:
         """Start what is new, stop what is gone, leave alone what is as it was."""
         wanted = {wish.id: wish for wish in inputs if wish.every.enabled}
+        self.index_of.update({id: wish.every.index for id, wish in wanted.items()})
         with self.lock:
             for id in [id for id, running in self.inputs.items() if wanted.get(id) != running.wish]:
                 self.inputs.pop(id).stopped = True

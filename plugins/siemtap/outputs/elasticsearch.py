@@ -1,0 +1,241 @@
+"""Elasticsearch and OpenSearch: `create` with our id into a data stream. Every event has one of three fates: accepted, refused
+with the server's reason, or unknown, and then it is sent again and swallowed by its id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
+
+import elastic_transport
+from elasticsearch import ApiError
+
+from ..core.errors import AuthError, ConfigError, Retry
+from ..core.mapping import Event
+from ..core.model import Mark, Unit
+from . import Around, Refused, ids_of
+from .cluster import WAIT, Settings, client, is_block, trouble, words
+from .encode import encode
+
+log = logging.getLogger("siemtap")
+
+FILTER = "errors,items.*.status,items.*.error,items.*.failure_store"      # a quarter of the whole answer
+PATTERN = re.compile(r"%\{(?:\+([A-Za-z.\-_]+)|\[([A-Za-z0-9_.@]+)\])\}")
+DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
+LONGEST_PAUSE = 5.0         # seconds between two tries of one delivery
+PATIENCE = 20.0             # seconds of pauses; then the runner waits, says so, and asks the vendor anew
+IDS_AT_ONCE = 5_000
+
+
+class Line(NamedTuple):
+    event: Event
+    body: bytes             # action and event, two lines
+
+
+class Verdict(NamedTuple):
+    """What became of one request's lines."""
+
+    again: List[Line]       # unknown or not now
+    refused: Refused
+    why: str                # of `again`
+
+
+class Elasticsearch:
+    together = False
+    settings = Settings
+    flavour = "elasticsearch"
+
+    def __init__(self, settings: Settings, around: Around = Around()) -> None:
+        self.wish, self.around = settings, around
+        for index in (settings.index, *around.index_of.values()):
+            _check_index(index)
+        self.client = client(settings, self.flavour)
+        self.pool = ThreadPoolExecutor(settings.worker, thread_name_prefix="bulk")
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()       # duplicates, failure_store, requests, waits
+        self.most, self.most_bytes = settings.bulk_max_size, settings.bulk_max_bytes
+        self.can_hold = True
+
+    # Where an event belongs
+
+    def place(self, input: str, event: Event) -> str:
+        """Its data stream, or the index that the input or the output was given."""
+        pattern = self.around.index_of.get(input) or self.wish.index
+        if not pattern:
+            stream = event["data_stream"]
+            return f"{stream['type']}-{stream['dataset']}-{stream.get('namespace', 'default')}"
+        return PATTERN.sub(lambda found: _dated(found[1], event) if found[1] else _field(event, found[2]), pattern)
+
+    def _line(self, input: str, event: Event) -> Line:
+        action = {"create": {"_index": self.place(input, event), "_id": event["event"]["id"]}}
+        return Line(event, json.dumps(action).encode() + b"\n" + encode(event) + b"\n")
+
+    # Delivery
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+        """Until every event is there or refused for good; Retry when the cluster keeps saying "not now"."""
+        waiting = [self._line(unit.input, event) for event in events]
+        refused: Refused = []
+        paused, attempt = 0.0, 0
+        while waiting:
+            verdicts = list(self._send_all(self._cut(waiting)))
+            waiting = [line for verdict in verdicts for line in verdict.again]
+            refused += [pair for verdict in verdicts for pair in verdict.refused]
+            if waiting:
+                why = next(verdict.why for verdict in verdicts if verdict.again)
+                attempt += 1
+                pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2 ** attempt))
+                paused += pause
+                self._count(waits=1)
+                if paused > PATIENCE or self.around.stopping.wait(pause):
+                    raise Retry(f"output.{self.flavour}: {why}; {len(waiting)} of {len(events)} events wait")
+        return refused
+
+    def _cut(self, lines: List[Line]) -> Iterator[List[Line]]:
+        """Requests, bounded by count and by bytes."""
+        part: List[Line] = []
+        size = 0
+        for line in lines:
+            if part and (len(part) >= self.most or size + len(line.body) > self.most_bytes):
+                yield part
+                part, size = [], 0
+            part.append(line)
+            size += len(line.body)
+        if part:
+            yield part
+
+    def _send_all(self, parts: Iterable[List[Line]]) -> Iterable[Verdict]:
+        listed = list(parts)
+        return self.pool.map(self._send, listed) if len(listed) > 1 and self.wish.worker > 1 else map(self._send, listed)
+
+    def _send(self, lines: List[Line]) -> Verdict:
+        body = b"".join(line.body for line in lines)
+        self._count(requests=1)
+        try:
+            answer = self.client.perform_request("POST", "/_bulk", params={"filter_path": FILTER}, body=body,
+                                                 headers={"accept": "application/json", "content-type": "application/x-ndjson"})
+        except ApiError as error:
+            return self._whole_refused(lines, len(body), error)
+        except elastic_transport.TransportError as error:      # of unknown fate: sent again, swallowed by the id
+            if isinstance(error, elastic_transport.TlsError):
+                raise trouble(error, self.flavour, "bulk") from None
+            return Verdict(lines, [], str(trouble(error, self.flavour, "bulk")))
+        said = answer.body
+        if not isinstance(said, dict) or len(said.get("items", ())) != len(lines):
+            return Verdict(lines, [], "bulk: the answer does not name every event; is a proxy in between?")
+        verdict = self._judge(lines, [next(iter(item.values())) for item in said["items"]])
+        with self.lock:
+            if not verdict.again:
+                self.most = min(self.wish.bulk_max_size, self.most * 2)
+            elif len(verdict.again) == len(lines):
+                self.most = max(10, len(lines) // 2)
+        return verdict
+
+    def _whole_refused(self, lines: List[Line], size: int, error: ApiError) -> Verdict:
+        """413: smaller ones. 400: one of them is the reason, so smaller ones find it. A single event is then the reason itself."""
+        kind, reason = words(error.body)
+        if error.status_code in (400, 413) and not is_block(kind):
+            if len(lines) == 1:
+                return Verdict([], [(lines[0].event, f"{error.status_code} {kind or 'too large'}: {reason or f'{size} bytes in one request'}")], "")
+            if error.status_code == 413:
+                with self.lock:
+                    self.most_bytes = max(1024, min(self.most_bytes, size // 2))
+            half = len(lines) // 2
+            first, second = self._send(lines[:half]), self._send(lines[half:])
+            return Verdict(first.again + second.again, first.refused + second.refused, first.why or second.why)
+        meaning = trouble(error, self.flavour, "bulk")
+        if not isinstance(meaning, Retry):
+            raise meaning from None
+        with self.lock:
+            self.most = max(10, len(lines) // 2)
+        return Verdict(lines, [], str(meaning))
+
+    def _judge(self, lines: List[Line], items: List[Dict[str, Any]]) -> Verdict:
+        again: List[Line] = []
+        refused: Refused = []
+        why = ""
+        for line, item in zip(lines, items):
+            status = item["status"]
+            if status < 300:
+                if item.get("failure_store") == "used":
+                    self._count(failure_store=1)
+            elif status == 409:         # it is there already
+                self._count(duplicates=1)
+            else:
+                kind, reason = words(item)
+                said = f"bulk: {status} {kind}: {reason}"
+                if status in WAIT or is_block(kind):
+                    again.append(line)
+                    why = why or said
+                elif status == 404:
+                    raise ConfigError(f"{said}; run `siemtap setup`, or let the cluster create what is missing", status=status)
+                elif status in (401, 403):
+                    raise AuthError(f"{said}; give the user the rights that the README lists", status=status)
+                else:
+                    refused.append((line.event, f"{status} {kind}: {reason}"))
+        return Verdict(again, refused, why)
+
+    # What is there already
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        """On the whole data stream, so that a rollover in between does no harm; a search sees only what was refreshed."""
+        if not self.can_hold or not events:
+            return None if not self.can_hold else set()
+        places = sorted({self.place(unit.input, event) for event in events})
+        found: Set[str] = set()
+        wanted = sorted(ids_of(events))
+        try:
+            self.client.indices.refresh(index=places, allow_no_indices=True, ignore_unavailable=True)
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                part = wanted[start:start + IDS_AT_ONCE]
+                # A copy on either side of a rollover is two hits: as many as there may be.
+                answer = self.client.search(index=places, query={"ids": {"values": part}}, size=min(10_000, 2 * len(part)), source=False, allow_no_indices=True,
+                                            ignore_unavailable=True, filter_path="hits.hits._id")
+                found |= {hit["_id"] for hit in answer.body.get("hits", {}).get("hits", [])}
+        except ApiError as error:
+            if error.status_code in (403, 401):
+                self.can_hold = False
+                log.warning("output.%s: the user may not refresh and read %s, so after a crash an event may come twice if the data stream rolled over in between; give it `read` and `maintenance`",
+                            self.flavour, ", ".join(places))
+                return None
+            raise trouble(error, self.flavour, "asking for ids") from None
+        except elastic_transport.TransportError as error:
+            raise trouble(error, self.flavour, "asking for ids") from None
+        return found
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=True)
+        self.client.close()
+
+    def _count(self, **more: int) -> None:
+        with self.lock:
+            self.counts.update(more)
+
+
+class Opensearch(Elasticsearch):
+    flavour = "opensearch"
+
+
+def _dated(pattern: str, event: Event) -> str:
+    """yyyy.MM.dd of the event's own time, in UTC."""
+    return re.sub("|".join(DATE), lambda found: event["@timestamp"][slice(*DATE[found[0]])], pattern)
+
+
+def _field(event: Event, path: str) -> str:
+    value: Any = event
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return str(value if value is not None else "none").lower()
+
+
+def _check_index(index: str) -> None:
+    left = PATTERN.sub("x", index)
+    if index and (not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", left) or len(left) > 200):
+        raise ConfigError(f'index: "{index}" is not allowed; lower case letters, digits, `.`, `_`, `-`, and %{{+yyyy.MM.dd}} or %{{[event.dataset]}}')
+
+

@@ -1,0 +1,192 @@
+"""Mapping table -> what a search cluster must know before events come: component and index templates, ingest pipelines, lifecycle.
+
+A cluster is described by what it can do (`Server`); everything else is a function of that, the contract and the dataset.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Tuple
+
+from ..core.mapping import Dataset
+from .datasets import schema_of
+
+PRIORITY = 190          # above the built-in logs-*-* (100), below an integration package's (200): both can be installed
+IGNORE_ABOVE = 1024
+TEXTS = ("message", "error.message")
+WILDCARDS = ("url.original", "url.full", "url.path")      # as ECS has them
+# What the pipeline adds; types as in ECS.
+ADDED: Mapping[str, str] = {
+    "event.ingested": "date", "source.geo.location": "geo_point", "source.geo.city_name": "keyword", "source.geo.region_name": "keyword",
+    "source.geo.region_iso_code": "keyword", "source.geo.country_name": "keyword", "source.geo.continent_name": "keyword",
+    "source.as.number": "long", "source.as.organization.name": "keyword", "user_agent.name": "keyword", "user_agent.version": "keyword",
+    "user_agent.device.name": "keyword", "user_agent.os.name": "keyword", "user_agent.os.version": "keyword", "user_agent.os.full": "keyword"}
+
+
+class Server(NamedTuple):
+    """What a cluster is and can."""
+
+    flavour: str                            # elasticsearch, opensearch
+    version: Tuple[int, int]
+    processors: FrozenSet[str] = frozenset()
+    serverless: bool = False
+
+    @property
+    def has_ecs(self) -> bool:
+        """logs@mappings, logs@settings and ecs@mappings are there."""
+        return self.flavour == "elasticsearch" and (self.version >= (8, 13) or self.serverless)
+
+    @property
+    def has_lifecycle(self) -> bool:
+        return self.flavour == "elasticsearch" and (self.version >= (8, 14) or self.serverless)
+
+    @property
+    def has_failure_store(self) -> bool:
+        return self.flavour == "elasticsearch" and (self.version >= (9, 1) or (8, 19) <= self.version < (9, 0) or self.serverless)
+
+
+class Wish(NamedTuple):
+    """How long events are kept, and by what."""
+
+    lifecycle: str = "data_stream"          # data_stream, policy, none
+    policy: str = ""                        # an ILM policy's name
+    retention_days: int = 0                 # 0: for ever
+
+
+class Asset(NamedTuple):
+    """One thing in the cluster: where it lies, and what it should be."""
+
+    kind: str
+    name: str
+    path: str
+    body: Dict[str, Any]
+
+
+def assets(server: Server, contract: Dict[str, Any], datasets: List[Dataset], wish: Wish = Wish()) -> List[Asset]:
+    """All of it, in the order in which the cluster takes it."""
+    found = []
+    for dataset in datasets:
+        name = f"siemtap-{dataset.name}"
+        found += [Asset("ingest pipeline", name, f"/_ingest/pipeline/{name}", pipeline(server, dataset)),
+                  Asset("component template", f"{name}-mappings", f"/_component_template/{name}-mappings", component_template(server, contract, dataset)),
+                  Asset("index template", name, f"/_index_template/{name}", index_template(server, dataset, wish))]
+    return found
+
+
+def component_template(server: Server, contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
+    return {"template": {"mappings": mappings(server, contract, dataset)}, "_meta": _meta(dataset)}
+
+
+def index_template(server: Server, dataset: Dataset, wish: Wish = Wish()) -> Dict[str, Any]:
+    name = f"siemtap-{dataset.name}"
+    index: Dict[str, Any] = {"default_pipeline": name}
+    template: Dict[str, Any] = {"settings": {"index": index}}
+    body: Dict[str, Any] = {"index_patterns": [f"logs-{dataset.name}-*"], "priority": PRIORITY, "data_stream": {}, "composed_of": [f"{name}-mappings"],
+                            "template": template, "_meta": _meta(dataset)}
+    if server.has_ecs:
+        body["composed_of"] = ["logs@mappings", "logs@settings", "ecs@mappings", f"{name}-mappings", f"{name}-custom"]
+        body["ignore_missing_component_templates"] = [f"{name}-custom"]
+    if wish.lifecycle == "data_stream" and server.has_lifecycle:
+        if not server.serverless:
+            index["lifecycle"] = {"prefer_ilm": "false"}        # `logs@settings` names a policy, which would win
+        template["lifecycle"] = {"enabled": True, **({"data_retention": f"{wish.retention_days}d"} if wish.retention_days else {})}
+    elif wish.lifecycle == "policy" and server.flavour == "elasticsearch":
+        index["lifecycle"] = {"name": wish.policy}
+    if server.has_failure_store:
+        template["data_stream_options"] = {"failure_store": {"enabled": True}}
+    return body
+
+
+def _meta(dataset: Dataset) -> Dict[str, Any]:
+    return {"managed_by": "siemtap", "description": f"siemtap {dataset.name}"}
+
+
+# Types
+
+def mappings(server: Server, contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
+    """Every field that the dataset can set, and those that the pipeline adds, with a type of its own; nothing else is indexed."""
+    tree: Dict[str, Any] = {}
+    for path, spec in types(server, contract, dataset).items():
+        *parents, leaf = path.split(".")
+        place = tree
+        for name in parents:
+            place = place.setdefault(name, {"properties": {}})["properties"]
+        place[leaf] = spec
+    return {"dynamic": "false", "properties": tree}
+
+
+def types(server: Server, contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Dict[str, Any]]:
+    """Path -> field mapping, sorted."""
+    schema = schema_of(contract, dataset)
+    found = {path: _type(server, path, spec) for path, spec in _leaves(schema, schema["definitions"])}
+    found.update({path: {"type": kind} if kind != "keyword" else _keyword() for path, kind in ADDED.items()
+                  if path.startswith(("event.", *(f"{top}." for top in ("source", "user_agent") if any(one.startswith(f"{top}.") for one in found))))})
+    constants = {"data_stream.type": "logs", "data_stream.dataset": dataset.name, "event.dataset": dataset.name, "event.module": dataset.namespace}
+    found.update({path: {"type": "constant_keyword", "value": value} for path, value in constants.items()})
+    # Its value is the stream's; OpenSearch wants one in the template.
+    found["data_stream.namespace"] = {"type": "constant_keyword"} if server.flavour == "elasticsearch" else _keyword()
+    return dict(sorted(found.items()))
+
+
+def _leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any], place: str = "") -> Iterator[Tuple[str, Dict[str, Any]]]:
+    for name, spec in schema["properties"].items():
+        if "$ref" in spec:
+            target = spec["$ref"].rpartition("/")[2]
+            spec = {**definitions[target], "ref": target}
+        if "properties" in spec:
+            yield from _leaves(spec, definitions, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", spec
+
+
+def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
+    if spec.get("type") == "array":
+        items = spec.get("items", {})
+        spec = {"ref": items["$ref"].rpartition("/")[2]} if "$ref" in items else items
+    if path in TEXTS:
+        return {"type": "match_only_text"}
+    if path in WILDCARDS:
+        return {"type": "wildcard"}
+    if path == "event.original":
+        return {"type": "keyword", "index": False, "doc_values": False}
+    if spec.get("ref") == "timestamp":
+        return {"type": "date"}
+    if spec.get("ref") == "ip":
+        return {"type": "ip"}
+    if spec.get("ref") == "port":
+        return {"type": "long"}
+    kind = spec.get("type") or ("boolean" if spec.get("const") is True else "string")
+    simple = {"integer": "long", "number": "double", "boolean": "boolean"}
+    if kind in simple:
+        return {"type": simple[kind]}
+    if kind == "object" or not spec:
+        return {"type": "flattened"} if server.flavour == "elasticsearch" else {"type": "flat_object"}
+    return _keyword(spec.get("maxLength", IGNORE_ABOVE))
+
+
+def _keyword(longest: int = IGNORE_ABOVE) -> Dict[str, Any]:
+    return {"type": "keyword", "ignore_above": longest}
+
+
+# The ingest pipeline
+
+def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
+    """When it came in, where the source is, what the user agent is; then the user's own pipelines. The vendor's word wins over a database's."""
+    targets = dataset.targets()
+    steps: List[Dict[str, Any]] = [{"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}"}}]
+    if "geoip" in server.processors and "source.ip" in targets:
+        steps += [
+            {"geoip": {"tag": "geo", "field": "source.ip", "target_field": "_siemtap.geo", "ignore_missing": True}},
+            {"script": {"tag": "geo-merge", "if": "ctx._siemtap?.geo != null",
+                        "source": "def geo = ctx._siemtap.geo; if (ctx.source.geo != null) { geo.putAll(ctx.source.geo) } ctx.source.geo = geo"}},
+            {"geoip": {"tag": "asn", "field": "source.ip", "target_field": "source.as", "database_file": "GeoLite2-ASN.mmdb", "properties": ["asn", "organization_name"], "ignore_missing": True}},
+            {"rename": {"tag": "asn-number", "field": "source.as.asn", "target_field": "source.as.number", "ignore_missing": True}},
+            {"rename": {"tag": "asn-name", "field": "source.as.organization_name", "target_field": "source.as.organization.name", "ignore_missing": True}},
+            {"remove": {"tag": "tidy", "field": "_siemtap", "ignore_missing": True}},
+        ]
+    if "user_agent" in server.processors and "user_agent.original" in targets:
+        steps.append({"user_agent": {"tag": "user-agent", "field": "user_agent.original", "ignore_missing": True}})
+    if server.has_ecs:
+        steps += [{"pipeline": {"tag": name, "name": name, "ignore_missing_pipeline": True}} for name in ("global@custom", "logs@custom", f"logs-{dataset.name}@custom")]
+    failed = [{"set": {"field": "event.kind", "value": "pipeline_error"}},
+              {"append": {"field": "error.message", "value": "{{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} of {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"}}]
+    return {"description": f"siemtap {dataset.name}", "processors": steps, "on_failure": failed}

@@ -1,0 +1,180 @@
+"""`siemtap setup` and `siemtap test output`: what a search cluster lacks, and what it says of us."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import elastic_transport
+from elasticsearch import ApiError, Elasticsearch
+
+from .. import contract
+from ..core.convert import millis_of
+from ..core.errors import ConfigError
+from ..core.mapping import Dataset, rfc3339
+from ..edge.clock import SYSTEM
+from ..outputs.cluster import client, trouble
+from ..render.elastic import Asset, Server, Wish, assets
+from .config import Config
+
+# What each step needs. The README lists the same.
+CLUSTER_RIGHTS = ("monitor",)
+SETUP_RIGHTS = ("manage_index_templates", "manage_ingest_pipelines")
+INDEX_RIGHTS = ("create_doc", "auto_configure", "read", "maintenance", "view_index_metadata")
+
+
+class Change(NamedTuple):
+    asset: Asset
+    before: Optional[Dict[str, Any]]        # None: it is not there
+    differences: List[str]
+
+
+def datasets_of(config: Config) -> List[Dataset]:
+    plugins = {wish.plugin.name: wish.plugin for wish in config.inputs if wish.every.enabled}
+    return [dataset for plugin in plugins.values() for dataset in plugin.datasets]
+
+
+def cluster(config: Config) -> Elasticsearch:
+    if config.output not in ("elasticsearch", "opensearch"):
+        raise ConfigError(f"output.{config.output} needs no setup; output.elasticsearch and output.opensearch do")
+    return client(config.output_settings, config.output)
+
+
+def asked(config: Config, doing: str, call: Callable[[], Any]) -> Any:
+    """The answer's body, or what its absence means."""
+    try:
+        return call().body
+    except (ApiError, elastic_transport.TransportError) as error:
+        raise trouble(error, config.output, doing) from None
+
+
+def server_of(config: Config, es: Elasticsearch) -> Server:
+    said = asked(config, "asking for the version", es.info)
+    version = said.get("version", {})
+    flavour = version.get("distribution", "elasticsearch")
+    if flavour != config.output:
+        raise ConfigError(f"the server at output.{config.output} is {flavour}; write output.{flavour}")
+    major, minor = (int(part) for part in version["number"].split(".")[:2])
+    if (flavour, major) < ("elasticsearch", 8) or (flavour == "opensearch" and (major, minor) < (2, 14)):
+        raise ConfigError(f"{flavour} {version['number']} is too old; siemtap needs Elasticsearch 8.0 or OpenSearch 2.14")
+    nodes = asked(config, "asking for ingest processors", lambda: es.nodes.info(metric="ingest", filter_path="nodes.*.ingest.processors"))
+    processors = [{one["type"] for one in node.get("ingest", {}).get("processors", [])} for node in nodes.get("nodes", {}).values()]
+    return Server(flavour, (major, minor), frozenset(set.intersection(*processors) if processors else ()), version.get("build_flavor") == "serverless")
+
+
+def changes(config: Config, es: Elasticsearch, server: Server) -> Iterator[Change]:
+    """Everything that should be there, and how what is there differs."""
+    for asset in assets(server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)):
+        before = _found(config, es, asset)
+        yield Change(asset, before, [] if before is None else differences(before, asset.body))
+
+
+def wish_of(config: Config) -> Wish:
+    return Wish(config.setup.lifecycle, config.setup.policy, config.setup.retention // 86_400_000)
+
+
+def _found(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dict[str, Any]]:
+    try:
+        said = es.perform_request("GET", asset.path, headers={"accept": "application/json"}).body
+    except ApiError as error:
+        if error.status_code == 404:
+            return None
+        raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
+    except elastic_transport.TransportError as error:
+        raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
+    for key, inner in (("component_templates", "component_template"), ("index_templates", "index_template")):
+        if key in said:
+            return dict(said[key][0][inner])
+    return dict(said[asset.name])
+
+
+def differences(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
+    """`path: before -> after`, for what we want otherwise. What the server adds of its own is its own."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    found = [f"{path}: {old.get(path, 'nothing')} -> {value}" for path, value in new.items() if old.get(path) != value]
+    return found + [f"{path}: {value} -> nothing" for path, value in old.items() if path not in new and path.startswith(("template.mappings", "processors", "composed_of"))]
+
+
+def _flat(tree: Any, place: str = "") -> Iterator[Tuple[str, str]]:
+    """Leaves by path. The server spells every setting as text."""
+    if place == "data_stream":      # the server adds words of its own to it
+        yield place, "yes"
+    elif isinstance(tree, dict) and tree:
+        for name, value in tree.items():
+            yield from _flat(value, f"{place}.{name}" if place else name)
+    elif isinstance(tree, list) and tree:
+        for number, value in enumerate(tree):
+            yield from _flat(value, f"{place}.{number}")
+    elif tree not in ({}, []):
+        yield place, json.dumps(tree) if isinstance(tree, bool) else str(tree)
+
+
+def put(config: Config, es: Elasticsearch, asset: Asset) -> None:
+    asked(config, f"writing the {asset.kind} {asset.name}", lambda: es.perform_request(
+        "PUT", asset.path, body=asset.body, headers={"accept": "application/json", "content-type": "application/json"}))
+
+
+# siemtap test output
+
+def examine(config: Config) -> Iterator[Tuple[bool, str]]:
+    """(all well, a sentence), one after the other."""
+    es = cluster(config)
+    server = server_of(config, es)
+    version = ".".join(map(str, server.version))
+    yield True, f"{server.flavour} {version}{', serverless' if server.serverless else ''} answers"
+    yield from _rights(config, es, server)
+    for change in changes(config, es, server):
+        state = "is missing; run `siemtap setup`" if change.before is None else "differs; run `siemtap setup --dry-run`" if change.differences else "is there"
+        yield state == "is there", f"{change.asset.kind} {change.asset.name} {state}"
+    yield from _canary(config, es)
+
+
+def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple[bool, str]]:
+    """One by one, where the cluster can be asked."""
+    if server.flavour == "opensearch":
+        yield True, "rights: OpenSearch cannot be asked; the canary shows whether they suffice"
+        return
+    names = [f"logs-{dataset.name}-*" for dataset in datasets_of(config)]
+    try:
+        said = es.security.has_privileges(cluster=[*CLUSTER_RIGHTS, *SETUP_RIGHTS], index=[{"names": names, "privileges": list(INDEX_RIGHTS)}]).body
+    except ApiError as error:
+        if error.status_code in (400, 404, 405, 500):
+            yield True, "rights: the cluster has no security"
+            return
+        raise trouble(error, config.output, "asking for rights") from None
+    for right, granted in said["cluster"].items():
+        if not granted:
+            yield right in SETUP_RIGHTS, f"the cluster right {right} is missing{' (only `siemtap setup` needs it)' if right in SETUP_RIGHTS else ''}"
+    for name, rights in said["index"].items():
+        for right, granted in rights.items():
+            if not granted:
+                yield False, f"the right {right} on {name} is missing"
+    if said["has_all_requested"]:
+        yield True, "all rights are there"
+
+
+def _canary(config: Config, es: Elasticsearch) -> Iterator[Tuple[bool, str]]:
+    """An event of our own, written, found again and removed; and the cluster's clock."""
+    dataset, namespace = datasets_of(config)[0], config.inputs[0].every.namespace
+    place = f"logs-{dataset.name}-{namespace}"
+    id = f"canary-{uuid.uuid4().hex}"
+    now = SYSTEM.now()
+    event = {"@timestamp": rfc3339(now), "message": "siemtap test output: written, and removed at once", "ecs": {"version": "9.4.0"}, "tags": ["siemtap-canary"],
+             "data_stream": {"type": "logs", "dataset": dataset.name, "namespace": namespace},
+             "event": {"id": id, "kind": "event", "dataset": dataset.name, "module": dataset.namespace}}
+    try:
+        es.create(index=place, id=id, document=event, refresh=True)
+        hits = es.search(index=place, query={"ids": {"values": [id]}}, size=1).body["hits"]["hits"]
+    except (ApiError, elastic_transport.TransportError) as error:
+        yield False, str(trouble(error, config.output, f"a canary event in {place}"))
+        return
+    yield bool(hits), f"a canary event was written to {place} and {'found again' if hits else 'not found again'}"
+    if hits and "ingested" in hits[0]["_source"].get("event", {}):
+        skew = millis_of(hits[0]["_source"]["event"]["ingested"][:23].rstrip("Z").ljust(23, "0") + "Z") - now
+        yield abs(skew) < 60_000, f"the cluster's clock differs from ours by {abs(skew) / 1000:.1f} s"
+    try:
+        es.delete_by_query(index=place, query={"ids": {"values": [id]}}, refresh=True)
+        yield True, "and removed"
+    except ApiError as error:
+        yield True, f"but it stays: {error.status_code}, the user may not delete (nor need it for anything else); its tag is siemtap-canary"
