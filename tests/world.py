@@ -12,8 +12,8 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Mark, Unit
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http
-from siemtap.outputs import ids_of
 from siemtap.engine import InDoubt, Then, pump, voice
+from siemtap.outputs import ids_of
 from siemtap.runners import simulate
 
 NOON = millis_of(instant("2026-03-04T12:00:00.000Z"))

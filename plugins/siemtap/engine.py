@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
 
 from .core.forms import SEVERITIES, Every
 from .core.mapping import Event, lost_event
 from .core.model import Batch, Mark, Plugin, Unit
+from .core.windows import Millis
 
 
 class Output(Protocol):
@@ -14,6 +15,7 @@ class Output(Protocol):
     Retry while it cannot say.
 
     `together`: the mark is stored with the events. `holds`: the ids of those that are there already; None: it cannot say.
+    `read`: what is there of an input's dataset, start <= @timestamp < stop, each copy; None: it cannot say. For `siemtap audit`.
     """
 
     together: bool
@@ -21,6 +23,8 @@ class Output(Protocol):
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> List[Tuple[Event, str]]: ...
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]: ...
+
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Optional[Iterator[Event]]: ...
 
     def close(self) -> None: ...
 

@@ -1,6 +1,7 @@
 """Against a real OpenSearch node: what is delivered is there once, whatever happens to the node, the stream or us."""
 
 import json
+import random
 import threading
 import time
 
@@ -11,7 +12,8 @@ from search_node import Node
 from apptrana import PLUGIN, simulator
 from cases import folders
 from siemtap import contract
-from siemtap.core.errors import AuthError, ConfigError, Retry
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.forms import Connection, Every
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
@@ -19,7 +21,9 @@ from siemtap.outputs import Around
 from siemtap.outputs.cluster import Settings
 from siemtap.outputs.elasticsearch import Opensearch
 from siemtap.render import elastic
+from siemtap.runners import audit
 from siemtap.runners.cli import main
+from siemtap.runners.config import Input
 from world import Marks, World
 
 pytestmark = pytest.mark.slow
@@ -322,3 +326,24 @@ def test_the_wrong_flavour_is_named(node, tmp_path):
     path.write_text(json.dumps({"output": {"elasticsearch": {"hosts": [node.url]}}, "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b"}]}))
     done = CliRunner().invoke(main, ["setup", "-c", str(path)])
     assert done.exit_code == 2 and "write output.opensearch" in done.output
+
+
+# The audit
+
+def test_the_audit_finds_the_37_deleted_and_the_5_altered_and_mends_the_37(node, tmp_path):
+    install(node, tmp_path)
+    world = World(PLUGIN, simulated(rate=1.0), output=output(node), lookback="3h").cycles(1)
+    ids = there(node)
+    picked = random.Random(3).sample([event["event"]["id"] for event in world.output.read(UNIT, "default", world.time.now - 2 * HOUR, world.time.now - HOUR)], 42)
+    deleted, altered = sorted(picked[:37]), sorted(picked[37:])
+    assert node.ask("POST", f"/{STREAM}/_delete_by_query?refresh=true", json={"query": {"ids": {"values": deleted}}}).json()["deleted"] == 37
+    script = {"source": "ctx._source.source.address = '203.0.113.99'"}
+    assert node.ask("POST", f"/{STREAM}/_update_by_query?refresh=true", json={"query": {"ids": {"values": altered}}, "script": script}).json()["updated"] == 5
+    for repaired in (False, True):
+        checking = audit.Audit(world.output, world.time.clock, 2 * HOUR, set())
+        checking.ask(Input(PLUGIN, world.settings, fill_in(Every, {"id": "it"}), fill_in(Connection, {})), world.http, {})
+        found = checking.compare()
+        assert (sorted(found.missing), sorted(found.different), found.extra, found.twice) == ([] if repaired else deleted, altered, [], [])
+        assert checking.repair(found.missing) == (len(found.missing), [])
+    assert there(node) == ids
+    world.output.close()

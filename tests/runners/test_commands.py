@@ -307,6 +307,18 @@ def test_rejected_events_wait_for_a_person(tmp_path, vendor):
     assert kept["event"]["event"]["id"] in stored(tmp_path) and siemtap("rejected", "list", "-c", path).stdout == ""
 
 
+def test_an_audit_tells_what_is_missing_and_brings_it_back(tmp_path, vendor):
+    path = write(tmp_path, vendor, lookback="130m", interval="60s")
+    siemtap("run", "--once", "-c", path)
+    assert "nothing is missing, nothing is twice" in siemtap("audit", "--since", "30m", "-c", path).stdout
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        gone = [id for id, in db.execute("SELECT id FROM event WHERE time BETWEEN ? AND ? LIMIT 7", [(time.time() - 1500) * 1000, (time.time() - 900) * 1000])]
+        db.executemany("DELETE FROM event WHERE id = ?", [[id] for id in gone])
+    assert "7 missing" in siemtap("audit", "--since", "30m", "-c", path, code=1).stdout
+    assert "7 delivered" in siemtap("audit", "--since", "30m", "--repair", "-c", path).stdout and set(gone) <= stored(tmp_path)
+    assert "nothing is missing" in siemtap("audit", "--since", "30m", "-c", path).stdout
+
+
 def test_export():
     assert "def event(record" in siemtap("export", "mapping", "apptrana.attack").stdout
     assert json.loads(siemtap("export", "schema", "apptrana.attack").stdout) == json.loads((ROOT / "schemas/datasets/apptrana.attack.json").read_text())

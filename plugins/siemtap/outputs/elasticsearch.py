@@ -16,8 +16,9 @@ import elastic_transport
 from elasticsearch import ApiError
 
 from ..core.errors import AuthError, ConfigError, Retry
-from ..core.mapping import Event
+from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Unit
+from ..core.windows import Millis
 from . import Around, Refused, ids_of
 from .cluster import WAIT, Settings, client, is_block, trouble, words
 from .encode import encode
@@ -30,6 +31,7 @@ DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
 LONGEST_PAUSE = 5.0         # seconds between two tries of one delivery
 PATIENCE = 20.0             # seconds of pauses; then the runner waits, says so, and asks the vendor anew
 IDS_AT_ONCE = 5_000
+READ_AT_ONCE = 1_000
 
 
 class Line(NamedTuple):
@@ -207,6 +209,27 @@ class Elasticsearch:
         except elastic_transport.TransportError as error:
             raise trouble(error, self.flavour, "asking for ids") from None
         return found
+
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
+        """In pages by time and id. Copies on either side of a rollover are two."""
+        pattern = self.around.index_of.get(unit.input) or self.wish.index
+        place = PATTERN.sub("*", pattern) if pattern else f"logs-{unit.dataset}-{namespace}"
+        wanted = {"bool": {"filter": [{"range": {"@timestamp": {"gte": rfc3339(start), "lt": rfc3339(stop)}}}, {"term": {"event.dataset": unit.dataset}},
+                                      {"term": {"data_stream.namespace": namespace}}]}}
+        after: Optional[List[Any]] = None
+        try:
+            self.client.indices.refresh(index=place, allow_no_indices=True, ignore_unavailable=True)
+            while True:
+                answer = self.client.search(index=place, query=wanted, size=READ_AT_ONCE, sort=[{"@timestamp": "asc"}, {"event.id": "asc"}, {"_index": "asc"}], search_after=after,
+                                            allow_no_indices=True, ignore_unavailable=True, track_total_hits=False)
+                hits = answer.body["hits"]["hits"]
+                for hit in hits:
+                    yield hit["_source"]
+                if len(hits) < READ_AT_ONCE:
+                    return
+                after = hits[-1]["sort"]
+        except (ApiError, elastic_transport.TransportError) as error:
+            raise trouble(error, self.flavour, f"reading {place}") from None
 
     def close(self) -> None:
         self.pool.shutdown(wait=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -11,8 +12,9 @@ from typing import Iterator, List, Optional, Set
 
 from ..core.errors import ConfigError, Retry
 from ..core.manifest import integer, text
-from ..core.mapping import Event
+from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Unit
+from ..core.windows import Millis
 from . import Around, Refused, ids_of
 from .encode import encode
 
@@ -128,6 +130,15 @@ class File:
     def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
         """Asked in the first cycle after a start, about what the process before wrote."""
         return self.before & ids_of(events)
+
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
+        first, last = rfc3339(start), rfc3339(stop)
+        for path in [*self.closed(), self.path]:
+            with open(path, "rb") as file:
+                for line in file:
+                    event = json.loads(line)
+                    if event["event"]["dataset"] == unit.dataset and first <= event["@timestamp"] < last and event["data_stream"].get("namespace", "default") == namespace:
+                        yield event
 
     def close(self) -> None:
         with self.lock:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import Any, List, Optional, Set, Tuple
+from typing import Any, Iterator, List, Optional, Set, Tuple
 
 from ..core.convert import millis_of
 from ..core.errors import SiemtapError
 from ..core.manifest import duration, integer
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
+from ..core.windows import Millis
 from ..edge.checkpoints import save
 from . import Around, Refused, ids_of
 from .encode import encode
@@ -68,6 +70,18 @@ class Sqlite:
             part = wanted[start:start + 500]
             found.update(id for id, in self.database.read(f"SELECT id FROM event WHERE id IN ({','.join('?' * len(part))})", part))
         return found
+
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
+        last: Tuple[Millis, str] = (start, "")
+        while True:
+            rows = self.database.read("SELECT time, id, event FROM event WHERE dataset = ? AND (time, id) > (?, ?) AND time < ? ORDER BY time, id LIMIT 5000", [unit.dataset, *last, stop])
+            for time, id, said in rows:
+                last = (time, id)
+                event = json.loads(said)
+                if event["data_stream"].get("namespace", "default") == namespace:
+                    yield event
+            if not rows:
+                return
 
     def close(self) -> None:
         self.stopped.set()

@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from typing import List, Optional, Set
+from typing import Iterator, List, Optional, Set
 
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
+from ..core.windows import Millis
 from . import Around, Refused
 from .encode import encode
 
@@ -42,6 +43,9 @@ class Stdout:
         return []
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return None
+
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Optional[Iterator[Event]]:
         return None
 
     def close(self) -> None:

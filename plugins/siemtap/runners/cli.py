@@ -31,14 +31,15 @@ from ..edge.clock import SYSTEM
 from ..edge.http import connect
 from ..edge.rejects import Rejects
 from ..engine import InDoubt, voice
+from ..outputs import Around
 from ..render.config import input_schema, sample
 from ..render.datasets import schema_of
+from . import audit, logs, plugins, scaffold, setup, simulate
 from . import demo as demonstration
-from . import logs, plugins, scaffold, setup, simulate
-from .config import Config, Input, load, whole_schema
+from .config import OUTPUTS, Config, Input, load, whole_schema
 from .page import Server
 from .progress import Backfill
-from .shipper import Shipper
+from .shipper import Shipper, also
 
 config_option = click.option("-c", "--config", "file", default="siemtap.yml", show_default=True, help="The configuration.")
 
@@ -281,6 +282,39 @@ def setup_cluster(file: str, dry_run: bool) -> None:
         if not dry_run:
             setup.put(config, es, change.asset)
     click.echo(f"{changed} {'to change' if dry_run else 'changed'}" + ("; a data stream that exists takes new mappings at its next rollover" if changed and not dry_run else ""))
+
+
+@main.command("audit")
+@config_option
+@click.option("--since", default="24h", show_default=True, help="How far back.")
+@click.option("--repair", is_flag=True, help="Deliver what is missing.")
+def audit_all(file: str, since: str, repair: bool) -> None:
+    """Ask the vendors again, and the output what it has: per hour, what is missing, different, twice or too much."""
+    config = load(file)
+    with ExitStack() as stack:
+        database = None
+        if config.output in ("sqlite", "file"):     # these are written by one process at a time
+            stack.enter_context(only_one(config))
+        if config.output == "sqlite":
+            database = Database(config.data / "siemtap.db")
+            stack.callback(database.close)
+        output = OUTPUTS[config.output](config.output_settings, Around(database, index_of={wish.id: wish.every.index for wish in config.inputs}))
+        stack.callback(output.close)
+        checking = audit.Audit(output, SYSTEM, millis(since), audit.rejected_ids(str(config.data / "siemtap.db")))
+        for wish in audit.inputs_of(config.inputs):
+            checking.ask(wish, connect(wish.connection), dict(also()))
+        found = checking.compare()
+        for line in audit.report(found):
+            click.echo(line)
+        for kind in ("different", "twice", "extra"):
+            for id in getattr(found, kind):
+                click.echo(f"{kind}\t{id}")
+        well = found.well
+        if repair and found.missing:
+            number, refused = checking.repair(found.missing)
+            well = not (found.different or found.twice or found.extra or refused)
+            click.echo(f"{number} delivered" + "".join(f"\nrefused\t{event['event']['id']}\t{reason}" for event, reason in refused))
+    sys.exit(0 if well else 1)
 
 
 @main.group()

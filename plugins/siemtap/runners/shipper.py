@@ -49,6 +49,11 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+def also() -> Mapping[str, Any]:
+    """What every event says of who brought it."""
+    return {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
+
+
 class UnitState:
     """One unit at work, and what a person may want to know about it."""
 
@@ -256,7 +261,7 @@ class Shipper:
         self.started = clock.now()
         self.counts, self.tally = Counts(), Tally()
         self.on_progress = progress
-        self.also: Mapping[str, Any] = {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
+        self.also = also()
         self.https = https
         self.clients: Dict[Connection, Http] = {}
         self.skewed: Set[str] = set()
