@@ -1,6 +1,6 @@
 """What things cost. Absolute times are of this machine; the ratios, measured in one run, are what counts.
 
-usage: python tests/live/bench.py pipeline | backfill | inputs
+usage: python tests/live/bench.py pipeline | backfill | inputs | elasticsearch
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 import psutil
 from campaign import ask, start
 from campaign import simulator as simulator_process
+from elasticsearch import Elasticsearch, helpers
 
 from apptrana import PLUGIN, simulator
 from siemtap import contract
@@ -130,6 +131,51 @@ def backfill():
         vendor.communicate()
 
 
+def elasticsearch():
+    """The whole shipper, from the vendor's JSON over HTTP to a bulk server that keeps nothing; CPU of the shipper's process alone. Beside it, the client's own
+    helper with events that are made already. Then the same with a server that takes a second for each request: how much memory?"""
+    vendor, url = simulator_process(rate=200.0, odd=False, websites=["shop.example.com"])
+    sink = subprocess.Popen([sys.executable, str(Path(__file__).with_name("null_bulk.py"))], stdout=subprocess.PIPE, text=True)
+    place = sink.stdout.readline().strip()
+    try:
+        for level in (0, 1):
+            found = min((shipped(url, place, lookback="2h", compression_level=level) for _ in range(3)), key=lambda pair: pair[1] / pair[0])
+            print(f"{found[0]:,} events, gzip level {level}: {found[0] / found[1]:,.0f} events/s per core (at least 20,000, aim 40,000)")
+        made = [event for _, event in zip(range(20_000), repeated())]
+        began = time.process_time()
+        client = Elasticsearch([place])
+        done = sum(ok for ok, _ in helpers.streaming_bulk(client, ({"_op_type": "create", "_index": "logs-apptrana.attack-default", "_id": str(n), "_source": event} for n, event in enumerate(made)), chunk_size=1600))
+        client.close()
+        print(f"the client's streaming_bulk alone, events made already, no gzip: {done / (time.process_time() - began):,.0f} events/s per core")
+        urllib.request.urlopen(f"{place}/slow?seconds=1", timeout=10).close()
+        before = psutil.Process().memory_info().rss
+        number, _ = shipped(url, place, lookback="30m", compression_level=1)
+        print(f"{number:,} events into a server that takes a second for each request: {psutil.Process().memory_info().rss / 2**20:.0f} MiB resident (at most 200), {before / 2**20:.0f} before")
+    finally:
+        for process in (vendor, sink):
+            process.kill()
+            process.communicate()
+
+
+def repeated():
+    settings = fill_in(PLUGIN.settings, {"client_id": "x", "client_secret": "y"})
+    say = voice(PLUGIN, settings, fill_in(Every, {}), {}, lambda: "2026-03-04T10:00:00.000Z")
+    while True:
+        yield from say(Batch(ATTACK, records(), {}, 0))
+
+
+def shipped(url, place, **more):
+    """(events, seconds of CPU)"""
+    with tempfile.TemporaryDirectory() as folder:
+        level = more.pop("compression_level")
+        config = parse(json.dumps({"path": {"data": folder}, "output": {"elasticsearch": {"hosts": [place], "compression_level": level}},
+                                   "inputs": [{"type": "apptrana", "url": url, "client_id": "demo", "client_secret": "demo-secret", **more}]}))
+        shipper = Shipper(config, once=True)
+        began = time.process_time()
+        assert shipper.run(), [state.error for running in shipper.inputs.values() for state in running.states()]
+        return shipper.counts.totals["accepted"], time.process_time() - began
+
+
 def inputs(number=10_000):
     """So many inputs in one process, each with an account of its own: served in their interval? How much memory, how much idle?"""
     vendor, url = simulator_process(rate=0.2, odd=False, websites=["shop.example.com"])
@@ -185,4 +231,4 @@ def idle(watched, number, interval):
 
 
 if __name__ == "__main__":
-    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs}[sys.argv[1]]()
+    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch}[sys.argv[1]]()

@@ -1,0 +1,40 @@
+"""A bulk server that keeps nothing and says 201 to everything: what a shipper costs, without what a cluster costs.
+
+usage: python tests/live/null_bulk.py      prints its URL; GET /slow?seconds=N makes every bulk request take that long
+"""
+
+import socket
+import threading
+import time
+import zlib
+
+HEAD = b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/vnd.elasticsearch+json;compatible-with=8\r\ncontent-length: %d\r\n\r\n"
+slow = 0.0
+
+
+def serve(peer):
+    global slow
+    stream = peer.makefile("rb")
+    while line := stream.readline():
+        headers = {}
+        while (header := stream.readline()) not in (b"\r\n", b""):
+            name, _, value = header.partition(b":")
+            headers[name.strip().lower()] = value.strip()
+        body = stream.read(int(headers.get(b"content-length", 0)))
+        answer = b"{}"
+        if b"/_bulk" in line:
+            time.sleep(slow)
+            if headers.get(b"content-encoding") == b"gzip":
+                body = zlib.decompress(body, 31)
+            answer = b'{"errors":false,"items":[' + b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2)) + b"]}"
+        elif b"/slow?seconds=" in line:
+            slow = float(line.split(b"seconds=")[1].split()[0])
+        elif b"_search" in line:
+            answer = b'{"hits":{"hits":[]}}'
+        peer.sendall(HEAD % len(answer) + answer)
+
+
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
