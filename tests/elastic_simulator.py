@@ -251,7 +251,7 @@ def _fits(query, id, document):
         (kind, said), = part.items()
         (path, wanted), = said.items()
         value = dict(_flat(document)).get(path)
-        if kind == "range" and not wanted["gte"] <= value < wanted["lt"] or kind == "term" and value != wanted:
+        if (kind == "range" and not wanted["gte"] <= value < wanted["lt"]) or (kind == "term" and value != wanted):
             return False
     return True
 
@@ -283,7 +283,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def handle_one(handler):  # noqa: N805
+            def handle_one(handler):
                 split = urlsplit(handler.path)
                 body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
                 try:
@@ -305,7 +305,7 @@ class Server:
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_one
 
-            def log_message(handler, *words):  # noqa: N805
+            def log_message(handler, *words):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

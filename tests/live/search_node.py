@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import filelock
 import requests
 
 HERE = Path(__file__).parent / "opensearch"
@@ -42,15 +43,20 @@ def jars() -> Path:
     """The folder of jars, filled once for each state of the list."""
     stamp = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in ("pom.xml", "OsNode.java"))).hexdigest()[:12]
     lib = CACHE / f"opensearch-{stamp}"
-    if not (lib / "ready").exists():
-        lib.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"],
-                       check=True, timeout=900, stdout=subprocess.DEVNULL)
-        with tempfile.TemporaryDirectory() as out:
-            subprocess.run([java() / "bin/javac", "-cp", f"{lib}/*", "-d", out, HERE / "OsNode.java"], check=True, timeout=120)
-            subprocess.run([java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=60)
-        (lib / "ready").touch()
+    lib.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(lib / "lock"):
+        if not (lib / "ready").exists():
+            fill(lib)
     return lib
+
+
+def fill(lib: Path) -> None:
+    subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"],
+                   check=True, timeout=900, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([java() / "bin/javac", "-cp", f"{lib}/*", "-d", out, HERE / "OsNode.java"], check=True, timeout=120)
+        subprocess.run([java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=60)
+    (lib / "ready").touch()
 
 
 def free_port() -> int:

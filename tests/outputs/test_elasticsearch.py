@@ -4,9 +4,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from elastic_simulator import Cluster, Server
 
 from apptrana import PLUGIN
-from elastic_simulator import Cluster, Server
 from siemtap import contract
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
@@ -173,6 +173,15 @@ def test_lifecycle_as_wished(served, tmp_path):
 def test_an_integration_package_may_stand_beside_it(served, tmp_path):
     served.cluster.templates["logs-apptrana.attack"] = {"index_patterns": ["logs-apptrana.attack-*"], "priority": 200, "composed_of": [], "template": {}}
     install(served, tmp_path)
+
+
+def test_export_writes_what_setup_would(served, tmp_path):
+    path = configured(served, tmp_path)
+    done = CliRunner().invoke(main, ["export", "templates", "-c", path, "--into", str(tmp_path / "out"), "--version", "8.12"])
+    assert done.exit_code == 0 and len(done.output.splitlines()) == 6
+    said = json.loads((tmp_path / "out/index_template-siemtap-apptrana.attack.json").read_text())
+    assert said["priority"] == 190 and said["composed_of"] == ["siemtap-apptrana.attack-mappings"]
+    assert CliRunner().invoke(main, ["export", "templates", "-c", path, "--into", str(tmp_path), "--version", "new"]).exit_code == 2
 
 
 # What is rendered

@@ -3,7 +3,6 @@ with the server's reason, or unknown, and then it is sent again and swallowed by
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import re
@@ -69,13 +68,12 @@ class Elasticsearch:
         """Its data stream, or the index that the input or the output was given."""
         pattern = self.around.index_of.get(input) or self.wish.index
         if not pattern:
-            stream = event["data_stream"]
-            return f"{stream['type']}-{stream['dataset']}-{stream.get('namespace', 'default')}"
+            return _stream(event)
         return PATTERN.sub(lambda found: _dated(found[1], event) if found[1] else _field(event, found[2]), pattern)
 
     def _line(self, input: str, event: Event) -> Line:
-        action = {"create": {"_index": self.place(input, event), "_id": event["event"]["id"]}}
-        return Line(event, json.dumps(action).encode() + b"\n" + encode(event) + b"\n")
+        # Neither a data stream's name nor an id has anything to escape in it.
+        return Line(event, b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.place(input, event).encode(), event["event"]["id"].encode(), encode(event)))
 
     # Delivery
 
@@ -244,6 +242,11 @@ class Opensearch(Elasticsearch):
     flavour = "opensearch"
 
 
+def _stream(event: Event) -> str:
+    stream = event["data_stream"]
+    return f"{stream['type']}-{stream['dataset']}-{stream.get('namespace', 'default')}"
+
+
 def _dated(pattern: str, event: Event) -> str:
     """yyyy.MM.dd of the event's own time, in UTC."""
     return re.sub("|".join(DATE), lambda found: event["@timestamp"][slice(*DATE[found[0]])], pattern)
@@ -253,7 +256,7 @@ def _field(event: Event, path: str) -> str:
     value: Any = event
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
-    return str(value if value is not None else "none").lower()
+    return re.sub(r"[^a-z0-9_.-]", "_", str(value if value is not None else "none").lower())      # what an index may be called
 
 
 def _check_index(index: str) -> None:

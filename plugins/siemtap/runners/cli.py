@@ -447,6 +447,21 @@ def export_schema(name: str) -> None:
     click.echo(json.dumps(found, indent=1))
 
 
+@export.command("templates")
+@config_option
+@click.option("--into", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
+@click.option("--version", "version", default="9.1", show_default=True, help="The cluster's version, as major.minor.")
+def export_templates(file: str, into: Path, version: str) -> None:
+    """What `siemtap setup` would put into a cluster, as files: a cluster is not asked."""
+    config = load(file)
+    try:
+        major, minor = map(int, version.split(".")[:2])
+    except ValueError:
+        raise ConfigError(f'--version: "{version}" is no version; write major.minor, such as 9.1') from None
+    for path in setup.write(config, (major, minor), into):
+        click.echo(path)
+
+
 @export.command("sample")
 @click.argument("plugin")
 def export_sample(plugin: str) -> None:

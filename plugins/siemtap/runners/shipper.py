@@ -240,7 +240,8 @@ class _Watched:
         state = self.state
         if not state.reached:
             return
-        late = [state.reached - moment for moment in (millis_of(event["@timestamp"]) for event in events) if moment < state.reached]
+        reached = rfc3339(state.reached)
+        late = [state.reached - millis_of(event["@timestamp"]) for event in events if event["@timestamp"] < reached]
         if late:
             self.running.shipper.counts.add(late=len(late))
             if max(late) > state.late:
@@ -417,7 +418,7 @@ class Shipper:
                   for running in list(self.inputs.values())]
         healthy, why = self.health()
         return {"version": VERSION, "uptime_s": (now - self.started) // 1000, "pid": os.getpid(), "healthy": healthy, "reason": why, "inputs": inputs,
-                "output": {"name": self.config.output, **self.counts.totals, "waiting_rejected": self.rejects.count(), "queue": self.database.works.qsize()}}
+                "output": {"name": self.config.output, **self.counts.totals, **dict(getattr(self.sink, "counts", {})), "waiting_rejected": self.rejects.count(), "queue": self.database.works.qsize()}}
 
 
 class _Unmarked:

@@ -26,10 +26,9 @@ class Tally:
         self.tops: Dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "severity", "action", "rule", "source")}
 
     def add(self, events: Iterable[Event]) -> None:
-        rows = [(millis_of(event["@timestamp"]), event["event"]["dataset"], severity_name(event["event"].get("severity")),
-                 event["event"].get("action") or event["event"]["kind"], event.get("rule", {}).get("name"), event.get("source", {}).get("address"))
-                for event in events]
-        self.add_rows((*row, 1) for row in rows)
+        counted = Counter([_key(event) for event in events])
+        self.add_rows((millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), action, rule, source, number)
+                      for (minute, dataset, severity, action, rule, source), number in counted.items())
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:
         """(time, dataset, severity's name, action, rule, source, how many)"""
@@ -66,6 +65,15 @@ class Tally:
                     for key, number in counter.items():
                         found[place][1][key[by]] += number
         return found
+
+
+NONE: Dict[str, Any] = {}
+
+
+def _key(event: Event) -> Tuple[Any, ...]:
+    """What is counted of an event, to the minute; most of a batch are alike in it."""
+    said = event["event"]
+    return (event["@timestamp"][:16], said["dataset"], said.get("severity"), said.get("action") or said["kind"], event.get("rule", NONE).get("name"), event.get("source", NONE).get("address"))
 
 
 def severity_name(severity: Any) -> str:
