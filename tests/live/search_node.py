@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import ipaddress
 import os
 import re
 import shutil
@@ -15,10 +17,14 @@ import socket
 import subprocess
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import filelock
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 HERE = Path(__file__).parent / "opensearch"
 CACHE = Path(os.environ.get("SIEMTAP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap")
@@ -66,6 +72,10 @@ def free_port() -> int:
 
 
 class Node:
+    plugins: tuple[str, ...] = ()
+    more_jars: str = ""
+    archive = "os-node.jsa"
+
     def __init__(self, **settings: str) -> None:
         self.lib, self.port = jars(), free_port()
         self.home = Path(tempfile.mkdtemp(prefix="siemtap-node-"))
@@ -78,9 +88,9 @@ class Node:
             raise
 
     def start(self) -> None:
-        archive = self.lib / "os-node.jsa"
-        command = [java() / "bin/java", *FLAGS, "-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-cp", f"{self.lib}/*", "OsNode", self.home,
-                   *(f"{name}={value}" for name, value in self.settings.items())]
+        archive = self.lib / self.archive
+        command = [java() / "bin/java", *FLAGS, "-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-cp", f"{self.lib}/*{self.more_jars}", "OsNode", self.home,
+                   *(f"+{name}" for name in self.plugins), *(f"{name}={value}" for name, value in self.settings.items())]
         log = self.home / "node.log"
         with open(log, "wb") as out:
             self.process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, stdin=subprocess.PIPE, env={**os.environ, "OS_NODE_PARENT": "1"})
@@ -102,7 +112,7 @@ class Node:
     def close(self) -> None:
         process = getattr(self, "process", None)
         if process is not None:
-            if process.poll() is None and not (self.lib / "os-node.jsa").exists():
+            if process.poll() is None and not (self.lib / self.archive).exists():
                 process.terminate()         # a clean stop writes the class archive, which halves every later start
                 try:
                     process.wait(60)
@@ -119,3 +129,85 @@ class Node:
 
     def __exit__(self, *exc) -> None:
         self.close()
+
+
+PLUGIN = ("org.opensearch.plugin:opensearch-security:3.4.0.0:zip", "org.apache.commons:commons-collections4:4.5.0")      # the second is missing from the first
+
+
+def security(lib: Path) -> Path:
+    """The security plugin's jars that the server lacks, and its configuration. Central has an older one than the server; it runs all the same."""
+    folder = lib / "security"
+    with filelock.FileLock(lib / "lock"):
+        if (folder / "ready").exists():
+            return folder
+        for artifact in PLUGIN:
+            subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"],
+                           check=True, timeout=600, stdout=subprocess.DEVNULL)
+        there = {re.sub(r"-\d[\w.\-]*\.jar$", "", path.name) for path in lib.glob("*.jar")}
+        with zipfile.ZipFile(next(folder.glob("*.zip"))) as plugin:
+            for entry in plugin.namelist():
+                if re.fullmatch(r"config/\w+\.yml", entry) or (entry.endswith(".jar") and re.sub(r"-\d[\w.\-]*\.jar$", "", entry) not in there):
+                    plugin.extract(entry, folder)
+        (folder / "ready").touch()
+    return folder
+
+
+def certificates(folder: Path) -> None:
+    """An authority, and what it signed for the node and for an administrator, as PEM."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    authority = rsa.generate_private_key(65537, 2048)
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test ca")])
+
+    def signed(name, key, extensions):
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=2))
+        for extension, critical in extensions:
+            made = made.add_extension(extension, critical)
+        return made.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
+    uses = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    (folder / "ca.pem").write_bytes(signed(issuer, authority, [(x509.BasicConstraints(True, None), True)]))
+    for who in ("node", "admin"):
+        key = rsa.generate_private_key(65537, 2048)
+        (folder / f"{who}.pem").write_bytes(signed(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]), key, [(names, False), (uses, False)]))
+        (folder / f"{who}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+
+
+class SecureNode(Node):
+    """With TLS, users and roles: admin/admin, and whom `user` makes."""
+
+    plugins = ("org.opensearch.security.OpenSearchSecurityPlugin",)
+    archive = "os-node-secure.jsa"
+
+    def start(self) -> None:
+        folder = security(self.lib)
+        self.more_jars = f"{os.pathsep}{folder}/*"
+        config = self.home / "config"
+        if not config.exists():
+            shutil.copytree(folder / "config", config / "opensearch-security")
+            certificates(config)
+        self.url = self.url.replace("http://", "https://")
+        self.ca = str(config / "ca.pem")
+        self.settings.update({
+            "plugins.security.ssl.http.enabled": "true", "plugins.security.ssl.transport.enforce_hostname_verification": "false",
+            "plugins.security.allow_default_init_securityindex": "true", "plugins.security.authcz.admin_dn": "CN=admin", "plugins.security.nodes_dn": "CN=node",
+            "plugins.security.restapi.roles_enabled": "all_access", "plugins.security.audit.type": "noop",
+            **{f"plugins.security.ssl.{layer}.{name}_filepath": file for layer in ("http", "transport")
+               for name, file in (("pemcert", "node.pem"), ("pemkey", "node.key"), ("pemtrustedcas", "ca.pem"))}})
+        super().start()
+        end = time.monotonic() + 120
+        while self.ask("GET", "/").status_code != 200:      # REST answers before the users are read
+            if time.monotonic() > end:
+                raise RuntimeError("the users did not come")
+            time.sleep(0.2)
+
+    def ask(self, method: str, path: str, **how):
+        with requests.Session() as session:
+            session.trust_env = False       # else REQUESTS_CA_BUNDLE wins over verify
+            return session.request(method, self.url + path, timeout=60, **{"auth": ("admin", "admin"), "verify": self.ca, **how})
+
+    def user(self, name: str, **role) -> None:
+        for path, body in ((f"roles/{name}", role), (f"internalusers/{name}", {"password": "a-long-Passw0rd-of-4-words!"}), (f"rolesmapping/{name}", {"users": [name]})):
+            answer = self.ask("PUT", f"/_plugins/_security/api/{path}", json=body)
+            assert answer.status_code in (200, 201), answer.text

@@ -29,7 +29,7 @@ from world import Marks, World
 pytestmark = pytest.mark.slow
 UNIT = Unit("it", "apptrana.attack")
 STREAM = "logs-apptrana.attack-default"
-LIMITS = {"indexing_pressure.memory.limit": "200kb", "http.max_content_length": "100kb"}
+LIMITS = {"http.max_content_length": "100kb"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def node():
 
 @pytest.fixture(scope="module")
 def narrow():
-    """A node that refuses what is large: 413 and 429 for whole requests."""
+    """A node that refuses what is large: 413 for whole requests."""
     with Node(**LIMITS) as node:
         yield node
 
@@ -254,6 +254,16 @@ def test_too_large_is_split_and_a_single_one_is_refused_unaltered(narrow, tmp_pa
     assert event is huge and reason.startswith("413") and it.most_bytes < 5 * 1024**2
     assert len(there(narrow)) == 299
     it.close()
+
+
+def test_a_cluster_that_is_overloaded_gets_less_at_once(tmp_path):
+    """429 for every request above so many bytes, until the batches fit."""
+    with Node(**{"indexing_pressure.memory.limit": "200kb"}) as node:
+        install(node, tmp_path)
+        it = output(node, worker=1)
+        assert it.deliver(UNIT, events_of(600), None) == []
+        assert it.counts["waits"] >= 1 and it.counts["duplicates"] == 0 and len(there(node)) == 600
+        it.close()
 
 
 def test_a_missing_index_names_setup(node, tmp_path):

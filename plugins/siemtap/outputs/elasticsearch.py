@@ -61,6 +61,8 @@ class Elasticsearch:
         self.counts: Counter[str] = Counter()       # duplicates, failure_store, requests, waits
         self.most, self.most_bytes = settings.bulk_max_size, settings.bulk_max_bytes
         self.can_hold = True
+        if not settings.verify and not settings.ca_fingerprint:
+            log.warning("output.%s: certificates are not verified (verify: false): anybody in between can read the key and the events", self.flavour)
 
     # Where an event belongs
 

@@ -1,0 +1,34 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import Iterator
+
+import click
+import filelock
+
+from ..core.errors import ConfigError
+from .config import Config
+
+config_option = click.option("-c", "--config", "file", default="siemtap.yml", show_default=True, help="The configuration.")
+
+
+@contextmanager
+def only_one(config: Config) -> Iterator[None]:
+    """One process per path.data."""
+    config.data.mkdir(parents=True, exist_ok=True)
+    name = config.data / "siemtap.pid"
+    lock = filelock.FileLock(config.data / "siemtap.lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        other = name.read_text().strip() if name.exists() else "?"
+        raise ConfigError(f"{config.data} is in use by another siemtap (process {other}); stop it, or give this one a path.data of its own") from None
+    try:
+        name.write_text(str(os.getpid()))
+        yield
+    finally:
+        name.unlink(missing_ok=True)
+        lock.release()
