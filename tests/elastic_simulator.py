@@ -227,11 +227,12 @@ class Cluster:
         rows = []
         for name, stream in self.streams.items():
             if any(fnmatch.fnmatch(name, pattern) for pattern in index.split(",")):
-                rows += [(place, id, document) for place, backing in enumerate(stream["backing"]) for id, document in backing.items() if _fits(said["query"], id, document)]
+                rows += [(place, id, document, id in stream["ignored"]) for place, backing in enumerate(stream["backing"]) for id, document in backing.items() if _fits(said["query"], id, document)]
         rows.sort(key=lambda row: (row[2]["@timestamp"], row[1], row[0]))
         after = said.get("search_after")
         rows = [row for row in rows if not after or [row[2]["@timestamp"], row[1], row[0]] > after][:said.get("size", 10)]
-        return {"hits": {"hits": [{"_id": id, "_source": document, "sort": [document["@timestamp"], id, place]} for place, id, document in rows]}}
+        return {"hits": {"hits": [{"_id": id, "_source": document, "sort": [document["@timestamp"], id, place], **({"_ignored": ["?"]} if ignored else {})}
+                                  for place, id, document, ignored in rows]}}
 
 
 ROUTES = [

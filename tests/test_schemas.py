@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cases import folders
 from siemtap import contract
 from siemtap.outputs.checked import compiled, is_valid
+from siemtap.render import elastic
 from siemtap.render.datasets import schema_of
 from siemtap.runners import plugins
 
@@ -140,6 +141,16 @@ def test_our_names_types_and_values_are_those_of_ecs(ecs):
             assert set(item["enum"]) <= allowed, name
         seen += 1
     assert seen > 60 and ecs["version"] == "9.4.0" == CONTRACT["definitions"]["shared"]["properties"]["ecs"]["properties"]["version"]["const"]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_cluster_gets_the_types_of_ecs(ecs, name):
+    """A constant may be a constant_keyword; nothing else differs."""
+    types = elastic.types(elastic.Server("elasticsearch", (9, 1)), CONTRACT, DATASETS[name])
+    different = {path: (spec["type"], ecs["flat"][path]["type"]) for path, spec in types.items() if path in ecs["flat"]
+                 and spec["type"].replace("constant_keyword", "keyword") != ecs["flat"][path]["type"].replace("constant_keyword", "keyword")}
+    assert different == {} and len([path for path in types if path in ecs["flat"]]) > 20
+    assert [path for path in types if path not in ecs["flat"] and not path.startswith(f"{DATASETS[name].namespace}.")] == [path for path in types if path in ("fields",)]
 
 
 def type_of(value):

@@ -86,6 +86,15 @@ def test_what_the_failure_store_took_is_counted_apart(served, tmp_path):
     it.close()
 
 
+def test_what_the_cluster_ignored_is_counted_when_it_is_read_back(served, tmp_path):
+    """`logs@settings` has `ignore_malformed`: a bad value is 201 all the same."""
+    install(served, tmp_path)
+    it = output(served)
+    assert it.deliver(UNIT, [event(1), event(2, source={"ip": "nobody"})], None) == [] and it.counts["failure_store"] == 0
+    assert len(list(it.read(UNIT, "default", 0, 2_000_000_000_000))) == 2 and it.counts["ignored"] == 1
+    it.close()
+
+
 @pytest.mark.parametrize("served", [{"version": "8.12.0"}], indirect=True)
 def test_without_a_failure_store_a_bad_document_is_refused_with_the_servers_words(served, tmp_path):
     install(served, tmp_path)

@@ -224,6 +224,8 @@ class Elasticsearch:
                                             allow_no_indices=True, ignore_unavailable=True, track_total_hits=False)
                 hits = answer.body["hits"]["hits"]
                 for hit in hits:
+                    if hit.get("_ignored"):         # stored, and not searchable by these fields
+                        self._count(ignored=1)
                     yield hit["_source"]
                 if len(hits) < READ_AT_ONCE:
                     return

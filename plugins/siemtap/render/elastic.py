@@ -12,8 +12,10 @@ from .datasets import schema_of
 
 PRIORITY = 190          # above the built-in logs-*-* (100), below an integration package's (200): both can be installed
 IGNORE_ABOVE = 1024
+LONGEST_TERM = 8_191    # characters: at four bytes each, what one term may have (32,766 bytes); more would refuse the whole event
 TEXTS = ("message", "error.message")
 WILDCARDS = ("url.original", "url.full", "url.path")      # as ECS has them
+KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}     # of a list of what may be said
 # What the pipeline adds; types as in ECS.
 ADDED: Mapping[str, str] = {
     "event.ingested": "date", "source.geo.location": "geo_point", "source.geo.city_name": "keyword", "source.geo.region_name": "keyword",
@@ -154,17 +156,17 @@ def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
         return {"type": "ip"}
     if spec.get("ref") == "port":
         return {"type": "long"}
-    kind = spec.get("type") or ("boolean" if spec.get("const") is True else "string")
+    kind = spec.get("type") or KINDS[type(spec.get("enum", [spec.get("const", "")])[0])]
     simple = {"integer": "long", "number": "double", "boolean": "boolean"}
     if kind in simple:
         return {"type": simple[kind]}
     if kind == "object" or not spec:
-        return {"type": "flattened"} if server.flavour == "elasticsearch" else {"type": "flat_object"}
+        return {"type": "flattened", "ignore_above": LONGEST_TERM} if server.flavour == "elasticsearch" else {"type": "flat_object"}
     return _keyword(spec.get("maxLength", IGNORE_ABOVE))
 
 
 def _keyword(longest: int = IGNORE_ABOVE) -> Dict[str, Any]:
-    return {"type": "keyword", "ignore_above": longest}
+    return {"type": "keyword", "ignore_above": min(longest, LONGEST_TERM)}
 
 
 # The ingest pipeline

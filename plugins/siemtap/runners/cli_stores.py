@@ -48,6 +48,9 @@ def audit_all(file: str, since: str, repair: bool) -> None:
         found = checking.compare()
         for line in audit.report(found):
             click.echo(line)
+        ignored = getattr(output, "counts", {}).get("ignored", 0)
+        if ignored:
+            click.echo(f"{ignored} of these are stored with a field that the cluster could not read (`_ignored`): whole in their source, but not found by that field")
         for kind in ("different", "twice", "extra"):
             for id in getattr(found, kind):
                 click.echo(f"{kind}\t{id}")
