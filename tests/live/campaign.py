@@ -1,6 +1,7 @@
-"""Random `kill -9` of the real process against a simulator with late arrivals: the store must equal the vendor's list.
+"""Random `kill -9` of the real process against a simulator with late arrivals: the store must equal the vendor's list. A real OpenSearch node is
+killed too, and its data stream rolled over in between, so that ids alone would not swallow what comes again.
 
-usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file] [--seed 1]
+usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file|opensearch] [--seed 1]
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+import search_node
 
 COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
 LOOKBACK, OVERLAP = 3600, 12     # seconds
@@ -52,8 +55,37 @@ def ask(url, path):
         return json.load(answer)
 
 
-def stored(folder, output):
+class Cluster:
+    """A node, its data stream, and the accidents that befall them."""
+
+    STREAM = "/logs-apptrana.attack-default"
+
+    def __init__(self):
+        self.node = search_node.Node()
+        self.settings = json.dumps({"hosts": [self.node.url], "timeout": "10s"})
+
+    def accident(self, number):
+        if number % 4 == 3:
+            self.node.ask("POST", f"{self.STREAM}/_rollover")
+        if number % 10 == 9:
+            self.node.kill()
+            self.node.start()
+
+    def ids(self):
+        self.node.ask("POST", f"{self.STREAM}/_refresh")
+        found, after = [], {}
+        while True:
+            hits = self.node.ask("POST", f"{self.STREAM}/_search", json={"size": 5_000, "_source": False, "sort": [{"event.id": "asc"}, {"_index": "asc"}], **after}).json()["hits"]["hits"]
+            found += [hit["_id"] for hit in hits]
+            if len(hits) < 5_000:
+                return found
+            after = {"search_after": hits[-1]["sort"]}
+
+
+def stored(folder, output, cluster):
     """How often each id is in the store."""
+    if cluster:
+        return collections.Counter(cluster.ids())
     if output == "sqlite":
         with sqlite3.connect(folder / "data/siemtap.db") as db:
             return collections.Counter(id for id, in db.execute("SELECT id FROM event"))
@@ -72,28 +104,35 @@ def campaign(kills, output, seed, say=print):
     with tempfile.TemporaryDirectory(prefix="siemtap-campaign-") as name:
         folder = Path(name)
         vendor, url = simulator(rate=40.0, late=[0, 3, 8], seed=seed, websites=["shop.example.com"])
+        cluster = Cluster() if output == "opensearch" else None
         try:
-            settings = "{}" if output == "sqlite" else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
+            settings = cluster.settings if cluster else "{}" if output == "sqlite" else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
             config = folder / "siemtap.yml"
             window = max(5, 3 * LOOKBACK // (4 * max(1, kills)))     # so that the backfill lasts about as long as the campaign
             config.write_text(CONFIG.format(folder=folder, url=url, overlap=OVERLAP, lookback=LOOKBACK, window=min(300, max(15, window)), output=output, settings=settings))
+            if cluster:
+                subprocess.run([*COMMAND, "setup", "-c", str(config)], env=environment(), check=True, stdout=subprocess.DEVNULL, timeout=60)
             first = time.time()
             for kill in range(kills):
                 process = start("run", "-c", str(config))
                 time.sleep(luck.uniform(0.5, 1.6))
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
+                if cluster:
+                    cluster.accident(kill)
                 if kill % 20 == 19:
                     say(f"{output}: {kill + 1} kills")
             code = subprocess.run([*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600).returncode
             assert code == 0, f"the last run ended with {code}"
-            got, until = stored(folder, output), cursor(folder)
+            got, until = stored(folder, output, cluster), cursor(folder)
             begin = int((first - LOOKBACK + 60) * 1000)
             must = set(ask(url, f"ledger?start={begin}&stop={until - (OVERLAP - 2) * 1000}"))
             may = set(ask(url, f"ledger?start={begin - 180_000}"))
             twice = [id for id, number in got.items() if number > 1]
             return len(got), len(must - set(got)), len(twice), len(set(got) - may), len(must)
         finally:
+            if cluster:
+                cluster.node.close()
             vendor.kill()
             vendor.wait()
             vendor.stdout.close()
@@ -102,7 +141,7 @@ def campaign(kills, output, seed, say=print):
 def main():
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--kills", type=int, default=200)
-    words.add_argument("--output", choices=["sqlite", "file"], default="sqlite")
+    words.add_argument("--output", choices=["sqlite", "file", "opensearch"], default="sqlite")
     words.add_argument("--seed", type=int, default=1)
     wish = words.parse_args()
     began = time.monotonic()

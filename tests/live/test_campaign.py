@@ -5,7 +5,7 @@ from campaign import campaign
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", ["sqlite", "file"])
+@pytest.mark.parametrize("output", ["sqlite", "file", "opensearch"])
 def test_random_kills_lose_and_double_nothing(output):
     events, missing, twice, strange, must = campaign(12, output, seed=7)
     assert must > 1_000 and events >= must and (missing, twice, strange) == (0, 0, 0)
