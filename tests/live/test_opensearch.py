@@ -267,12 +267,17 @@ def test_a_cluster_that_is_overloaded_gets_less_at_once(tmp_path):
 
 
 def test_a_missing_index_names_setup(node, tmp_path):
-    node.ask("PUT", "/_cluster/settings", json={"transient": {"action.auto_create_index": "false"}})
     it = output(node)
-    with pytest.raises(ConfigError, match="404.*siemtap setup"):
+    with pytest.raises(ConfigError, match=f"neither the data stream {STREAM} nor the index template siemtap-apptrana.attack is there; run `siemtap setup`"):
         it.deliver(UNIT, events_of(1), None)
+    assert node.ask("GET", f"/{STREAM}").status_code == 404      # and nothing was made that a data stream would stumble over
+    node.ask("PUT", "/_cluster/settings", json={"transient": {"action.auto_create_index": "false"}})
+    plain = output(node, index="nowhere")
+    with pytest.raises(ConfigError, match="404.*siemtap setup"):
+        plain.deliver(UNIT, events_of(1), None)
     node.ask("PUT", "/_cluster/settings", json={"transient": {"action.auto_create_index": None}})
     it.close()
+    plain.close()
 
 
 def test_a_plain_index_by_date_and_field(node):
@@ -324,7 +329,7 @@ def test_test_output_says_what_it_saw(node, tmp_path):
     path = configured(node, tmp_path)
     before = CliRunner().invoke(main, ["test", "output", "-c", path])
     assert before.exit_code == 1 and "opensearch 3.8 answers" in before.output and "index template siemtap-apptrana.attack is missing; run `siemtap setup`" in before.output
-    node.ask("DELETE", f"/{STREAM}")
+    assert "no canary event was written" in before.output and node.ask("GET", f"/{STREAM}").status_code == 404
     install(node, tmp_path)
     after = CliRunner().invoke(main, ["test", "output", "-c", path])
     assert after.exit_code == 0 and "found again" in after.output and "clock differs from ours by 0." in after.output and "and removed" in after.output, after.output

@@ -9,10 +9,10 @@ import re
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import elastic_transport
-from elasticsearch import ApiError
+from elasticsearch import ApiError, NotFoundError
 
 from ..core.errors import AuthError, ConfigError, Retry
 from ..core.mapping import Event, rfc3339
@@ -61,6 +61,7 @@ class Elasticsearch:
         self.counts: Counter[str] = Counter()       # duplicates, failure_store, requests, waits
         self.most, self.most_bytes = settings.bulk_max_size, settings.bulk_max_bytes
         self.can_hold = True
+        self.expected: Set[Tuple[str, str]] = set()     # (place, dataset) of data streams that are there, or will be
         if not settings.verify and not settings.ca_fingerprint:
             log.warning("output.%s: certificates are not verified (verify: false): anybody in between can read the key and the events", self.flavour)
 
@@ -81,6 +82,7 @@ class Elasticsearch:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         """Until every event is there or refused for good; Retry when the cluster keeps saying "not now"."""
+        self._be_expected(unit.input, events)
         waiting = [self._line(unit.input, event) for event in events]
         refused: Refused = []
         paused, attempt = 0.0, 0
@@ -97,6 +99,25 @@ class Elasticsearch:
                 if paused > PATIENCE or self.around.stopping.wait(pause):
                     raise Retry(f"output.{self.flavour}: {why}; {len(waiting)} of {len(events)} events wait")
         return refused
+
+    def _be_expected(self, input: str, events: List[Event]) -> None:
+        """A cluster without our templates would make a plain index of guessed types where a data stream belongs. Elasticsearch has a template for all
+        `logs-*-*`; OpenSearch has none, so it is asked once for each place, if it lets us ask."""
+        if self.flavour == "elasticsearch" or self.around.index_of.get(input) or self.wish.index:
+            return
+        for place, dataset in sorted({(_stream(event), event["data_stream"]["dataset"]) for event in events} - self.expected):
+            try:
+                try:
+                    self.client.indices.get_data_stream(name=place)
+                except NotFoundError:
+                    if not self.client.indices.exists_index_template(name=f"siemtap-{dataset}"):
+                        raise ConfigError(f"output.{self.flavour}: neither the data stream {place} nor the index template siemtap-{dataset} is there; run `siemtap setup`") from None
+            except ApiError as error:
+                if error.status_code != 403:
+                    raise trouble(error, self.flavour, f"asking for {place}") from None
+            except elastic_transport.TransportError as error:
+                raise trouble(error, self.flavour, f"asking for {place}") from None
+            self.expected.add((place, dataset))
 
     def _cut(self, lines: List[Line]) -> Iterator[List[Line]]:
         """Requests, bounded by count and by bytes."""

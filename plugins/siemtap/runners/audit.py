@@ -56,7 +56,7 @@ class Audit:
     def ask(self, wish: Input, http: Http, also: Dict[str, Any]) -> None:
         """The vendor again, from the start on. What is younger than the overlap is not due yet."""
         settings = replace(wish.settings, lookback=self.now - self.start)
-        stop = self.now - max(settings.overlap, settings.lag) - settings.interval
+        stop = self.now - max(getattr(settings, "overlap", 0), settings.lag) - settings.interval
         client = wish.plugin.connect(settings, http)
         say = voice(wish.plugin, settings, wish.every, also, lambda: rfc3339(self.now))
         for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings)]:

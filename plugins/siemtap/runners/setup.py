@@ -22,7 +22,7 @@ from .config import Config
 # What each step needs. The README lists the same.
 CLUSTER_RIGHTS = ("monitor",)
 SETUP_RIGHTS = ("manage_index_templates", "manage_ingest_pipelines")
-INDEX_RIGHTS = ("create_doc", "auto_configure", "read", "maintenance", "view_index_metadata")
+INDEX_RIGHTS = ("create_doc", "auto_configure", "read", "maintenance")
 
 
 class Change(NamedTuple):
@@ -135,10 +135,15 @@ def examine(config: Config) -> Iterator[Tuple[bool, str]]:
     version = ".".join(map(str, server.version))
     yield True, f"{server.flavour} {version}{', serverless' if server.serverless else ''} answers"
     yield from _rights(config, es, server)
+    ready = True
     for change in changes(config, es, server):
+        ready = ready and change.before is not None
         state = "is missing; run `siemtap setup`" if change.before is None else "differs; run `siemtap setup --dry-run`" if change.differences else "is there"
         yield state == "is there", f"{change.asset.kind} {change.asset.name} {state}"
-    yield from _canary(config, es)
+    if ready:
+        yield from _canary(config, es)
+    else:
+        yield False, "no canary event was written: without the templates the cluster would guess an index for it"
 
 
 def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple[bool, str]]:
