@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import re
 from dataclasses import dataclass
@@ -74,10 +75,20 @@ def client(wish: Settings, flavour: str) -> Elasticsearch:
             if given:
                 how[name] = given
     try:
-        return Elasticsearch(node_class=_node(flavour, wish.compression_level), serializers={"application/json": OrjsonSerializer()}, request_timeout=wish.timeout / 1000,
+        return Elasticsearch(node_class=_node(flavour, wish.compression_level), serializers={"application/json": _Serializer()}, request_timeout=wish.timeout / 1000,
                              max_retries=0, retry_on_timeout=False, **how)
     except (ValueError, OSError) as error:
         raise ConfigError(f"output.{flavour}: {error}") from None
+
+
+class _Serializer(OrjsonSerializer):
+    """orjson, and the standard library for what it refuses: half a surrogate pair, which attackers send and clusters give back."""
+
+    def json_loads(self, data: bytes) -> Any:
+        try:
+            return super().json_loads(data)
+        except ValueError:
+            return json.loads(data)
 
 
 def _node(flavour: str, level: int) -> Type[Urllib3HttpNode]:
