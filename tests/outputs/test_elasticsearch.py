@@ -143,6 +143,13 @@ def test_settings_that_cannot_work(more, sentence):
         Elasticsearch(fill_in(Settings, more))
 
 
+def test_an_inputs_own_index_is_looked_at_before_anything_runs(tmp_path):
+    path = tmp_path / "siemtap.yml"
+    path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "output": {"elasticsearch": {}}, "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b", "index": "Not*Allowed"}]}))
+    done = CliRunner().invoke(main, ["run", "--once", "-c", str(path)])
+    assert done.exit_code == 2 and 'index: "Not*Allowed" is not allowed' in done.output
+
+
 def test_opensearch_has_no_api_keys():
     with pytest.raises(ConfigError, match="neither api_key nor cloud_id"):
         Opensearch(fill_in(Settings, {"api_key": "a"}))

@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from ..core.convert import millis_of
 from ..core.errors import ConfigError
@@ -188,6 +188,6 @@ def _told(counts: Counter[str], there: bool = True) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
 
 
-def inputs_of(inputs: Tuple[Input, ...], only: Optional[str] = None) -> List[Input]:
+def inputs_of(inputs: Tuple[Input, ...]) -> List[Input]:
     """Those that can be asked again."""
-    return [wish for wish in inputs if wish.every.enabled and wish.plugin.collect is not None and only in (None, wish.id)]
+    return [wish for wish in inputs if wish.every.enabled and wish.plugin.collect is not None]

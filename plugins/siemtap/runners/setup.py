@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import elastic_transport
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from .. import contract
 from ..core.convert import millis_of
@@ -78,11 +78,9 @@ def wish_of(config: Config) -> Wish:
 def _found(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dict[str, Any]]:
     try:
         said = es.perform_request("GET", asset.path, headers={"accept": "application/json"}).body
-    except ApiError as error:
-        if error.status_code == 404:
-            return None
-        raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
-    except elastic_transport.TransportError as error:
+    except NotFoundError:
+        return None
+    except (ApiError, elastic_transport.TransportError) as error:
         raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
     for key, inner in (("component_templates", "component_template"), ("index_templates", "index_template")):
         if key in said:
