@@ -115,7 +115,7 @@ def campaign(kills, output, seed, say=print):
             first = time.time()
             for kill in range(kills):
                 process = start("run", "-c", str(config))
-                time.sleep(luck.uniform(0.5, 1.6))
+                time.sleep(luck.uniform(0.2, 1.6))
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
                 if cluster:

@@ -146,6 +146,52 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path):
     assert path.read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.parametrize("step", ["connect", "executescript", "close", "replace"])
+def test_a_kill_while_it_is_created_leaves_nothing_in_the_way(tmp_path, step):
+    code = """if True:
+        import os, sqlite3, sys
+        sys.path[:0] = sys.argv[3:]
+        from pathlib import Path
+        from siemtap.edge import checkpoints
+
+        class Dying(sqlite3.Connection):
+            def executescript(self, script):
+                super().executescript(script.split(";")[0] + ";" if sys.argv[2] == "executescript" and "TABLE" in script else script)
+                if sys.argv[2] == "connect" or "TABLE" in script and sys.argv[2] == "executescript":
+                    os._exit(9)
+
+            def close(self):
+                if sys.argv[2] == "close":
+                    os._exit(9)
+                super().close()
+
+        connect = sqlite3.connect
+        checkpoints.sqlite3.connect = lambda path, **more: connect(path, factory=Dying, **more)
+        if sys.argv[2] == "replace":
+            Path.replace = lambda path, other: os._exit(9)
+        checkpoints.Database(Path(sys.argv[1]))
+    """
+    path = tmp_path / "siemtap.db"
+    assert subprocess.run([sys.executable, "-c", code, str(path), step, *sys.path], timeout=60).returncode == 9
+    database = Database(path)
+    assert database.new and Checkpoints(database).all() == [] and [file.name for file in tmp_path.glob("*.new*")] == []
+    database.close()
+
+
+def test_a_file_without_marks_is_no_new_one(tmp_path):
+    path = tmp_path / "siemtap.db"
+    path.touch()
+    with pytest.raises(ConfigError, match="is damaged .it holds no marks"):
+        Database(path)
+
+
+def test_a_log_without_its_file_is_not_played_into_a_new_one(tmp_path):
+    (tmp_path / "siemtap.db-wal").write_bytes(b"of another")
+    with pytest.raises(ConfigError, match="siemtap.db-wal lies there without its siemtap.db.*Nothing was changed"):
+        Database(tmp_path / "siemtap.db")
+    assert not (tmp_path / "siemtap.db").exists()
+
+
 def test_a_torn_mark_is_refused(database):
     marks = Checkpoints(database)
     marks.save(UNIT, Mark({"until": 1}, {"a" * 32: 5}))

@@ -40,7 +40,7 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._check()
-            db = self._connect(shared=True)
+            db = self._connect(path, shared=True)
         except sqlite3.OperationalError as error:
             raise self._trouble(error) from None
         except sqlite3.DatabaseError as error:
@@ -54,21 +54,40 @@ class Database:
         return ConfigError(f"{self.path} is damaged ({error}). Nothing was changed. Put back a copy of it, or move it away to start afresh from "
                            "`lookback`, and read the hole with `siemtap run --from … --to …`")
 
-    def _connect(self, shared: bool = False) -> sqlite3.Connection:
-        db = sqlite3.connect(str(self.path), isolation_level=None, timeout=30, check_same_thread=not shared)
+    def _connect(self, path: Path, shared: bool = False) -> sqlite3.Connection:
+        db = sqlite3.connect(str(path), isolation_level=None, timeout=30, check_same_thread=not shared)
         db.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;")
         return db
 
     def _check(self) -> None:
-        db = self._connect()
+        if self.new:
+            self._create()
+        db = self._connect(self.path)
         try:
-            if not self.new:
-                found = db.execute("PRAGMA quick_check('mark')").fetchone()
-                if found and found[0] != "ok":
-                    raise sqlite3.DatabaseError(found[0])
-            db.executescript(SCHEMA)
+            found = db.execute("PRAGMA quick_check('mark')").fetchone()
+            if found and found[0] != "ok":
+                raise sqlite3.DatabaseError(found[0])
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            raise sqlite3.DatabaseError("it holds no marks") from None
         finally:
             db.close()
+
+    def _create(self) -> None:
+        """Under another name first: a process that is killed meanwhile leaves nothing that looks like a damaged file."""
+        left = self.path.with_name(self.path.name + "-wal")
+        if left.exists():       # SQLite would play it into the new file
+            raise ConfigError(f"{left} lies there without its {self.path.name}: put that back beside it, or move {left.name} away too. Nothing was changed")
+        begun = self.path.with_name(self.path.name + ".new")
+        for part in ("", "-wal", "-shm", "-journal"):
+            begun.with_name(begun.name + part).unlink(missing_ok=True)
+        db = self._connect(begun)
+        try:
+            db.executescript(SCHEMA)
+        finally:
+            db.close()      # puts all of it into the one file
+        begun.replace(self.path)
 
     def write(self, work: Work) -> Any:
         """What the work returns, once it is on disk. Retry where the disk is full or fails: nothing of it is there then."""
@@ -80,7 +99,7 @@ class Database:
         """Rows, by a connection of the calling thread's own."""
         try:
             if not hasattr(self.local, "db"):
-                self.local.db = self._connect()
+                self.local.db = self._connect(self.path)
             rows: List[Tuple[Any, ...]] = self.local.db.execute(sql, values).fetchall()
             return rows
         except sqlite3.DatabaseError as error:
