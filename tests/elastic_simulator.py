@@ -28,6 +28,8 @@ class Refusal(Exception):
 
 
 class Cluster:
+    HEADERS = {"X-elastic-product": "Elasticsearch", "content-type": "application/vnd.elasticsearch+json;compatible-with=8"}
+
     def __init__(self, version="9.1.4", api_key=None, privileges=None, limit=100 * 1024**2, processors=("set", "script", "rename", "remove", "append", "pipeline", "user_agent", "geoip"), serverless=False):
         self.version, self.api_key, self.limit, self.processors, self.serverless = version, api_key, limit, processors, serverless
         self.missing_rights = set(privileges or ())
@@ -291,10 +293,10 @@ class Server:
                     status, said = cluster.answer(handler.command, split.path, parse_qs(split.query), {name.lower(): value for name, value in handler.headers.items()}, body)
                 except Refusal as refusal:
                     status, said = refusal.status, refusal.body
-                text = json.dumps(said).encode()
+                text = said if isinstance(said, bytes) else json.dumps(said).encode()
                 handler.send_response(status)
-                handler.send_header("X-elastic-product", "Elasticsearch")
-                handler.send_header("content-type", "application/vnd.elasticsearch+json;compatible-with=8")
+                for name, value in cluster.HEADERS.items():
+                    handler.send_header(name, value)
                 handler.send_header("content-length", str(len(text)))
                 handler.end_headers()
                 if self.cut and split.path == "/_bulk":

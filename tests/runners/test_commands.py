@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from apptrana import simulator
+from siemtap import contract
+from siemtap.health import DATASET
+from siemtap.outputs.checked import compiled
 from siemtap.runners import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -363,3 +366,35 @@ def test_a_new_plugin_passes_its_tests_at_once(tmp_path):
     rendered = subprocess.run([sys.executable, "-c", isolated.replace("import pytest; sys.exit(pytest.main(sys.argv[1:]))", "import runpy; sys.argv = ['build', 'render']; runpy.run_path('packaging/build', run_name='__main__')")],
                               cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert rendered.returncode == 0 and "api_key: ${ACME_API_KEY}" in (tmp_path / "plugins/acme/sample.yml").read_text(), rendered.stderr
+
+
+# Health in the SIEM
+
+def health_events(tmp_path):
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        return [json.loads(said) for said, in db.execute("SELECT event FROM event WHERE dataset = 'siemtap.health' ORDER BY time")]
+
+
+def test_off_by_default_and_with_once_it_speaks_at_the_end(tmp_path, vendor):
+    siemtap("run", "--once", "-c", write(tmp_path, vendor))
+    assert health_events(tmp_path) == []
+    (tmp_path / "data/siemtap.db").unlink()
+    siemtap("run", "--once", "-c", write(tmp_path, vendor, "health.enabled: true"))
+    events, check = health_events(tmp_path), compiled(contract.read("event.schema.json"), [DATASET])
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        (collected,), = db.execute("SELECT count(*) FROM event WHERE dataset <> 'siemtap.health'")
+    assert sum(event["siemtap"].get("events", 0) for event in events) == collected > 50 and [check(event) for event in events] == [None] * len(events)
+
+
+def test_a_vendor_that_fails_is_told_to_the_siem(tmp_path, vendor):
+    path = write(tmp_path, vendor, "health: {enabled: true, interval: 10s}", timeout="1s")
+    running = Process(path)
+    try:
+        address = running.until(r"status page at (\S+)")[1]
+        wait_for(lambda: json.loads(page(address, "stats")[1])["inputs"][0]["units"][0]["state"] == "ok")
+        vendor.simulated.faults.append(simulate.Fault(times=50, status=503))
+        running.until("warning .*503", 20)
+    finally:
+        assert running.end() == 0
+    changes = [event for event in health_events(tmp_path) if event["event"]["kind"] == "event"]
+    assert changes and changes[0]["siemtap"]["state"] == "retrying" and "503" in changes[0]["error"]["message"]

@@ -8,6 +8,8 @@ from typing import Any, Dict, Tuple
 from .manifest import duration, many, secret, switch, table, text
 
 SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}
+NAMESPACE = r"^[^A-Z\s\\/*?\"<>|,#:-]{1,100}$"
+NAMESPACE_ALLOWED = "lower case, at most 100 characters, none of \\ / * ? \" < > | , # : - or a blank"
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,7 @@ class Every:
     enabled: bool = switch("Enabled", True, help="false leaves the input out and keeps its checkpoint.")
     tags: Tuple[str, ...] = many("Tags", help="Your own words, put into the event's `tags`.")
     fields: Dict[str, Any] = table("Fields", help="Your own fields, put under `fields` of every event.")
-    namespace: str = text("Namespace", "default", pattern=r"^[^A-Z\s\\/*?\"<>|,#:-]{1,100}$",
-                          allowed="lower case, at most 100 characters, none of \\ / * ? \" < > | , # : - or a blank",
+    namespace: str = text("Namespace", "default", pattern=NAMESPACE, allowed=NAMESPACE_ALLOWED,
                           help="The event's `data_stream.namespace`: its data stream is logs-<dataset>-<namespace>.")
     index: str = text("Index", "", help="For outputs with indices: put this input's events here and not where the output says.")
     drop: Dict[str, Any] = table("Drop", help="Leave out events by `severity` (low, medium, high, critical), `action` or `dataset`: a list for each.")

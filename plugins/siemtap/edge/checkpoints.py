@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -77,8 +78,8 @@ class Database:
     def _create(self) -> None:
         """Under another name first: a process that is killed meanwhile leaves nothing that looks like a damaged file."""
         left = self.path.with_name(self.path.name + "-wal")
-        if left.exists():       # SQLite would play it into the new file
-            raise ConfigError(f"{left} lies there without its {self.path.name}: put that back beside it, or move {left.name} away too. Nothing was changed")
+        if left.exists():       # of a file that was moved away; SQLite would play it into the new one
+            left.replace(left.with_name(left.name + ".left"))
         begun = self.path.with_name(self.path.name + ".new")
         for part in ("", "-wal", "-shm", "-journal"):
             begun.with_name(begun.name + part).unlink(missing_ok=True)
@@ -120,6 +121,8 @@ class Database:
                 waiting.append(self.works.get())
             running = None not in waiting
             self._commit(db, [work for work in waiting if work])
+        with suppress(sqlite3.Error):       # a full disk; the next start does it
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")       # so that the one file is all there is to copy
         db.close()
 
     def _commit(self, db: sqlite3.Connection, works: List[Tuple[Work, Future[Any]]]) -> None:

@@ -17,7 +17,7 @@ from elasticsearch import ApiError, NotFoundError
 from ..core.errors import AuthError, ConfigError, Retry
 from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Unit
-from ..core.windows import Millis
+from ..core.windows import DAY, Millis
 from . import Around, Refused, ids_of
 from .cluster import WAIT, Settings, client, is_block, trouble, words
 from .encode import encode
@@ -77,6 +77,11 @@ class Elasticsearch:
     def _line(self, input: str, event: Event) -> Line:
         # Neither a data stream's name nor an id has anything to escape in it.
         return Line(event, b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.place(input, event).encode(), event["event"]["id"].encode(), encode(event)))
+
+    def places(self, unit: Unit, namespace: str) -> str:
+        """Everywhere that an event of this unit may lie."""
+        pattern = self.around.index_of.get(unit.input) or self.wish.index
+        return PATTERN.sub("*", pattern) if pattern else f"logs-{unit.dataset}-{namespace}"
 
     # Delivery
 
@@ -233,8 +238,7 @@ class Elasticsearch:
 
     def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
         """In pages by time and id. Copies on either side of a rollover are two."""
-        pattern = self.around.index_of.get(unit.input) or self.wish.index
-        place = PATTERN.sub("*", pattern) if pattern else f"logs-{unit.dataset}-{namespace}"
+        place = self.places(unit, namespace)
         wanted = {"bool": {"filter": [{"range": {"@timestamp": {"gte": rfc3339(start), "lt": rfc3339(stop)}}}, {"term": {"event.dataset": unit.dataset}},
                                       {"term": {"data_stream.namespace": namespace}}]}}
         after: Optional[List[Any]] = None
@@ -253,6 +257,16 @@ class Elasticsearch:
                 after = hits[-1]["sort"]
         except (ApiError, elastic_transport.TransportError) as error:
             raise trouble(error, self.flavour, f"reading {place}") from None
+
+    def ignored(self, units: Set[Tuple[Unit, str]], now: Millis) -> int:
+        """How many events of the last 24 hours have a field that the cluster could not read: stored whole, and not found by that field."""
+        places = sorted({self.places(*one) for one in units})
+        wanted = {"bool": {"filter": [{"range": {"@timestamp": {"gte": rfc3339(now - DAY)}}}, {"exists": {"field": "_ignored"}}]}}
+        try:
+            found = [self.client.count(index=",".join(places[start:start + 50]), query=wanted, allow_no_indices=True, ignore_unavailable=True).body["count"] for start in range(0, len(places), 50)]
+        except (ApiError, elastic_transport.TransportError) as error:
+            raise trouble(error, self.flavour, "asking for ignored fields") from None
+        return sum(found)
 
     def close(self) -> None:
         self.pool.shutdown(wait=True)

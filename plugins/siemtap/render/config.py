@@ -73,9 +73,15 @@ def merged(*forms: Any) -> Dict[str, Any]:
 
 
 def file_schema(top: Mapping[str, Any], outputs: Mapping[str, Any], plugins: Iterable[Plugin]) -> Dict[str, Any]:
-    """The whole siemtap.yml. `top`: section -> form, "" for what stands at the top itself; `outputs`: name -> form."""
+    """The whole siemtap.yml. `top`: section -> form, "" for what stands at the top itself, `setup.kibana` after `setup`; `outputs`: name -> form."""
     schema = schema_of(top[""])
-    schema["properties"].update({name: schema_of(form) for name, form in top.items() if name})
+    for name, form in top.items():      # a section before the sections in it
+        *parents, last = name.split(".")
+        place = schema["properties"]
+        for parent in parents:
+            place = place[parent]["properties"]
+        if name:
+            place[last] = schema_of(form)
     schema["properties"]["output"] = {"type": "object", "additionalProperties": False, "maxProperties": 1,
                                       "properties": {name: {**schema_of(form), "type": ["object", "null"]} for name, form in outputs.items()}}
     schema["properties"]["inputs"] = {"type": "array", "minItems": 1, "items": {

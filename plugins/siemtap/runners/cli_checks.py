@@ -97,22 +97,32 @@ def test_output(file: str) -> None:
 @config_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 def setup_cluster(file: str, dry_run: bool) -> None:
-    """Templates, pipelines and lifecycle into Elasticsearch or OpenSearch. What is there as it should be is left alone."""
+    """Templates, pipelines and lifecycle into Elasticsearch or OpenSearch, dashboards into Kibana. What is there as it should be is left alone."""
     config = load(file)
     es = setup.cluster(config)
+    server = setup.server_of(config, es)
     changed = 0
-    for change in setup.changes(config, es, setup.server_of(config, es)):
-        what = f"{change.asset.kind} {change.asset.name}"
-        if change.before is not None and not change.differences:
-            click.echo(f"as it should be: {what}")
-            continue
-        changed += 1
-        click.echo(f"{'would be ' if dry_run else ''}{'created' if change.before is None else 'changed'}: {what}")
-        for line in change.differences:
-            click.echo(f"    {line}")
-        if not dry_run:
-            setup.put(config, es, change.asset)
-    click.echo(f"{changed} {'to change' if dry_run else 'changed'}" + ("; a data stream that exists takes new mappings at its next rollover" if changed and not dry_run else ""))
+    for change in setup.changes(config, es, server):
+        if _is_to_do(change, dry_run):
+            changed += 1
+            if not dry_run:
+                setup.put(config, es, change.asset)
+    boards = [change for change in setup.dashboard_changes(config, server) if _is_to_do(change, dry_run)]
+    if not dry_run:
+        setup.put_dashboards(config, boards)
+    click.echo(f"{changed + len(boards)} {'to change' if dry_run else 'changed'}" + ("; a data stream that exists takes new mappings at its next rollover" if changed and not dry_run else ""))
+
+
+def _is_to_do(change: setup.Change, dry_run: bool) -> bool:
+    """Shows it, too."""
+    what = f"{change.asset.kind} {change.asset.name}"
+    if change.before is not None and not change.differences:
+        click.echo(f"as it should be: {what}")
+        return False
+    click.echo(f"{'would be ' if dry_run else ''}{'created' if change.before is None else 'changed'}: {what}")
+    for line in change.differences:
+        click.echo(f"    {line}")
+    return True
 
 
 @click.group()
@@ -155,6 +165,15 @@ def export_templates(file: str, into: Path, version: str) -> None:
         click.echo(path)
 
 
+@export.command("dashboards")
+@config_option
+@click.option("--into", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
+def export_dashboards(file: str, into: Path) -> None:
+    """What `siemtap setup` would put into Kibana, as files for its page "Saved objects": Kibana is not asked."""
+    for path in setup.write_dashboards(load(file), into):
+        click.echo(path)
+
+
 @export.command("sample")
 @click.argument("plugin")
 def export_sample(plugin: str) -> None:
@@ -163,7 +182,7 @@ def export_sample(plugin: str) -> None:
 
 
 def dataset_named(name: str) -> Any:
-    known = {dataset.name: dataset for plugin in plugins.installed().values() for dataset in plugin.datasets}
+    known = plugins.datasets()
     if name not in known:
         raise ConfigError(f'there is no dataset "{name}"{guess(name, known)}; there are {", ".join(known)}')
     return known[name]

@@ -14,8 +14,8 @@ import ruamel.yaml
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ..core.errors import ConfigError
-from ..core.forms import SEVERITIES, Connection, Every
-from ..core.manifest import choice, duration, fill_in, guess, integer, port, switch, text
+from ..core.forms import NAMESPACE, NAMESPACE_ALLOWED, SEVERITIES, Connection, Every
+from ..core.manifest import choice, duration, fill_in, guess, integer, port, secret, switch, text, url
 from ..core.model import Plugin
 from ..outputs.elasticsearch import Elasticsearch, Opensearch
 from ..outputs.file import File
@@ -62,7 +62,25 @@ class Setup:
     retention: int = duration("Retention", "0s", help="With `lifecycle: data_stream`: how long events are kept, such as 90d; 0s: for ever.")
 
 
-TOP: Dict[str, Any] = {"": General, "path": Folders, "http": Page, "logging": Logging, "setup": Setup}
+@dataclass(frozen=True)
+class Kibana:
+    host: str = url("Host", "", help="Kibana's URL, such as https://kibana.example.com:5601: `siemtap setup` brings the dashboards there. Without it there are none.")
+    space: str = text("Space", "", pattern=r"^[a-z0-9_-]{0,100}$", allowed="lower case letters, digits, _ and -", help="The id of the space they belong to; the default one by default.")
+    api_key: str = secret("API key", "", help="As Kibana shows it (base64), or id:key; what the output logs in with by default.")
+    username: str = text("User name", "", help="With `password`, instead of an API key.")
+    password: str = secret("Password", "", help="With `username`.")
+    ca_file: str = text("CA file", "", help="A PEM file of the authorities to trust; that of the output by default.")
+    verify: bool = switch("Verify certificates", True, help="false trusts anybody.")
+
+
+@dataclass(frozen=True)
+class Health:
+    enabled: bool = switch("Enabled", False, help="Deliver what the status page knows as events of the dataset siemtap.health: every unit, the output, and each change for the worse or the better.")
+    interval: int = duration("Interval", "60s", least="10s", most="1d", help="How often.")
+    namespace: str = text("Namespace", "default", pattern=NAMESPACE, allowed=NAMESPACE_ALLOWED, help="Of the data stream logs-siemtap.health-<namespace>.")
+
+
+TOP: Dict[str, Any] = {"": General, "path": Folders, "http": Page, "logging": Logging, "health": Health, "setup": Setup, "setup.kibana": Kibana}
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,9 @@ class Config:
     path: Folders
     http: Page
     logging: Logging
+    health: Health
     setup: Setup
+    kibana: Kibana
     output: str                     # its name
     output_settings: Any
     inputs: Tuple[Input, ...]
@@ -112,12 +132,19 @@ def parse(said: str, file: str = "siemtap.yml", environment: Mapping[str, str] =
     document.check(jsonschema.Draft7Validator(whole_schema()))
     tree = document.tree
     top = {key: value for key, value in tree.items() if key in _names(General)}
-    sections = {name: document.filled((name,) if name else (), form, (tree.get(name) or {}) if name else top) for name, form in TOP.items()}
+    sections: Dict[str, Any] = {name.rpartition(".")[2]: document.filled(tuple(name.split(".")), form, _section(tree, name)) for name, form in TOP.items() if name}
     output, output_settings = next(iter((tree.get("output") or {"sqlite": None}).items()))
     inputs = [document.input(number, entry) for number, entry in enumerate(tree["inputs"])]
     document.check_ids(inputs)
-    return Config(file, sections[""], sections["path"], sections["http"], sections["logging"], sections["setup"], output,
-                  document.filled(("output", output), OUTPUTS[output].settings, output_settings or {}), tuple(inputs))
+    return Config(file=file, general=document.filled((), General, top), **sections, output=output,
+                  output_settings=document.filled(("output", output), OUTPUTS[output].settings, output_settings or {}), inputs=tuple(inputs))
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
+    """What stands in a section, without the sections in it."""
+    for part in name.split("."):
+        tree = tree.get(part) or {}
+    return {key: value for key, value in tree.items() if f"{name}.{key}" not in TOP}
 
 
 def whole_schema() -> Dict[str, Any]:

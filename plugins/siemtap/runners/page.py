@@ -98,7 +98,8 @@ class _Collector:
         yield datasets
         units = [(running["id"], unit) for running in self.stats["inputs"] for unit in running["units"]]
         for name, key, help in (("siemtap_unit_up", "state", "1: the last cycle came to its end"), ("siemtap_unit_cursor_age_seconds", "cursor_age_s", "How long ago it is read up to"),
-                                ("siemtap_unit_events", "events", "Events delivered since the start"), ("siemtap_unit_latest_seconds", "latest_s", "How late the latest late event came")):
+                                ("siemtap_unit_events", "events", "Events delivered since the start"), ("siemtap_unit_latest_seconds", "late_max_s", "How late the latest late event came"),
+                                ("siemtap_unit_late_p99_seconds", "late_p99_s", "99 % of the late events came less late"), ("siemtap_unit_late_p50_seconds", "late_p50_s", "Half of the late events came less late")):
             family = GaugeMetricFamily(name, help, labels=["input", "unit"])
             for id, unit in units:
                 value = int(unit[key] == "ok") if key == "state" else unit[key]
@@ -143,7 +144,7 @@ def inputs(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     units = [unit for row in rows for unit in row["units"]]
     for unit in sorted(units, key=lambda unit: (unit["state"] == "ok", unit["unit"]))[:200]:
         yield (f'<tr><td>{text(unit["unit"])}</td><td class="{unit["state"]}">{unit["state"]}</td><td>{text((unit["last_success"] or "–")[:19])}</td>'
-               f'<td class="number">{age(unit["cursor_age_s"])}</td><td class="number">{unit["events"]:,}</td><td class="number">{unit["latest_s"]:g} s</td>'
+               f'<td class="number">{age(unit["cursor_age_s"])}</td><td class="number">{unit["events"]:,}</td><td class="number">{unit["late_max_s"]:g} s</td>'
                f'<td class="error">{text(unit["error"])}</td></tr>')
     yield "</table>"
     if len(units) > 200:

@@ -8,8 +8,10 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Dict, List
 
+from .. import health
 from ..core.errors import ConfigError
 from ..core.manifest import guess
+from ..core.mapping import Dataset
 from ..core.model import Plugin
 
 GROUP = "siemtap.plugins"
@@ -33,6 +35,11 @@ def installed() -> Dict[str, Plugin]:
 def _points() -> List[Any]:
     points: Any = metadata.entry_points()
     return list(points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ()))
+
+
+def datasets() -> Dict[str, Dataset]:
+    """Every kind of event that may leave: the plugins' and our own."""
+    return {dataset.name: dataset for dataset in (*(dataset for plugin in installed().values() for dataset in plugin.datasets), health.DATASET)}
 
 
 def plugin(name: str) -> Plugin:

@@ -10,13 +10,15 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
-from .. import contract
+from .. import contract, health
 from ..core.convert import millis_of
 from ..core.errors import ConfigError
 from ..core.mapping import Dataset, rfc3339
 from ..edge.clock import SYSTEM
 from ..outputs.cluster import client, trouble
 from ..render.elastic import Asset, Server, Wish, assets
+from ..render.kibana import ndjson
+from . import kibana
 from .config import Config
 
 # What each step needs. The README lists the same.
@@ -33,7 +35,7 @@ class Change(NamedTuple):
 
 def datasets_of(config: Config) -> List[Dataset]:
     plugins = {wish.plugin.name: wish.plugin for wish in config.inputs if wish.every.enabled}
-    return [dataset for plugin in plugins.values() for dataset in plugin.datasets]
+    return [*(dataset for plugin in plugins.values() for dataset in plugin.datasets), *([health.DATASET] if config.health.enabled else [])]
 
 
 def cluster(config: Config) -> Elasticsearch:
@@ -69,6 +71,22 @@ def changes(config: Config, es: Elasticsearch, server: Server) -> Iterator[Chang
     for asset in assets(server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)):
         before = _found(config, es, asset)
         yield Change(asset, before, [] if before is None else differences(before, asset.body))
+
+
+def dashboard_changes(config: Config, server: Server) -> Iterator[Change]:
+    """The same for Kibana; nothing where the configuration names none."""
+    if config.kibana.host:
+        there = kibana.Kibana(config)
+        there.check()
+        for asset in kibana.assets(server, config, datasets_of(config)):
+            before = there.found(*asset.path.split("/"))
+            yield Change(asset, before, [] if before is None else kibana.differences(before, asset.body))
+
+
+def put_dashboards(config: Config, changes: List[Change]) -> None:
+    """All at once: they refer to each other."""
+    if changes:
+        kibana.Kibana(config).put([change.asset.body for change in changes])
 
 
 def wish_of(config: Config) -> Wish:
@@ -124,6 +142,16 @@ def write(config: Config, version: Tuple[int, int], into: Path) -> Iterator[Path
         yield path
 
 
+def write_dashboards(config: Config, into: Path) -> Iterator[Path]:
+    """What Kibana's page "Saved objects" imports, one file a dashboard."""
+    datasets = datasets_of(config)
+    into.mkdir(parents=True, exist_ok=True)
+    for shown in kibana.overviews(datasets):
+        path = into / f"kibana-{shown.name}.ndjson"
+        path.write_text(ndjson(kibana.saved_objects(Server("elasticsearch", (9, 1)), list(shown.datasets), kibana.patterns(config, datasets))), encoding="utf-8")
+        yield path
+
+
 # siemtap test output
 
 def examine(config: Config) -> Iterator[Tuple[bool, str]]:
@@ -136,12 +164,18 @@ def examine(config: Config) -> Iterator[Tuple[bool, str]]:
     ready = True
     for change in changes(config, es, server):
         ready = ready and change.before is not None
-        state = "is missing; run `siemtap setup`" if change.before is None else "differs; run `siemtap setup --dry-run`" if change.differences else "is there"
-        yield state == "is there", f"{change.asset.kind} {change.asset.name} {state}"
+        yield _state(change)
+    for change in dashboard_changes(config, server):
+        yield _state(change)
     if ready:
         yield from _canary(config, es)
     else:
         yield False, "no canary event was written: without the templates the cluster would guess an index for it"
+
+
+def _state(change: Change) -> Tuple[bool, str]:
+    state = "is missing; run `siemtap setup`" if change.before is None else "differs; run `siemtap setup --dry-run`" if change.differences else "is there"
+    return state == "is there", f"{change.asset.kind} {change.asset.name} {state}"
 
 
 def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple[bool, str]]:

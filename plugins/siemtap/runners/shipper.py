@@ -30,7 +30,8 @@ from ..outputs import Around
 from ..outputs.checked import Checked, compiled
 from . import plugins
 from .config import OUTPUTS, Config, Input
-from .stats import Counts, Tally, severity_name
+from .health import Health
+from .stats import Counts, Lateness, Tally, severity_name
 
 log = logging.getLogger("siemtap")
 
@@ -39,6 +40,7 @@ DEGRADED_AFTER = 5              # failed attempts
 LONGEST_WAIT = 60.0             # seconds between attempts, but for what the vendor asks
 REDISCOVER = 1 * HOUR
 SKEW_WARNING = 60_000           # milliseconds
+ENOUGH = 0.8                    # of the overlap is what events may be late before we warn
 Hook = Callable[..., None]
 
 
@@ -69,17 +71,20 @@ class UnitState:
         self.reached: Millis = 0            # how far it was read before this cycle
         self.until: Millis = 0              # how far it is read
         self.first: Millis = 0              # where this cycle began
-        self.late: Millis = 0               # how late the latest late event came
+        self.late = Lateness()
         self.last_event: Millis = 0         # when one was delivered last
         self.active_since = now
         self.started = self.progressed = 0.0
         self.in_doubt = True
 
-    def show(self, now: Millis) -> Dict[str, Any]:
+    def show(self, now: Millis, settings: Any) -> Dict[str, Any]:
+        """`overlap_suffices`: with a fifth to spare, and as far as late events have been seen."""
+        lag, overlap = getattr(settings, "lag", 0), getattr(settings, "overlap", 0)
         return {"unit": str(self.unit), "state": self.state, "error": self.error, "events": self.events, "echoes": self.echoes,
                 "last_success": rfc3339(self.success) if self.success else None, "read_until": rfc3339(self.until) if self.until else None,
-                "cursor_age_s": (now - self.until) // 1000 if self.until else None, "latest_s": self.late / 1000,
-                "attempts": self.attempts}
+                "cursor_age_s": (now - self.until) // 1000 if self.until else None, "attempts": self.attempts,
+                "late_events": self.late.number, "late_p50_s": self.late.within(0.5) / 1000, "late_p99_s": self.late.within(0.99) / 1000, "late_max_s": self.late.most / 1000,
+                "lag_s": lag / 1000, "overlap_s": overlap / 1000, "overlap_suffices": self.late.most <= ENOUGH * overlap}
 
 
 class Running:
@@ -244,12 +249,12 @@ class _Watched:
         late = [state.reached - millis_of(event["@timestamp"]) for event in events if event["@timestamp"] < reached]
         if late:
             self.running.shipper.counts.add(late=len(late))
-            if max(late) > state.late:
-                state.late = max(late)
-                overlap = getattr(self.running.settings, "overlap", 0)
-                if state.late > 0.8 * overlap:
-                    log.warning("%s: an event came %.0f s late, and the overlap is %.0f s: raise `overlap`, or later ones are never seen",
-                                state.unit, state.late / 1000, overlap / 1000)
+            before = state.late.most
+            state.late.add(late)
+            overlap = getattr(self.running.settings, "overlap", 0)
+            if state.late.most > max(before, ENOUGH * overlap):
+                log.warning("%s: an event came %.0f s late, and the overlap is %.0f s: raise `overlap`, or later ones are never seen",
+                            state.unit, state.late.most / 1000, overlap / 1000)
 
 
 class Shipper:
@@ -279,10 +284,15 @@ class Shipper:
         self.busy = 0
         self.inputs: Dict[str, Running] = {}
         self._seed_tally()
+        self.health_events = Health(self, config.health.namespace, config.health.interval / 1000, self._deliver_health) if config.health.enabled else None
         self.configure(config.inputs)
 
     def _check(self) -> Callable[[Event], Optional[str]]:
-        return compiled(contract.read("event.schema.json"), [dataset for plugin in plugins.installed().values() for dataset in plugin.datasets])
+        return compiled(contract.read("event.schema.json"), plugins.datasets().values())
+
+    def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
+        self.ready.deliver(unit, events, None)
+        self.counts.add(accepted=len(events))
 
     def _seed_tally(self) -> None:
         """The pictures begin with what the embedded store holds already."""
@@ -329,6 +339,8 @@ class Shipper:
         workers = [threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(self.config.general.workers)]
         for worker in workers:
             worker.start()
+        if self.health_events:
+            self.health_events.start()
         with self.lock:
             while not self.stopping.is_set() and not (self.once and not self.heap and not self.busy):
                 self.lock.wait(0.5)
@@ -338,6 +350,8 @@ class Shipper:
             worker.join(max(0.0, deadline - time.monotonic()))
         if self.fatal:
             raise self.fatal
+        if self.health_events:
+            self.health_events.close()
         drained = not any(worker.is_alive() for worker in workers)
         if drained:
             self.close()
@@ -388,7 +402,7 @@ class Shipper:
         return None
 
     def watch(self, running: Running, state: UnitState) -> None:
-        """After each attempt: clocks that differ, inputs that fell silent."""
+        """After each attempt: clocks that differ, inputs that fell silent, news for the SIEM."""
         silent = running.wish.every.silent_after
         if silent and state.state == "ok" and self.clock.now() - max(state.last_event, state.active_since) > silent:
             state.state, state.error = "degraded", f"no event for longer than silent_after ({silent // MINUTE} min)"
@@ -396,6 +410,8 @@ class Shipper:
             if abs(skew) > SKEW_WARNING and host not in self.skewed:
                 self.skewed.add(host)
                 log.warning("the clock of %s differs from ours by %.0f s: check both, or raise `lag`", host, skew / 1000)
+        if self.health_events:
+            self.health_events.changed(str(state.unit), state.state, state.error)
 
     def progress(self, running: Running, state: UnitState) -> None:
         if self.on_progress:
@@ -413,7 +429,7 @@ class Shipper:
 
     def stats(self) -> Dict[str, Any]:
         now = self.clock.now()
-        inputs = [{"id": running.id, "type": running.wish.plugin.name, "units": [state.show(now) for state in running.states()],
+        inputs = [{"id": running.id, "type": running.wish.plugin.name, "units": [state.show(now, running.settings) for state in running.states()],
                    "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
                   for running in list(self.inputs.values())]
         healthy, why = self.health()

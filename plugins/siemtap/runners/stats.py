@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from typing import Any, Dict, Iterable, List, Tuple
@@ -78,6 +79,34 @@ def _key(event: Event) -> Tuple[Any, ...]:
 
 def severity_name(severity: Any) -> str:
     return SEVERITY_NAMES.get(severity, "unknown")
+
+
+class Lateness:
+    """How late events came, in steps of a tenth: bounded, whatever comes."""
+
+    STEP = math.log(1.1)
+
+    def __init__(self) -> None:
+        self.steps: Counter[int] = Counter()
+        self.most: Millis = 0
+
+    def add(self, late: Iterable[Millis]) -> None:
+        for one in late:
+            self.steps[math.ceil(math.log(one) / self.STEP)] += 1
+            self.most = max(self.most, one)
+
+    @property
+    def number(self) -> int:
+        return sum(self.steps.values())
+
+    def within(self, share: float) -> Millis:
+        """So late came this share of the late ones, at most; 0 where none came late."""
+        left = share * self.number
+        for step, number in sorted(self.steps.items()):
+            left -= number
+            if left <= 0:
+                return min(self.most, round(math.exp(step * self.STEP)))
+        return self.most
 
 
 class Counts:
