@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,15 +16,18 @@ from siemtap import contract
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.forms import Connection, Every
 from siemtap.core.manifest import fill_in
+from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
+from siemtap.health import DATASET
 from siemtap.outputs import Around
 from siemtap.outputs.cluster import Settings
 from siemtap.outputs.elasticsearch import Opensearch
 from siemtap.render import elastic
-from siemtap.runners import audit
+from siemtap.runners import audit, simulate
 from siemtap.runners.cli import main
-from siemtap.runners.config import Input
+from siemtap.runners.config import Input, load
+from siemtap.runners.shipper import Shipper
 from world import Marks, World
 
 pytestmark = pytest.mark.slow
@@ -130,6 +134,31 @@ def test_every_field_of_every_case_has_the_intended_type(node, tmp_path):
     assert {path: [kind] for path, kind in plain.items()} == {path: fields[path] for path in plain}
     assert not [path for path in fields if path not in wanted and not any(path.startswith(f"{flat}.") for flat, kind in wanted.items() if kind == "flat_object")]
     assert node.ask("GET", "/logs-apptrana*/_count").json()["count"] == len(ids)
+
+
+def test_its_own_health_lands_with_its_types_and_ignored_fields_are_counted(node, tmp_path):
+    vendor = simulate.Server(simulated(rate=1.0))
+    path = Path(configured(node, tmp_path, vendor.url, lookback="20m"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "health": {"enabled": True, "namespace": "ops"}}))
+    assert CliRunner().invoke(main, ["setup", "-c", str(path)]).exit_code == 0
+    it = output(node)
+    too_long = {"@timestamp": rfc3339(int(time.time() * 1000)), "rule": {"name": "x" * 2_000}, "data_stream": {"type": "logs", "dataset": "apptrana.attack", "namespace": "default"},
+                "event": {"id": "a" * 32, "kind": "event", "dataset": "apptrana.attack", "module": "apptrana"}}
+    assert it.deliver(UNIT, [too_long], None) == []
+    it.close()
+    node.ask("POST", "/logs-*/_refresh")
+    try:
+        assert Shipper(load(str(path)), once=True).run()
+    finally:
+        vendor.close()
+    node.ask("POST", "/logs-*/_refresh")
+    place = "logs-siemtap.health-ops"
+    told = [hit["_source"]["siemtap"] for hit in node.ask("POST", f"/{place}/_search?size=100").json()["hits"]["hits"]]
+    collected = node.ask("GET", f"/{STREAM}/_count").json()["count"]
+    assert sum(one.get("events", 0) for one in told) == collected - 1 > 20 and [one["ignored"] for one in told if "output" in one] == [1]
+    wanted = {path: spec["type"] for path, spec in elastic.types(elastic.Server("opensearch", (3, 8)), contract.read("event.schema.json"), DATASET).items()}
+    said = node.ask("GET", f"/{place}/_field_caps?fields=siemtap.*,event.*").json()["fields"]
+    assert {path: [wanted[path]] for path in said if path in wanted} == {path: sorted(caps) for path, caps in said.items() if path in wanted} and "siemtap.late_p99_s" in said
 
 
 # Delivery
