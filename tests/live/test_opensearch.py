@@ -141,10 +141,13 @@ def test_its_own_health_lands_with_its_types_and_ignored_fields_are_counted(node
     path = Path(configured(node, tmp_path, vendor.url, lookback="20m"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "health": {"enabled": True, "namespace": "ops"}}))
     assert CliRunner().invoke(main, ["setup", "-c", str(path)]).exit_code == 0
+    template = node.ask("GET", "/_component_template/siemtap-apptrana.attack-mappings").json()["component_templates"][0]["component_template"]
+    template["template"]["settings"] = {"index.mapping.ignore_malformed": True}     # as Elasticsearch's own `logs@settings` has it
+    node.ask("PUT", "/_component_template/siemtap-apptrana.attack-mappings", json=template)
     it = output(node)
-    too_long = {"@timestamp": rfc3339(int(time.time() * 1000)), "rule": {"name": "x" * 2_000}, "data_stream": {"type": "logs", "dataset": "apptrana.attack", "namespace": "default"},
+    odd = {"@timestamp": rfc3339(int(time.time() * 1000)), "source": {"ip": "nowhere"}, "data_stream": {"type": "logs", "dataset": "apptrana.attack", "namespace": "default"},
                 "event": {"id": "a" * 32, "kind": "event", "dataset": "apptrana.attack", "module": "apptrana"}}
-    assert it.deliver(UNIT, [too_long], None) == []
+    assert it.deliver(UNIT, [odd], None) == []
     it.close()
     node.ask("POST", "/logs-*/_refresh")
     try:
