@@ -101,6 +101,8 @@ class Http:
 
 def refuse(request: Request, reply: Reply, now: Millis) -> None:
     """Raise for anything but a success in JSON."""
+    if reply.status == 200 and not reply.is_html:
+        return
     status, where = reply.status, f"{request.line}: {reply.status}"
     said = complaint(reply)
     if status == 401:
@@ -114,8 +116,7 @@ def refuse(request: Request, reply: Reply, now: Millis) -> None:
         raise AuthError(said or "forbidden", where, status)
     if 300 <= status < 400:
         raise Retry("a redirect, which is not followed: check `url`, or a login page of the network is in between", where, status=status)
-    if status != 200:
-        raise ConfigError(said or "refused", where, status)
+    raise ConfigError(said or "refused", where, status)
 
 
 def complaint(reply: Reply) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Type
 
 import elastic_transport
-from elastic_transport import Urllib3HttpNode
+from elastic_transport import NdjsonSerializer, Urllib3HttpNode
 from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, UnsupportedProductError
 
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
@@ -75,7 +75,7 @@ def client(wish: Settings, flavour: str) -> Elasticsearch:
             if given:
                 how[name] = given
     try:
-        return Elasticsearch(node_class=_node(flavour, wish.compression_level), serializers={"application/json": _Serializer()}, request_timeout=wish.timeout / 1000,
+        return Elasticsearch(node_class=_node(flavour, wish.compression_level), serializers={"application/json": _Serializer(), "application/x-ndjson": _Lines()}, request_timeout=wish.timeout / 1000,
                              max_retries=0, retry_on_timeout=False, **how)
     except (ValueError, OSError) as error:
         raise ConfigError(f"output.{flavour}: {error}") from None
@@ -89,6 +89,13 @@ class _Serializer(OrjsonSerializer):
             return super().json_loads(data)
         except ValueError:
             return json.loads(data)
+
+
+class _Lines(NdjsonSerializer):
+    """Lines that are written already."""
+
+    def dumps(self, data: Any) -> bytes:
+        return data if isinstance(data, bytes) else super().dumps(data)
 
 
 def _node(flavour: str, level: int) -> Type[Urllib3HttpNode]:

@@ -26,20 +26,34 @@ class Tally:
         self.slots: Dict[Millis, Counter[Tuple[str, str]]] = {}       # (dataset, severity) by the time of the event
         self.tops: Dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "severity", "action", "rule", "source")}
 
-    def add(self, events: Iterable[Event]) -> None:
-        counted = Counter([_key(event) for event in events])
-        self.add_rows((millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), action, rule, source, number)
-                      for (minute, dataset, severity, action, rule, source), number in counted.items())
+    def add(self, events: List[Event]) -> None:
+        said = [event["event"] for event in events]
+        slots = Counter([(event["@timestamp"][:16], part["dataset"], part.get("severity")) for event, part in zip(events, said)])
+        tops = {"dataset": Counter([part["dataset"] for part in said]),
+                "severity": Counter([severity_name(part.get("severity")) for part in said]),
+                "action": Counter([part.get("action") or part["kind"] for part in said]),
+                "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
+                "source": Counter([event["source"].get("address") for event in events if "source" in event])}
+        with self.lock:
+            for (minute, dataset, severity), number in slots.items():
+                self._slot(millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number)
+            for name, counted in tops.items():
+                del counted[None]
+                self.tops[name].update(counted)
+            self._bound()
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:
         """(time, dataset, severity's name, action, rule, source, how many)"""
         with self.lock:
             for time, dataset, severity, action, rule, source, number in rows:
-                self.slots.setdefault(whole(time, SLOT), Counter())[dataset, severity] += number
+                self._slot(time, dataset, severity, number)
                 for name, value in (("dataset", dataset), ("severity", severity), ("action", action), ("rule", rule), ("source", source)):
                     if value:
                         self.tops[name][value] += number
             self._bound()
+
+    def _slot(self, time: Millis, dataset: str, severity: str, number: int) -> None:
+        self.slots.setdefault(whole(time, SLOT), Counter())[dataset, severity] += number
 
     def _bound(self) -> None:
         for counter in self.tops.values():
@@ -66,15 +80,6 @@ class Tally:
                     for key, number in counter.items():
                         found[place][1][key[by]] += number
         return found
-
-
-NONE: Dict[str, Any] = {}
-
-
-def _key(event: Event) -> Tuple[Any, ...]:
-    """What is counted of an event, to the minute; most of a batch are alike in it."""
-    said = event["event"]
-    return (event["@timestamp"][:16], said["dataset"], said.get("severity"), said.get("action") or said["kind"], event.get("rule", NONE).get("name"), event.get("source", NONE).get("address"))
 
 
 def severity_name(severity: Any) -> str:
