@@ -129,7 +129,7 @@ class Simulator:
 
     def settings(self, url: str) -> Dict[str, Any]:
         """What to configure an input with to read from here."""
-        return {"url": url, "client_id": self.knobs.client_id, "client_secret": self.knobs.client_secret, "datasets": ["attack", "activity"]}
+        return {"url": url, "client_id": self.knobs.client_id, "client_secret": self.knobs.client_secret}
 
     def answer(self, request: Request, now: Millis) -> Answer:
         with self.lock:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 from rich.console import Console
 from rich.table import Table
 
+from ..core.manifest import describe
 from . import plugins, simulate
 from .config import Config, parse
 
@@ -25,9 +26,13 @@ def servers(stack: ExitStack) -> Dict[str, simulate.Server]:
 
 
 def config(running: Dict[str, simulate.Server], data: Path, port: int) -> Config:
-    """What a person would have written."""
-    inputs = [{"type": name, **server.simulated.settings(server.url)} for name, server in running.items()]
+    """What a person would have written who wants all that there is."""
+    inputs = [{"type": name, **_everything(name), **server.simulated.settings(server.url)} for name, server in running.items()]
     return parse(json.dumps({"path": {"data": str(data)}, "http": {"port": port}, "logging": {"level": "warning"}, "inputs": inputs}), "siemtap demo")
+
+
+def _everything(name: str) -> Dict[str, Any]:
+    return {s["name"]: list(s["options"]) for s in describe(plugins.plugin(name).settings) if s["name"] == "datasets" and "options" in s}
 
 
 def show(tally: Any, console: Console) -> None:
