@@ -30,11 +30,13 @@ class Refusal(Exception):
 class Cluster:
     HEADERS = {"X-elastic-product": "Elasticsearch", "content-type": "application/vnd.elasticsearch+json;compatible-with=8"}
 
-    def __init__(self, version="9.1.4", api_key=None, privileges=None, limit=100 * 1024**2, processors=("set", "script", "rename", "remove", "append", "pipeline", "user_agent", "geoip"), serverless=False):
+    def __init__(self, version="9.1.4", api_key=None, privileges=None, limit=100 * 1024**2, processors=("set", "script", "rename", "remove", "append", "pipeline", "user_agent", "geoip"), serverless=False,
+                 distribution=None, without_ism=False):
         self.version, self.api_key, self.limit, self.processors, self.serverless = version, api_key, limit, processors, serverless
         self.missing_rights = set(privileges or ())
         self.components = {name: {"template": {}} for name in BUILT_IN}
         self.templates, self.pipelines, self.streams, self.failed = {}, {}, {}, {}
+        self.distribution, self.without_ism, self.ism_policies = distribution, without_ism, {}
         self.busy, self.blocked = 0, False          # so many requests get 429; every write meets the flood stage
         self.lock = threading.RLock()
 
@@ -59,7 +61,8 @@ class Cluster:
         raise Refusal(400, "illegal_argument_exception", f"no handler found for uri [{path}] and method [{method}]")
 
     def root(self, method, query, body):
-        return {"name": "es", "cluster_name": "es", "version": {"number": self.version, "build_flavor": "serverless" if self.serverless else "default"}, "tagline": "You Know, for Search"}
+        return {"name": "es", "cluster_name": "es", "version": {"number": self.version, "build_flavor": "serverless" if self.serverless else "default",
+                                                                            **({"distribution": self.distribution} if self.distribution else {})}, "tagline": "You Know, for Search"}
 
     def nodes(self, method, query, body):
         return {"nodes": {"one": {"ingest": {"processors": [{"type": name} for name in self.processors]}}}}
@@ -112,6 +115,25 @@ class Cluster:
         major, minor = map(int, self.version.split(".")[:2])
         if "data_stream_options" in said and not ((8, 19) <= (major, minor) < (9, 0) or (major, minor) >= (9, 1)):
             raise Refusal(400, "x_content_parse_exception", "[template] unknown field [data_stream_options]")
+
+    def ism(self, method, name, query, body):
+        """OpenSearch's: a policy that is there is only written with the number of what was read."""
+        if not self.ism_policies and self.without_ism:
+            raise Refusal(400, "illegal_argument_exception", "no handler found for uri")
+        there = self.ism_policies.get(name)
+        if method == "GET":
+            if not there:
+                raise Refusal(404, "status_exception", "Policy not found")
+            return there
+        number = there["_seq_no"] if there else None
+        if query.get("if_seq_no", [None])[0] != (str(number) if there else None):
+            raise Refusal(409, "version_conflict_engine_exception", f"[{name}]: version conflict")
+        said = json.loads(body)["policy"]
+        for state in said["states"]:
+            for action in state["actions"]:
+                action["retry"] = {"count": 3, "backoff": "exponential", "delay": "1m"}
+        self.ism_policies[name] = {"_id": name, "_version": 1, "_seq_no": (number or 0) + 7, "_primary_term": 1, "policy": {"policy_id": name, "schema_version": 21, **said}}
+        return self.ism_policies[name]
 
     def _named(self, store, name, shape):
         found = {key: value for key, value in store.items() if fnmatch.fnmatch(key, name)}
@@ -240,7 +262,7 @@ class Cluster:
 ROUTES = [
     (r"/", (("GET", "HEAD"), "root")), (r"/_nodes/ingest", (("GET",), "nodes")), (r"/_security/user/_has_privileges", (("POST",), "privileges")),
     (r"/_ingest/pipeline/([^/]+)", (("GET", "PUT"), "pipeline")), (r"/_component_template/([^/]+)", (("GET", "PUT"), "component")),
-    (r"/_index_template/([^/]+)", (("GET", "PUT"), "template")), (r"/_bulk", (("POST", "PUT"), "bulk")), (r"/([^/]+)/_refresh", (("POST", "GET"), "refresh")),
+    (r"/_index_template/([^/]+)", (("GET", "PUT"), "template")), (r"/_plugins/_ism/policies/([^/]+)", (("GET", "PUT"), "ism")), (r"/_bulk", (("POST", "PUT"), "bulk")), (r"/([^/]+)/_refresh", (("POST", "GET"), "refresh")),
     (r"/([^/]+)/_search", (("POST", "GET"), "search")), (r"/([^/]+)/_rollover", (("POST",), "rollover")), (r"/([^/]+)/_create/([^/]+)", (("PUT", "POST"), "create")),
     (r"/([^/]+)/_delete_by_query", (("POST",), "delete_by_query"))]
 

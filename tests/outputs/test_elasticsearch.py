@@ -137,7 +137,7 @@ def test_rights_that_are_missing_are_named_one_by_one(served, tmp_path, caplog):
 
 @pytest.mark.parametrize("more,sentence", [
     ({"api_key": "a", "username": "b", "password": "c"}, "api_key and username are given"), ({"username": "b"}, "go together"), ({"certificate": "x.pem"}, "certificate and key"),
-    ({"cloud_id": "not-a-cloud"}, "output.elasticsearch: "), ({"index": "Upper"}, "is not allowed"), ({"hosts": ["nowhere"]}, "output.elasticsearch: "), ({"ca_fingerprint": "zz"}, "ca_fingerprint")])
+    ({"cloud_id": "not-a-cloud"}, "output.elasticsearch: "), ({"index": "Upper"}, "index: .Upper. is not allowed"), ({"hosts": ["nowhere"]}, "output.elasticsearch: "), ({"ca_fingerprint": "zz"}, "ca_fingerprint")])
 def test_settings_that_cannot_work(more, sentence):
     with pytest.raises(ConfigError, match=sentence):
         Elasticsearch(fill_in(Settings, more))
@@ -147,7 +147,7 @@ def test_an_inputs_own_index_is_looked_at_before_anything_runs(tmp_path):
     path = tmp_path / "siemtap.yml"
     path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "output": {"elasticsearch": {}}, "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b", "index": "Not*Allowed"}]}))
     done = CliRunner().invoke(main, ["run", "--once", "-c", str(path)])
-    assert done.exit_code == 2 and 'index: "Not*Allowed" is not allowed' in done.output
+    assert done.exit_code == 2 and 'line 1: inputs[0].index cannot be "Not*Allowed"' in done.output and "lower case letters" in done.output
 
 
 def test_opensearch_has_no_api_keys():
@@ -184,6 +184,29 @@ def test_lifecycle_as_wished(served, tmp_path):
     assert "template.lifecycle.data_retention: 90d -> 7d" in install(served, tmp_path, setup={"retention": "7d"})
     install(served, tmp_path, setup={"lifecycle": "policy", "policy": "security-logs"})
     assert served.cluster.templates["siemtap-apptrana.attack"]["template"]["settings"]["index"]["lifecycle"] == {"name": "security-logs"}
+
+
+@pytest.mark.parametrize("served", [{"version": "3.8.0", "distribution": "opensearch"}], indirect=True)
+def test_opensearch_keeps_events_by_a_policy_of_ours(served, tmp_path):
+    path = tmp_path / "siemtap.yml"
+
+    def setup(**more):
+        path.write_text(json.dumps({"output": {"opensearch": {"hosts": [served.url]}}, "setup": more, "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b"}]}))
+        done = CliRunner().invoke(main, ["setup", "-c", str(path)])
+        return done.exit_code, done.output
+
+    assert "ISM" not in setup()[1]
+    assert "created: ISM policy siemtap" in setup(retention="90d")[1] and setup(retention="90d")[1].endswith("0 changed\n")
+    policy = served.cluster.ism_policies["siemtap"]["policy"]
+    assert policy["ism_template"][0]["index_patterns"] == ["logs-apptrana.attack-*", "logs-apptrana.activity-*"]
+    assert policy["states"][0]["transitions"] == [{"state_name": "over", "conditions": {"min_rollover_age": "90d"}}]
+    assert "min_rollover_age: 90d -> 7d" in setup(retention="7d")[1] and served.cluster.ism_policies["siemtap"]["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_rollover_age": "7d"}
+    code, said = setup(lifecycle="policy", policy="mine")
+    assert code == 2 and "names its indices itself" in said
+    served.cluster.ism_policies.clear()
+    served.cluster.without_ism = True
+    code, said = setup(retention="7d")
+    assert code == 2 and "has no Index State Management" in said
 
 
 def test_an_integration_package_may_stand_beside_it(served, tmp_path):

@@ -8,6 +8,8 @@ from typing import Any, Dict, Tuple
 from .manifest import duration, many, secret, switch, table, text
 
 SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}
+INDEX = r"^(?![_.-])([a-z0-9_.-]|%\{\+[A-Za-z._-]+\}|%\{\[[A-Za-z0-9_.@]+\]\}){0,200}$"
+INDEX_ALLOWED = "lower case letters, digits, `.`, `_`, `-`, and %{+yyyy.MM.dd} or %{[event.dataset]}"
 NAMESPACE = r"^[^A-Z\s\\/*?\"<>|,#:-]{1,100}$"
 NAMESPACE_ALLOWED = "lower case, at most 100 characters, none of \\ / * ? \" < > | , # : - or a blank"
 
@@ -23,7 +25,7 @@ class Every:
     fields: Dict[str, Any] = table("Fields", help="Your own fields, put under `fields` of every event.")
     namespace: str = text("Namespace", "default", pattern=NAMESPACE, allowed=NAMESPACE_ALLOWED,
                           help="The event's `data_stream.namespace`: its data stream is logs-<dataset>-<namespace>.")
-    index: str = text("Index", "", help="For outputs with indices: put this input's events here and not where the output says.")
+    index: str = text("Index", "", pattern=INDEX, allowed=INDEX_ALLOWED, help="For outputs with indices: put this input's events here and not where the output says.")
     drop: Dict[str, Any] = table("Drop", help="Leave out events by `severity` (low, medium, high, critical), `action` or `dataset`: a list for each.")
     silent_after: int = duration("Silent after", "0s", help="Degraded when nothing came for so long, such as 1d; 0s: never.")
 

@@ -14,6 +14,7 @@ from elastic_transport import NdjsonSerializer, Urllib3HttpNode
 from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, UnsupportedProductError
 
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
+from ..core.forms import INDEX, INDEX_ALLOWED
 from ..core.manifest import duration, integer, many, secret, switch, text
 
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
@@ -38,7 +39,8 @@ class Settings:
     certificate: str = text("Client certificate", "", help="A PEM file to log in with.")
     key: str = text("Client key", "", help="The PEM file of its key.")
     verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
-    index: str = text("Index", "", help="A plain index instead of the data stream logs-<dataset>-<namespace>, such as siem-%{+yyyy.MM.dd} or waf-%{[event.dataset]}.")
+    index: str = text("Index", "", pattern=INDEX, allowed=INDEX_ALLOWED,
+                      help="A plain index instead of the data stream logs-<dataset>-<namespace>, such as siem-%{+yyyy.MM.dd} or waf-%{[event.dataset]}.")
     bulk_max_size: int = integer("Bulk max size", 1600, least=1, most=50_000, help="The most events in one request.")
     bulk_max_bytes: int = integer("Bulk max bytes", 5 * 1024**2, least=1024, most=100 * 1024**2, help="The most bytes in one request, before compression.")
     compression_level: int = integer("Compression level", 1, least=0, most=9, help="gzip; 0 sends as it is.")

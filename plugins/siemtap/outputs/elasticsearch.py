@@ -53,8 +53,6 @@ class Elasticsearch:
 
     def __init__(self, settings: Settings, around: Around = Around()) -> None:
         self.wish, self.around = settings, around
-        for index in (settings.index, *around.index_of.values()):
-            _check_index(index)
         self.client = client(settings, self.flavour)
         self.pool = ThreadPoolExecutor(settings.worker, thread_name_prefix="bulk")
         self.lock = threading.Lock()
@@ -296,11 +294,3 @@ def _field(event: Event, path: str) -> str:
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return re.sub(r"[^a-z0-9_.-]", "_", str(value if value is not None else "none").lower())      # what an index may be called
-
-
-def _check_index(index: str) -> None:
-    left = PATTERN.sub("x", index)
-    if index and (not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", left) or len(left) > 200):
-        raise ConfigError(f'index: "{index}" is not allowed; lower case letters, digits, `.`, `_`, `-`, and %{{+yyyy.MM.dd}} or %{{[event.dataset]}}')
-
-

@@ -20,7 +20,7 @@ def schema_of(form: Any) -> Dict[str, Any]:
 
 
 def schema_of_setting(s: Mapping[str, Any]) -> Dict[str, Any]:
-    schema = {"title": s["label"], "description": s["help"], **KINDS[s["kind"]](s)}
+    schema = {"title": s["label"], "description": f"{s['help'].rstrip('.')}; {s['allowed']}." if "allowed" in s else s["help"], **KINDS[s["kind"]](s)}
     if s["default"] not in (None, "", (), {}):
         schema["default"] = list(s["default"]) if isinstance(s["default"], tuple) else s["default"]
     return schema

@@ -10,6 +10,7 @@ from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Tu
 from ..core.mapping import Dataset
 from .datasets import schema_of
 
+ISM = "ISM policy"
 PRIORITY = 190          # above the built-in logs-*-* (100), below an integration package's (200): both can be installed
 IGNORE_ABOVE = 1024
 LONGEST_TERM = 8_191    # characters: at four bytes each, what one term may have (32,766 bytes); more would refuse the whole event
@@ -66,12 +67,23 @@ class Asset(NamedTuple):
 def assets(server: Server, contract: Dict[str, Any], datasets: List[Dataset], wish: Wish = Wish()) -> List[Asset]:
     """All of it, in the order in which the cluster takes it."""
     found = []
+    if server.flavour == "opensearch" and wish.lifecycle == "data_stream" and wish.retention_days:
+        found.append(Asset(ISM, "siemtap", "/_plugins/_ism/policies/siemtap", ism_policy(datasets, wish.retention_days)))
     for dataset in datasets:
         name = f"siemtap-{dataset.name}"
         found += [Asset("ingest pipeline", name, f"/_ingest/pipeline/{name}", pipeline(server, dataset)),
                   Asset("component template", f"{name}-mappings", f"/_component_template/{name}-mappings", component_template(server, contract, dataset)),
                   Asset("index template", name, f"/_index_template/{name}", index_template(server, dataset, wish))]
     return found
+
+
+def ism_policy(datasets: List[Dataset], days: int) -> Dict[str, Any]:
+    """OpenSearch's data streams have no lifecycle of their own. An index is deleted so long after its last event: none goes too early."""
+    rollover = {"min_index_age": f"{max(1, min(30, days // 4))}d", "min_primary_shard_size": "50gb"}
+    states = [{"name": "written", "actions": [{"rollover": rollover}], "transitions": [{"state_name": "over", "conditions": {"min_rollover_age": f"{days}d"}}]},
+              {"name": "over", "actions": [{"delete": {}}], "transitions": []}]
+    patterns = [{"index_patterns": [f"logs-{dataset.name}-*" for dataset in datasets], "priority": PRIORITY}]
+    return {"policy": {"description": f"siemtap, {days} days", "default_state": "written", "states": states, "ism_template": patterns}}
 
 
 def component_template(server: Server, contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:

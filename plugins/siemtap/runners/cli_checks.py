@@ -106,7 +106,7 @@ def setup_cluster(file: str, dry_run: bool) -> None:
         if _is_to_do(change, dry_run):
             changed += 1
             if not dry_run:
-                setup.put(config, es, change.asset)
+                setup.put(config, es, change)
     boards = [change for change in setup.dashboard_changes(config, server) if _is_to_do(change, dry_run)]
     if not dry_run:
         setup.put_dashboards(config, boards)

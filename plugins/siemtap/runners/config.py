@@ -57,7 +57,7 @@ class Logging:
 
 @dataclass(frozen=True)
 class Setup:
-    lifecycle: str = choice("Lifecycle", "data_stream", "policy", "none", help="What ends an event's life: the data stream's own lifecycle (Elasticsearch 8.14 and newer), a policy of yours, or nobody.")
+    lifecycle: str = choice("Lifecycle", "data_stream", "policy", "none", help="What ends an event's life: the data stream's own lifecycle (Elasticsearch 8.14 and newer; for OpenSearch an ISM policy siemtap), an ILM policy of yours, or nobody.")
     policy: str = text("Policy", "", help="With `lifecycle: policy`: the name of an ILM policy that exists.")
     retention: int = duration("Retention", "0s", help="With `lifecycle: data_stream`: how long events are kept, such as 90d; 0s: for ever.")
 

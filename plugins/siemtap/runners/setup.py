@@ -16,7 +16,7 @@ from ..core.errors import ConfigError
 from ..core.mapping import Dataset, rfc3339
 from ..edge.clock import SYSTEM
 from ..outputs.cluster import client, trouble
-from ..render.elastic import Asset, Server, Wish, assets
+from ..render.elastic import ISM, Asset, Server, Wish, assets
 from ..render.kibana import ndjson
 from . import kibana
 from .config import Config
@@ -90,6 +90,8 @@ def put_dashboards(config: Config, changes: List[Change]) -> None:
 
 
 def wish_of(config: Config) -> Wish:
+    if config.output == "opensearch" and config.setup.lifecycle == "policy":
+        raise ConfigError("setup.lifecycle: an ISM policy names its indices itself, in `ism_template`; write `none`, or `data_stream` with a `retention` for a policy of siemtap's")
     return Wish(config.setup.lifecycle, config.setup.policy, config.setup.retention // 86_400_000)
 
 
@@ -98,12 +100,16 @@ def _found(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dict[str
         said = es.perform_request("GET", asset.path, headers={"accept": "application/json"}).body
     except NotFoundError:
         return None
-    except (ApiError, elastic_transport.TransportError) as error:
+    except ApiError as error:
+        if asset.kind == ISM and error.status_code == 400:
+            raise ConfigError("this OpenSearch has no Index State Management, which would delete old events; set setup.retention to 0s") from None
+        raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
+    except elastic_transport.TransportError as error:
         raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
     for key, inner in (("component_templates", "component_template"), ("index_templates", "index_template")):
         if key in said:
             return dict(said[key][0][inner])
-    return dict(said[asset.name])
+    return dict(said if asset.kind == ISM else said[asset.name])
 
 
 def differences(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
@@ -127,9 +133,11 @@ def _flat(tree: Any, place: str = "") -> Iterator[Tuple[str, str]]:
         yield place, json.dumps(tree) if isinstance(tree, bool) else str(tree)
 
 
-def put(config: Config, es: Elasticsearch, asset: Asset) -> None:
+def put(config: Config, es: Elasticsearch, change: Change) -> None:
+    asset = change.asset
+    seen = {"if_seq_no": change.before["_seq_no"], "if_primary_term": change.before["_primary_term"]} if asset.kind == ISM and change.before else {}
     asked(config, f"writing the {asset.kind} {asset.name}", lambda: es.perform_request(
-        "PUT", asset.path, body=asset.body, headers={"accept": "application/json", "content-type": "application/json"}))
+        "PUT", asset.path, params=seen, body=asset.body, headers={"accept": "application/json", "content-type": "application/json"}))
 
 
 def write(config: Config, version: Tuple[int, int], into: Path) -> Iterator[Path]:

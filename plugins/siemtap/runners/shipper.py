@@ -275,7 +275,7 @@ class Shipper:
         self.fatal: Optional[BaseException] = None
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints, self.rejects = Checkpoints(self.database), Rejects(self.database)
-        self.index_of: Dict[str, str] = {wish.id: wish.every.index for wish in config.inputs}     # checked by the output, before anything runs
+        self.index_of: Dict[str, str] = {wish.id: wish.every.index for wish in config.inputs}
         self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, clock, self.stopping, self.index_of))
         self.ready = Checked(self.sink, self._check() if config.general.validate else None, self.rejects, lambda number: self.counts.add(rejected=number, accepted=-number))
         self.lock = threading.Condition()
