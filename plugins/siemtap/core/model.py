@@ -22,6 +22,18 @@ class Unit(NamedTuple):
         return "/".join(filter(None, self))
 
 
+class Payload(NamedTuple):
+    """What a receiver was handed. `channel`: webhook, udp, tcp, tls, replay. `path`: what a webhook's path says after the secret.
+    `received`: our clock, UTC. `headers`: content-type and content-encoding, if the sender said so."""
+
+    body: bytes
+    channel: str
+    path: str = ""
+    peer: str = ""
+    received: Millis = 0
+    headers: Mapping[str, str] = {}
+
+
 class Batch(NamedTuple):
     """Records that travel together, the cursor that holds once they are delivered, and the time read up to.
 

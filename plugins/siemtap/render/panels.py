@@ -26,8 +26,8 @@ class Panel(NamedTuple):
 
 
 class Overview(NamedTuple):
-    name: str                           # apptrana
-    title: str                          # [Logs AppTrana] Overview
+    name: str                           # acme
+    title: str                          # [Logs Acme] Overview
     datasets: Tuple[Dataset, ...]
     panels: Tuple[Panel, ...]
 

@@ -1,0 +1,241 @@
+"""The webhook: HTTP or HTTPS, an answer only after the payload is on disk. Served by uvicorn on h11.
+
+POST /<plugin>/<secret>[/<account>[/<host>]], or the secret as the header X-Siemtap-Secret and the path without it.
+204 kept; 404 for a wrong secret, a wrong plugin or a network that is not allowed, all alike; 405; 408; 413; 503 with Retry-After when there is no room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple, Union
+from urllib.parse import quote
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..core.errors import ConfigError, SiemtapError
+from ..core.model import Payload
+from .clock import SYSTEM, Clock
+from .spool import Full, Spool
+
+log = logging.getLogger("siemtap")
+
+PATIENCE = 20.0                         # seconds for a whole request, head and body, and for the next one on a kept connection
+IN_FLIGHT = 64 * 1024 * 1024            # bytes of bodies that are being read, of all senders together
+RETRY_AFTER = b"30"
+SECRET = b"x-siemtap-secret"
+KEPT_HEADERS = (b"content-type", b"content-encoding")
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+@dataclass
+class Door:
+    """One input's way in."""
+
+    plugin: str
+    secret: str
+    spool: Spool
+    networks: Tuple[Network, ...] = ()
+    largest: int = 1024 * 1024          # bytes of a body
+    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, slow
+
+    def __post_init__(self) -> None:
+        self.digest = _digest(self.secret.encode())
+
+    def lets_in(self, peer: str) -> bool:
+        address = _address(peer)
+        return not self.networks or address is not None and any(address in network for network in self.networks)
+
+
+class Webhook:
+    """The application: any number of doors, told apart by their secrets."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.doors: List[Door] = []
+        self.clock = clock
+        self.refused = 0                # calls without a right secret
+        self.reading = 0                # bytes of bodies in memory
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        status, headers = await self._answer(scope, receive)
+        closing = [(b"connection", b"close")] if status in (404, 408, 413) else []
+        length = [] if status == 204 else [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": status, "headers": [*length, *headers, *closing]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _answer(self, scope: Any, receive: Any) -> Tuple[int, List[Tuple[bytes, bytes]]]:
+        headers = dict(scope["headers"])
+        peer = str(scope["client"][0]) if scope.get("client") else ""
+        door, rest = self._door(scope["path"], headers.get(SECRET), peer)
+        if door is None:
+            self.refused += 1
+            return 404, []
+        if scope["method"] != "POST":
+            return 405, [(b"allow", b"POST")]
+        if door.spool.is_full() or self.reading > IN_FLIGHT:
+            door.counts["full"] += 1
+            return 503, [(b"retry-after", RETRY_AFTER)]
+        try:
+            body = await asyncio.wait_for(self._body(door, headers, receive), PATIENCE)
+        except asyncio.TimeoutError:
+            door.counts["slow"] += 1
+            return 408, []
+        if body is None:
+            door.counts["too_large"] += 1
+            log.warning("%s: a body of more than %d bytes was refused; raise `max_body_bytes` if it was meant", door.plugin, door.largest)
+            return 413, []
+        if not body:
+            door.counts["empty"] += 1
+            return 204, []
+        said = {name.decode(): headers[name].decode("latin-1") for name in KEPT_HEADERS if name in headers}
+        try:
+            await asyncio.wrap_future(door.spool.append([Payload(body, "webhook", rest, peer, self.clock.now(), said)]))
+        except SiemtapError as error:
+            door.counts["full"] += 1
+            if not isinstance(error, Full):
+                log.error("%s: %s", door.plugin, error)
+            return 503, [(b"retry-after", RETRY_AFTER)]
+        finally:
+            self.reading -= len(body)
+        door.counts["kept"] += 1
+        return 204, []
+
+    def _door(self, path: str, header: Optional[bytes], peer: str) -> Tuple[Optional[Door], str]:
+        """Every door's secret is compared, in constant time, whatever the first ones say."""
+        plugin, *rest = path.lstrip("/").split("/")
+        given = header if header is not None else rest.pop(0).encode() if rest else b""
+        digest, found = _digest(given), None
+        for door in self.doors:
+            if hmac.compare_digest(digest, door.digest) and door.plugin == plugin:
+                found = door
+        if found is None or not found.lets_in(peer) or len(rest) > 2:
+            return None, ""
+        return found, "/".join(quote(part, safe="") for part in rest if part)
+
+    async def _body(self, door: Door, headers: Dict[bytes, bytes], receive: Any) -> Optional[bytes]:
+        """None: too large. Its bytes are counted from the moment they are here."""
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > door.largest:
+            return None
+        parts: List[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return self._taken_back(size)
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                self.reading += len(part)
+                if size > door.largest:
+                    self.reading -= size
+                    return None
+                if not message.get("more_body"):
+                    return b"".join(parts)
+        except BaseException:
+            self.reading -= size
+            raise
+
+    def _taken_back(self, size: int) -> bytes:
+        """The sender went away before the end: nothing was promised, and half a body is none."""
+        self.reading -= size
+        return b""
+
+
+class Patient(H11Protocol):
+    """uvicorn waits for ever for the first byte of a request; a thousand silent peers would stay a thousand."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def connection_lost(self, exc: Optional[BaseException]) -> None:
+        self.alarm.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if hasattr(self, "alarm"):
+            self.alarm.cancel()
+        self.alarm = self.loop.call_later(PATIENCE, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:      # no request is being answered
+            self.transport.close()
+
+
+class Listener:
+    """A socket and the thread behind it. `address` once it listens."""
+
+    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM) -> None:
+        self.app = Webhook(clock)
+        self.scheme = "https" if certificate else "http"
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)         # who sends nonsense is counted, and not a log line each
+        try:
+            self.socket = _bound(host, port)
+            config = uvicorn.Config(self.app, http=Patient, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
+                                    timeout_keep_alive=int(PATIENCE), timeout_graceful_shutdown=5, backlog=2048,
+                                    ssl_certfile=certificate or None, ssl_keyfile=key or None)
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`, `certificate` and `key`") from None
+        if config.ssl:
+            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self._serve, name="webhook", daemon=True)
+        self.thread.start()
+        deadline = time.monotonic() + 10
+        while not self.server.started and self.thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if not self.server.started:
+            raise ConfigError(f"cannot listen on {host}:{port}")
+
+    def _serve(self) -> None:
+        self.server.run(sockets=[self.socket])
+
+    @property
+    def address(self) -> str:
+        host, port = self.socket.getsockname()[:2]
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def close(self) -> None:
+        """No new payloads; those that are being kept are answered."""
+        self.server.should_exit = True
+        self.thread.join(10)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((host, port))
+    return found
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
+
+
+def _address(peer: str) -> Any:
+    """IPv4 in IPv6's clothes is IPv4."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
