@@ -1,7 +1,6 @@
 """The webhook: what is answered to whom, when; nobody holds up anybody."""
 
 import contextlib
-import datetime
 import http.client
 import ipaddress
 import socket
@@ -10,12 +9,11 @@ import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tls import make
 
 from siemtap.core.errors import ConfigError
-from siemtap.edge import listen, spool as spools
+from siemtap.edge import listen
+from siemtap.edge import spool as spools
 from siemtap.edge.listen import Door, Listener
 from siemtap.edge.spool import Spool
 
@@ -37,11 +35,11 @@ def listener(spool):
     listener.close()
 
 
-def post(listener, path=f"/acme/{SECRET}", body=b"{}", method="POST", headers={}, context=None, timeout=10):
+def post(listener, path=f"/acme/{SECRET}", body=b"{}", method="POST", headers=None, context=None, timeout=10):
     port = int(listener.address.rsplit(":", 1)[1])
     made = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context) if context else http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     with contextlib.closing(made) as connection:
-        connection.request(method, path, body, headers)
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         answer.read()
         return answer
@@ -148,15 +146,7 @@ def test_silent_slow_and_half_mad_peers_hold_up_nobody(listener, monkeypatch):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1)).add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False).sign(key, hashes.SHA256()))
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return folder
+    return make(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

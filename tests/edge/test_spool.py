@@ -56,9 +56,9 @@ def test_segments_go_once_they_are_delivered_and_old_cursors_fit_no_new_spool(tm
         spool.append([payload(number, 10_000)]).result(10)
     assert len(list((tmp_path / "a").iterdir())) >= 4
     found, cursor = everything(spool)
-    before = spool.bytes
+    before = spool.held
     spool.forget(cursor)
-    assert len(found) == 40 and len(list((tmp_path / "a").iterdir())) == 1 and spool.bytes < before / 3
+    assert len(found) == 40 and len(list((tmp_path / "a").iterdir())) == 1 and spool.held < before / 3
     spool.append([payload(40)]).result(10)
     assert spool.read(cursor, 10)[0] == [payload(40)]
     spool.close()
@@ -111,7 +111,7 @@ def test_full_is_said_before_anything_is_promised_and_opens_again_below_the_low_
         while True:
             spool.append([payload(number, 5_000)]).result(10)
             number += 1
-    assert full.value.after == 30_000 and spool.bytes <= 600_000
+    assert full.value.after == 30_000 and spool.held <= 600_000
     some, cursor = spool.read({}, 15)
     spool.forget(cursor)
     with pytest.raises(Full):

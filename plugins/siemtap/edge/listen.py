@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -53,8 +54,7 @@ class Door:
         self.digest = _digest(self.secret.encode())
 
     def lets_in(self, peer: str) -> bool:
-        address = _address(peer)
-        return not self.networks or address is not None and any(address in network for network in self.networks)
+        return allows(self.networks, peer)
 
 
 class Webhook:
@@ -155,8 +155,10 @@ class Webhook:
         return b""
 
 
-class Patient(H11Protocol):
+class Patient(H11Protocol):  # type: ignore[misc]
     """uvicorn waits for ever for the first byte of a request; a thousand silent peers would stay a thousand."""
+
+    alarm: Optional[asyncio.TimerHandle] = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -167,11 +169,12 @@ class Patient(H11Protocol):
         self._wait()
 
     def connection_lost(self, exc: Optional[BaseException]) -> None:
-        self.alarm.cancel()
+        if self.alarm:
+            self.alarm.cancel()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        if hasattr(self, "alarm"):
+        if self.alarm:
             self.alarm.cancel()
         self.alarm = self.loop.call_later(PATIENCE, self._too_slow)
 
@@ -193,7 +196,9 @@ class Listener:
                                     timeout_keep_alive=int(PATIENCE), timeout_graceful_shutdown=5, backlog=2048,
                                     ssl_certfile=certificate or None, ssl_keyfile=key or None)
             config.load()
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:        # ssl's errors are such, too
+            if hasattr(self, "socket"):
+                self.socket.close()
             raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`, `certificate` and `key`") from None
         if config.ssl:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -223,13 +228,24 @@ class Listener:
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.bind((host, port))
+    try:
+        if os.name == "posix":      # elsewhere it means that anybody may take the port away
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
     return found
 
 
 def _digest(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
+
+
+def allows(networks: Tuple[Network, ...], peer: str) -> bool:
+    """All, where none are named."""
+    address = _address(peer) if networks else None
+    return not networks or (address is not None and any(address in network for network in networks))
 
 
 def _address(peer: str) -> Any:

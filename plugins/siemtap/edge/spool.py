@@ -76,19 +76,33 @@ class Spool:
         """Done once they are on disk; Full, at once, when there is no room; Retry in the future when the disk fails. All of them, or none."""
         data = b"".join(map(_record, payloads))
         kept: Future[None] = Future()
+        kept.set_running_or_notify_cancel()     # who waited may go away; what was handed in is kept all the same
         with self.lock:
             if self.stopping:
                 raise Full("the receiver is stopping")
             if self.is_full(len(data)):
-                raise Full(f"the spool {self.folder} is full: {self.bytes:,} of {self.most:,} bytes wait for the output", after=30_000)
+                raise Full(f"the spool {self.folder} is full: {self.held:,} of {self.most:,} bytes wait for the output", after=30_000)
             self.waiting += len(data)
             self.groups.append(_Group(data, kept))
             self.lock.notify_all()
         return kept
 
+    def parts(self, payloads: Sequence[Payload]) -> Iterator[List[Payload]]:
+        """Cut so that each fits as soon as there is a segment's room."""
+        part: List[Payload] = []
+        size = 0
+        for payload in payloads:
+            if part and size + len(payload.body) > self.segment // 2:
+                yield part
+                part, size = [], 0
+            part.append(payload)
+            size += len(payload.body) + 200
+        if part:
+            yield part
+
     def is_full(self, more: int = 0) -> bool:
         """Closed above the high mark, open again below the low one."""
-        held = self.bytes
+        held = self.held
         if held + more > self.most:
             self.shut = True
         elif held < LOW * self.most:
@@ -96,7 +110,7 @@ class Spool:
         return self.shut
 
     @property
-    def bytes(self) -> int:
+    def held(self) -> int:
         """On disk and on the way there."""
         return sum(self.sizes.copy().values()) + self.waiting
 
@@ -161,7 +175,8 @@ class Spool:
                 self.lock.wait_for(lambda: self.groups or self.stopping)
                 if not self.groups:
                     return
-                groups, size = [], 0
+                groups: List[_Group] = []
+                size = 0
                 while self.groups and (not groups or size + len(self.groups[0].data) <= AT_ONCE):
                     size += len(self.groups[0].data)
                     groups.append(self.groups.pop(0))

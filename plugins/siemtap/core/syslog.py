@@ -1,0 +1,219 @@
+"""Syslog as text: frames out of a stream (RFC 6587), and what a line's head says (RFC 3164, RFC 5424). CEF and LEEF inside it. Pure.
+
+Nothing here refuses a line: what has no head is all message.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Dict, List, Match, NamedTuple, Optional, Tuple, Union
+
+from .convert import instant, millis_of
+from .errors import Malformed
+from .windows import Millis
+
+LONGEST = 256 * 1024                    # bytes of one frame
+COUNT = re.compile(rb"([1-9][0-9]{0,7}) ")
+DIGITS = re.compile(rb"[1-9][0-9]{0,7}")
+PRI = re.compile(r"<([0-9]{1,3})>")
+BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})? ")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+TAG = re.compile(r"([^\s\[:]{1,48})(?:\[([^\]\s]{1,32})\])?: ?")
+HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32}) ")     # of RFC 5424, after the PRI
+ELEMENT = re.compile(r'\[[^\s\]="]{1,32}(?: [^\s\]="]{1,32}="(?:[^"\\]|\\.)*")*\]', re.DOTALL)
+KEY = re.compile(r"(?:^|\s)([A-Za-z0-9_.-]{1,128})=")
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Line(NamedTuple):
+    """`stamp`: as it stands there. Texts are empty, numbers None, where the line does not say them."""
+
+    message: str
+    priority: Optional[int] = None
+    stamp: str = ""
+    hostname: str = ""
+    appname: str = ""
+
+    @property
+    def facility(self) -> Optional[int]:
+        return None if self.priority is None else self.priority >> 3
+
+    @property
+    def severity(self) -> Optional[int]:
+        return None if self.priority is None else self.priority & 7
+
+
+def frames(said: bytes) -> Tuple[List[bytes], bytes]:
+    """Whole frames out of what a stream has given so far, and the rest. Octet counting, or a line each; both may be mixed.
+    Malformed when the stream cannot be followed any more."""
+    found: List[bytes] = []
+    at = 0
+    while at < len(said):
+        if 0x31 <= said[at] <= 0x39:        # a count never begins with 0, a line begins with "<"
+            blank = said.find(b" ", at, at + 9)
+            digits = said[at:blank] if blank >= 0 else said[at:at + 9]
+            if not digits.isdigit() or (blank < 0 and len(digits) > 8) or int(digits) > LONGEST:
+                end = said.find(b"\n", at)      # no count at all: a line that begins with a digit
+                if digits.isdigit() or (end < 0 and len(said) - at > LONGEST):
+                    raise Malformed(f"a frame of more than {LONGEST} bytes")
+                if end < 0:
+                    break
+                found.append(said[at:end])
+                at = end + 1
+                continue
+            if blank < 0 or len(said) - blank - 1 < int(digits):
+                break
+            found.append(said[blank + 1:blank + 1 + int(digits)])
+            at = blank + 1 + int(digits)
+            continue
+        end = said.find(b"\n", at)
+        if end < 0:
+            if len(said) - at > LONGEST:
+                raise Malformed(f"a line of more than {LONGEST} bytes")
+            break
+        found.append(said[at:end])
+        at = end + 1
+    return [trimmed for frame in found if (trimmed := frame.strip(b"\r\n\0"))], said[at:]
+
+
+def is_counted(waiting: Union[bytes, bytearray]) -> bool:
+    return bool(COUNT.match(waiting[:10]))
+
+
+def is_worth_a_look(waiting: Union[bytes, bytearray], fresh: bytes) -> bool:
+    """Whether a frame may have become whole by what came last. Byte by byte, a long one would be looked through again and again."""
+    head = waiting[:10]
+    found = COUNT.match(head)
+    if found:
+        return int(found[1]) > LONGEST or len(waiting) >= found.end() + int(found[1])
+    return not DIGITS.fullmatch(head) and (b"\n" in fresh or len(waiting) > LONGEST)
+
+
+def line(said: str) -> Line:
+    found = PRI.match(said)
+    priority = int(found[1]) if found and int(found[1]) <= 191 else None
+    rest = said[found.end():] if found and priority is not None else said
+    modern = HEADER.match(rest)
+    if modern:
+        stamp, hostname, appname = (_said(text) for text in modern.groups()[:3])
+        return Line(_after_elements(rest[modern.end():]), priority, stamp, hostname, appname)
+    old = BSD.match(rest)
+    if not old or old[1] not in MONTHS:
+        return Line(rest, priority)
+    stamp, rest = old[0].strip(), rest[old.end():]
+    hostname, _, after = rest.partition(" ")
+    if hostname.startswith(("CEF:", "LEEF:")) or hostname.endswith(":"):     # no host between stamp and text
+        hostname, after = "", rest
+    tag = TAG.match(after)
+    if tag and not after.startswith(("CEF:", "LEEF:")):
+        return Line(after[tag.end():], priority, stamp, hostname, tag[1])
+    return Line(after, priority, stamp, hostname)
+
+
+def _said(text: str) -> str:
+    return "" if text == "-" else text
+
+
+def _after_elements(rest: str) -> str:
+    """The message behind the structured data."""
+    if rest[:1] == "-":
+        return rest[1:].lstrip(" ").lstrip("\ufeff")
+    at = 0
+    while (found := ELEMENT.match(rest, at)):
+        at = found.end()
+    return rest[at:].lstrip(" ").lstrip("\ufeff")
+
+
+def moment(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional[Millis]:
+    """`Mar  4 10:02:13` has no year: the one that puts it nearest to the arrival, at most a day in the future. Or RFC 3339."""
+    old = BSD.match(stamp + " ")
+    if not old or old[1] not in MONTHS:
+        try:
+            return millis_of(instant(stamp))
+        except (ValueError, OverflowError):
+            return None
+    arrived = datetime.fromtimestamp(received / 1000, timezone.utc)
+    tried = []
+    for year in (arrived.year - 1, arrived.year, arrived.year + 1):
+        try:
+            made = datetime(year, MONTHS.index(old[1]) + 1, int(old[2]), int(old[3]), int(old[4]), min(int(old[5]), 59), tzinfo=zone)
+        except ValueError:      # 29 February
+            continue
+        if made - arrived <= timedelta(days=1):
+            tried.append(made)
+    return round(min(tried, key=lambda made: abs(made - arrived)).timestamp() * 1000) if tried else None
+
+
+# Formats inside a line
+
+class Cef(NamedTuple):
+    """`head`: version, vendor, product, product version, signature id, name, severity. `extension`: key -> value, as sent but for its escapes.
+    `cut`: the line ends inside something."""
+
+    head: Tuple[str, ...]
+    extension: Dict[str, str]
+    cut: bool = False
+
+
+def cef(said: str) -> Cef:
+    """`CEF:0|vendor|product|version|id|name|severity|extension`. Malformed where that is not there."""
+    start = said.find("CEF:")
+    if start < 0:
+        raise Malformed("no CEF")
+    parts, rest = _pipes(said[start + 4:], 7)
+    if len(parts) < 7:
+        raise Malformed(f"a CEF head of {len(parts)} parts, and not 7")
+    return Cef(tuple(parts), *_extension(rest))
+
+
+def _pipes(said: str, number: int) -> Tuple[List[str], str]:
+    """So many parts, each ended by a bar that is not escaped."""
+    parts: List[str] = []
+    begin = at = 0
+    while len(parts) < number and at < len(said):
+        if said[at] == "\\":
+            at += 2
+            continue
+        if said[at] == "|":
+            parts.append(ESCAPED.sub(r"\1", said[begin:at]).strip())
+            begin = at + 1
+        at += 1
+    return parts, said[begin:]
+
+
+def _extension(said: str) -> Tuple[Dict[str, str], bool]:
+    """Values run to the next key and may hold blanks; an escaped `=` begins no key."""
+    keys = [found for found in KEY.finditer(said)]
+    values: Dict[str, str] = {}
+    for number, found in enumerate(keys):
+        end = keys[number + 1].start() if number + 1 < len(keys) else len(said)
+        values[found[1]] = ESCAPED.sub(_unescaped, said[found.end():end].strip())
+    last = keys[-1].end() if keys else 0
+    return values, bool(said[last:].strip()) and said.rstrip().endswith("\\")
+
+
+def _unescaped(found: Match[str]) -> str:
+    """A backslash before anything else is one."""
+    said = found[1]
+    return "\n" if said == "n" else "\r" if said == "r" else said if said in "\\=|" else found[0]
+
+
+def leef(said: str) -> Tuple[Tuple[str, ...], Dict[str, str]]:
+    """`LEEF:2.0|vendor|product|version|id|separator|` and pairs; LEEF 1.0 has no separator, and tabs."""
+    start = said.find("LEEF:")
+    if start < 0:
+        raise Malformed("no LEEF")
+    body = said[start + 5:]
+    parts, rest = _pipes(body, 6 if body.startswith("2") else 5)
+    if len(parts) < 5:
+        raise Malformed(f"a LEEF head of {len(parts)} parts, and not 5")
+    separator = _separator(parts[5]) if len(parts) > 5 else "\t"
+    pairs = [pair.partition("=") for pair in rest.split(separator)]
+    return tuple(parts[:5]), {name.strip(): value.strip() for name, equals, value in pairs if equals and name.strip()}
+
+
+def _separator(said: str) -> str:
+    """One character, or its number in hex."""
+    found = re.fullmatch(r"(?:0x|x)([0-9A-Fa-f]{1,4})", said)
+    return chr(int(found[1], 16)) if found else said[:1] or "\t"
