@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
 
+from .core.errors import Malformed
 from .core.forms import SEVERITIES, Every
-from .core.mapping import Event, lost_event
-from .core.model import Batch, Mark, Plugin, Unit
+from .core.mapping import Dataset, Event, lost_event
+from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
 from .core.windows import Millis
 
 
@@ -37,6 +38,29 @@ def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any
         fresh, mark = mark.after(batch, say(batch))
         output.deliver(unit, fresh, mark)
     return mark
+
+
+def spooled(spool: Any, cursor: Cursor, receive: Callable[[Payload], Iterable[Batch]], fallback: Dataset, at_most: int = 1_000) -> Iterator[Batch]:
+    """What was pushed, from the cursor to the end of the spool; what lies before a batch's cursor goes once the next is asked for."""
+    while True:
+        payloads, after = spool.read(cursor, at_most)
+        if not payloads:
+            return
+        gathered: Dict[str, Tuple[Dataset, List[Any]]] = {}
+        for payload in payloads:
+            try:
+                batches = list(receive(payload))
+            except Malformed:       # whoever sent it will not send it twice
+                batches = [Batch(fallback, [payload.body.decode("utf-8", "replace")], {}, payload.received)]
+            for batch in batches:
+                gathered.setdefault(batch.dataset.name, (batch.dataset, []))[1].extend(batch.records)
+        until = max(payload.received for payload in payloads)
+        found = list(gathered.values()) or [(fallback, [])]
+        for dataset, records in found[:-1]:
+            yield Batch(dataset, records, cursor, until)
+        yield Batch(*found[-1], after, until)
+        spool.forget(after)
+        cursor = after
 
 
 class Then:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
-from .manifest import duration, many, secret, switch, table, text
+from .manifest import duration, integer, many, secret, switch, table, text
 
 SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}
 INDEX = r"^(?![_.-])([a-z0-9_.-]|%\{\+[A-Za-z._-]+\}|%\{\[[A-Za-z0-9_.@]+\]\}){0,200}$"
@@ -42,3 +42,20 @@ class Connection:
     verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
     timeout: int = duration("Timeout", "60s", least="1s", most="10m", help="How long one call may take in all.")
     user_agent: str = text("User agent", "", help="The User-Agent header; siemtap's own by default.")
+
+
+@dataclass(frozen=True)
+class Receiving:
+    """How a vendor that pushes reaches us."""
+
+    listen: str = text("Listen", "", help="Address and port of the webhook, such as 0.0.0.0:8443. Nothing is listened for without it.")
+    secret: str = secret("Secret", "", pattern=r"^([A-Za-z0-9_.~-]{16,128})?$", allowed="16 to 128 letters, digits, `_`, `.`, `~` or `-`",
+                         help="The unguessable part of the webhook's path, /<plugin>/<secret>, or the header X-Siemtap-Secret.")
+    certificate: str = text("Certificate", "", help="A PEM file of the certificate chain, for the webhook and for syslog over TLS.")
+    key: str = text("Key", "", help="The PEM file of its key, if it is not in the same file.")
+    plain_http: bool = switch("Plain HTTP", False, help="Listen without TLS on an address that others can reach: behind a proxy that has it.")
+    networks: Tuple[str, ...] = many("Networks", help="Only from these, such as 192.0.2.0/24; from everywhere by default.")
+    syslog: Tuple[str, ...] = many("Syslog", help="Where to listen for syslog: udp://0.0.0.0:5514, tcp:// or tls://, one or several.")
+    max_body_bytes: int = integer("Most bytes of a body", 1024**2, least=1024, most=16 * 1024**2, help="A larger one is answered with 413.")
+    spool_max_bytes: int = integer("Most bytes of the spool", 1024**3, least=32 * 1024**2, help="What waits on disk for the output; beyond it a webhook is answered with 503.")
+    remember: int = duration("Remember", "24h", least="1m", help="How long an event that comes again is known, and left out.")

@@ -126,7 +126,8 @@ def _text(s: Mapping[str, Any], said: Any) -> str:
         raise ConfigError("must be a text")
     value = str(said)
     if "pattern" in s and not re.search(s["pattern"], value):
-        raise ConfigError(f'"{value}" is not allowed; {s["allowed"]}')
+        shown = "this value" if s["kind"] == "secret" else f'"{value}"'
+        raise ConfigError(f"{shown} is not allowed; {s['allowed']}")
     return value
 
 

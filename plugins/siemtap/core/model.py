@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from .mapping import Dataset, Event, Lost, Record
 from .windows import Millis
@@ -94,6 +94,7 @@ class Plugin:
     units: Callable[[Any, Any], Iterable[Tuple[str, str]]]          # (client, settings) -> (dataset, scope) of each unit
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
+    receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, Dict, Iterable, List, Mapping
 
-from ..core.forms import Connection, Every
+from ..core.forms import Connection, Every, Receiving
 from ..core.manifest import DURATION, INTEGER, URL, describe
 from ..core.model import Plugin
 
@@ -58,9 +58,14 @@ KINDS: Dict[str, Callable[[Mapping[str, Any]], Dict[str, Any]]] = {
 }
 
 
+def forms(plugin: Plugin) -> List[Any]:
+    """What a person fills in for an input: the plugin's own, and those that it need not declare."""
+    return [plugin.settings, Every, Connection, *([Receiving] if plugin.receive else [])]
+
+
 def input_schema(plugin: Plugin) -> Dict[str, Any]:
     """One entry under `inputs` of this plugin's type: its own form and those that every input has."""
-    schema = merged(plugin.settings, Connection, Every)
+    schema = merged(*forms(plugin))
     schema["properties"] = {"type": {"const": plugin.name}, **schema["properties"]}
     schema["required"] = ["type", *schema["required"]]
     return {"$schema": DRAFT, "title": f"siemtap input {plugin.name}", **schema}
@@ -93,7 +98,7 @@ def file_schema(top: Mapping[str, Any], outputs: Mapping[str, Any], plugins: Ite
 def sample(plugin: Plugin) -> str:
     """An entry under `inputs` with everything in it: what is needed to fill in, the rest commented out with its default."""
     lines = ["inputs:", f"  - type: {plugin.name}"]
-    for form in (plugin.settings, Every, Connection):
+    for form in forms(plugin):
         for s in describe(form):
             given = f"${{{plugin.name.upper()}_{s['name'].upper()}}}" if s["required"] else spelled(s["default"])
             lines += ["", f"    ## {s['help']}", f"    {'' if s['required'] else '# '}{s['name']}: {given}"]

@@ -14,15 +14,15 @@ import ruamel.yaml
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ..core.errors import ConfigError
-from ..core.forms import NAMESPACE, NAMESPACE_ALLOWED, SEVERITIES, Connection, Every
+from ..core.forms import NAMESPACE, NAMESPACE_ALLOWED, SEVERITIES, Connection, Every, Receiving
 from ..core.manifest import choice, duration, fill_in, guess, integer, port, secret, switch, text, url
 from ..core.model import Plugin
 from ..outputs.elasticsearch import Elasticsearch, Opensearch
 from ..outputs.file import File
 from ..outputs.sqlite import Sqlite
 from ..outputs.stdout import Stdout
-from ..render.config import file_schema, input_schema
-from . import plugins
+from ..render.config import file_schema, forms, input_schema
+from . import plugins, receiving
 
 OUTPUTS: Dict[str, Any] = {"sqlite": Sqlite, "file": File, "stdout": Stdout, "elasticsearch": Elasticsearch, "opensearch": Opensearch}
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
@@ -91,6 +91,7 @@ class Input:
     settings: Any
     every: Every
     connection: Connection
+    receiving: Optional[Receiving] = None       # of a plugin that receives
 
     @property
     def id(self) -> str:
@@ -277,9 +278,14 @@ class _Document:
         path: Path_ = ("inputs", number)
         plugin = plugins.plugin(entry["type"])
         self.check(_input_validator(plugin.name), path, entry)
-        parts = {form: {key: value for key, value in entry.items() if key in _names(form)} for form in (plugin.settings, Every, Connection)}
+        parts = {form: {key: value for key, value in entry.items() if key in _names(form)} for form in forms(plugin)}
         made = Input(plugin, *(self.filled(path, form, given) for form, given in parts.items()))
         self._check_drop(path, made.every.drop)
+        if made.receiving:
+            try:
+                receiving.check(made.receiving)
+            except ConfigError as error:
+                raise ConfigError(f"{self.place(path)}: {error.what}") from None
         return made
 
     def _check_drop(self, path: Path_, drop: Mapping[str, Any]) -> None:

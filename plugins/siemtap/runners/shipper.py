@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from .. import VERSION, contract
@@ -19,18 +20,20 @@ from ..core.convert import millis_of
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
 from ..core.forms import Connection
 from ..core.mapping import Event, rfc3339
-from ..core.model import Batch, Mark, Unit
+from ..core.model import Batch, Mark, Payload, Unit
 from ..core.windows import HOUR, MINUTE, Millis
+from ..edge.arrivals import Arrivals
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Http, connect
 from ..edge.rejects import Rejects
-from ..engine import InDoubt, Then, pump, voice
-from ..outputs import Around
+from ..engine import InDoubt, Then, pump, spooled, voice
+from ..outputs import Around, ids_of
 from ..outputs.checked import Checked, compiled
 from . import plugins
 from .config import OUTPUTS, Config, Input
 from .health import Health
+from .receiving import Ears, Reception
 from .stats import Counts, Lateness, Tally, severity_name
 
 log = logging.getLogger("siemtap")
@@ -39,6 +42,8 @@ TURN = 20.0                     # seconds a unit may take while others of its in
 DEGRADED_AFTER = 5              # failed attempts
 LONGEST_WAIT = 60.0             # seconds between attempts, but for what the vendor asks
 REDISCOVER = 1 * HOUR
+RECEIVED = "received"           # the scope of what an input was pushed
+RECEIVED_EVERY = 0.2            # seconds between two looks into a spool
 SKEW_WARNING = 60_000           # milliseconds
 ENOUGH = 0.8                    # of the overlap is what events may be late before we warn
 Hook = Callable[..., None]
@@ -97,6 +102,8 @@ class Running:
         settings = wish.settings if stretch is None else replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0)
         self.settings = settings
         self.client = wish.plugin.connect(settings, shipper.http(wish.connection))
+        self.reception = shipper.receive(wish) if wish.receiving and stretch is None else None
+        self.arrivals = Arrivals(shipper.database, wish.receiving.remember) if wish.receiving and self.reception else None
         self.say = voice(wish.plugin, settings, wish.every, shipper.also, lambda: rfc3339(shipper.clock.now()))
         self.stopped = False
 
@@ -124,6 +131,8 @@ class Running:
         """Find the units; for most inputs that asks nobody."""
         now = self.shipper.clock
         found = [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
+        if self.reception:
+            found.append(Unit(self.id, self.wish.plugin.datasets[0].name, RECEIVED))
         for unit in found:
             self.units.setdefault(unit, UnitState(unit, now.elapsed(), now.now()))
         for unit in set(self.units) - set(found):
@@ -136,17 +145,34 @@ class Running:
         shipper, unit = self.shipper, state.unit
         if state.mark is None:
             state.mark = Mark() if self.stretch else shipper.checkpoints.load(unit)
-            state.reached = max(state.mark.seen.values(), default=0)
+            state.reached = 0 if unit.scope == RECEIVED else max(state.mark.seen.values(), default=0)
         state.started, state.first = shipper.clock.elapsed(), 0
         now = self.stretch[1] if self.stretch else shipper.clock.now()
-        output = _Watched(self, state, shipper.output(beside=bool(self.stretch), in_doubt=state.in_doubt))
-        batches = self.wish.plugin.collect(self.client, unit, state.mark.cursor, now)
+        if self.reception and unit.scope == RECEIVED:
+            output = _Watched(self, state, shipper.output(beside=False, in_doubt=state.in_doubt, checkpoints=self.arrivals))
+            batches = spooled(self.reception.spool, state.mark.cursor, partial(self._receive, self.settings), self.wish.plugin.datasets[0])
+        else:
+            output = _Watched(self, state, shipper.output(beside=bool(self.stretch), in_doubt=state.in_doubt))
+            batches = self.wish.plugin.collect(self.client, unit, state.mark.cursor, now)
         turn = _Turn(batches, lambda: self._must_stop(state))
         pump(unit, state.mark, turn, self._say_of(state), output)
         if turn.cut_short:
             return False
-        state.in_doubt, state.reached, state.success = False, state.until, shipper.clock.now()
+        state.in_doubt, state.success = False, shipper.clock.now()
+        state.reached = 0 if unit.scope == RECEIVED else state.until
         return True
+
+    def _receive(self, settings: Any, payload: Payload) -> Iterator[Batch]:
+        assert self.wish.plugin.receive is not None
+        return self.wish.plugin.receive(settings, payload)
+
+    def _new_ones(self, unit: Unit, events: List[Event]) -> List[Event]:
+        """Without what was pushed before; the output knows it, or we do."""
+        if not events or not self.arrivals:
+            return events
+        ids = ids_of(events)
+        known = (self.shipper.ready.holds(unit, events) or set()) if self.shipper.sink.together else self.arrivals.known(unit, ids)
+        return [event for event in events if event["event"]["id"] not in known] if known else events
 
     def _say_of(self, state: UnitState) -> Callable[[Batch], List[Event]]:
         def say(batch: Batch) -> List[Event]:
@@ -154,7 +180,7 @@ class Running:
             state.first = state.first or batch.until
             state.until = max(state.until, batch.until)
             state.said = len(events)
-            return events
+            return self._new_ones(state.unit, events) if state.unit.scope == RECEIVED else events
         return say
 
     def _must_stop(self, state: UnitState) -> bool:
@@ -175,15 +201,14 @@ class Running:
             if state.attempts and done:
                 log.info("%s: goes on after %d failed attempts", state.unit, state.attempts)
             if state is not self.discovery:
-                state.due = elapsed() if not done else self._next(began)
+                state.due = elapsed() if not done else self._next(began, RECEIVED_EVERY if state.unit.scope == RECEIVED else float(self.settings.interval) / 1000)
             if done:
                 state.attempts, state.state, state.error = 0, "ok", ""
         self.shipper.watch(self, state)
 
-    def _next(self, began: float) -> float:
+    def _next(self, began: float, interval: float) -> float:
         if self.shipper.once:
             return float("inf")
-        interval = float(self.settings.interval) / 1000
         return max(self.shipper.clock.elapsed(), began + interval * random.uniform(0.95, 1.0))
 
     def _failed(self, state: UnitState, error: SiemtapError) -> None:
@@ -278,6 +303,7 @@ class Shipper:
         self.index_of: Dict[str, str] = {wish.id: wish.every.index for wish in config.inputs}
         self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, clock, self.stopping, self.index_of))
         self.ready = Checked(self.sink, self._check() if config.general.validate else None, self.rejects, lambda number: self.counts.add(rejected=number, accepted=-number))
+        self.ears = Ears(clock)
         self.lock = threading.Condition()
         self.heap: List[Tuple[float, int, Running]] = []
         self.order = itertools.count()
@@ -301,13 +327,26 @@ class Shipper:
             rows = self.database.read(sql, [self.clock.now() - 24 * HOUR])
             self.tally.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
 
-    def output(self, beside: bool, in_doubt: bool) -> Any:
-        """The output as one cycle needs it. `beside`: leave the checkpoints alone."""
+    def output(self, beside: bool, in_doubt: bool, checkpoints: Any = None) -> Any:
+        """The output as one cycle needs it. `beside`: leave the checkpoints alone. `checkpoints`: others than usual."""
         if beside:
             return InDoubt(_Unmarked(self.ready), self.unmarked)
         if self.sink.together:
             return self.ready
-        return Then(InDoubt(self.ready, self.unmarked) if in_doubt else self.ready, self.checkpoints, self.unmarked)
+        return Then(InDoubt(self.ready, self.unmarked) if in_doubt else self.ready, checkpoints or self.checkpoints, self.unmarked)
+
+    def receive(self, wish: Input) -> Reception:
+        """An input's spool; it is listened for while we run, and only drained with `once`."""
+        assert wish.receiving is not None
+        reception = Reception(wish.plugin, wish.receiving, self.config.data / "spool" / wish.id)
+        if not self.once:
+            try:
+                reception.open(self.ears)
+            except SiemtapError as error:
+                reception.close()
+                raise error.at(wish.id) from None
+            log.info("%s: listening at %s", wish.id, ", ".join(reception.addresses) or "nothing; set `listen` or `syslog`")
+        return reception
 
     def http(self, connection: Connection) -> Http:
         """One client for all inputs that reach the world alike."""
@@ -324,7 +363,10 @@ class Shipper:
         self.index_of.update({id: wish.every.index for id, wish in wanted.items()})
         with self.lock:
             for id in [id for id, running in self.inputs.items() if wanted.get(id) != running.wish]:
-                self.inputs.pop(id).stopped = True
+                gone = self.inputs.pop(id)
+                gone.stopped = True
+                if gone.reception:
+                    gone.reception.close()
             fresh = [wish for id, wish in wanted.items() if id not in self.inputs]
             for place, wish in enumerate(fresh):
                 running = self.inputs[wish.id] = Running(wish, self, self.stretch)
@@ -344,6 +386,9 @@ class Shipper:
         with self.lock:
             while not self.stopping.is_set() and not (self.once and not self.heap and not self.busy):
                 self.lock.wait(0.5)
+        for running in self.inputs.values():        # first nothing new is promised
+            if running.reception:
+                running.reception.deafen()
         self.stop()
         deadline = time.monotonic() + self.config.general.shutdown_timeout / 1000
         for worker in workers:
@@ -363,6 +408,9 @@ class Shipper:
             self.lock.notify_all()
 
     def close(self) -> None:
+        for running in self.inputs.values():
+            if running.reception:
+                running.reception.close()
         self.ready.close()
         self.database.close()
 
@@ -425,12 +473,14 @@ class Shipper:
             for state in running.states():
                 if state.state == "degraded":
                     return False, f"{state.unit}: {state.error}"
+            if running.reception and running.reception.spool.shut:
+                return False, f"{running.id}: the spool is full; senders are refused until the output takes what waits"
         return True, "ok"
 
     def stats(self) -> Dict[str, Any]:
         now = self.clock.now()
         inputs = [{"id": running.id, "type": running.wish.plugin.name, "units": [state.show(now, running.settings) for state in running.states()],
-                   "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
+                   **({"received": running.reception.show()} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
                   for running in list(self.inputs.values())]
         healthy, why = self.health()
         return {"version": VERSION, "uptime_s": (now - self.started) // 1000, "pid": os.getpid(), "healthy": healthy, "reason": why, "inputs": inputs,

@@ -1,0 +1,122 @@
+"""What inputs receive: a spool each, and whatever listens into it. Inputs that name the same address share its socket."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..core.errors import ConfigError
+from ..core.forms import Receiving
+from ..core.model import Plugin
+from ..edge.clock import Clock
+from ..edge.listen import Door, Listener, Network
+from ..edge.spool import Spool
+from ..edge.syslog import listener, place
+
+Address = Tuple[str, int, str, str]     # host, port, certificate, key
+
+
+def check(wish: Receiving) -> None:
+    """ConfigError for what cannot work, before anything runs."""
+    if wish.listen:
+        host, _ = address(wish.listen)
+        if not wish.secret:
+            raise ConfigError("`listen` needs a `secret`: whoever knows the address could write events otherwise")
+        if not wish.certificate and not wish.plain_http and not _is_loopback(host):
+            raise ConfigError(f"`listen` on {host} needs `certificate` and `key`; behind a proxy that has them, say `plain_http: true`")
+    if any(place(said)[0] == "tls" for said in wish.syslog) and not wish.certificate:
+        raise ConfigError("`syslog: tls://…` needs `certificate` and `key`")
+    networks(wish)
+
+
+def address(said: str) -> Tuple[str, int]:
+    """`0.0.0.0:8443`, `[::1]:8443`"""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):([0-9]{1,5})", said)
+    if not found or int(found[3]) > 65_535:
+        raise ConfigError(f'`listen` is "{said}"; write an address and a port, such as 0.0.0.0:8443')
+    return found[1] or found[2], int(found[3])
+
+
+def networks(wish: Receiving) -> Tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(said, strict=False) for said in wish.networks)
+    except ValueError as error:
+        raise ConfigError(f"`networks`: {error}; write 192.0.2.0/24") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Ears:
+    """The webhooks of all inputs, by address."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.listeners: Dict[Address, Listener] = {}
+
+    def webhook(self, wish: Receiving) -> Listener:
+        host, port = address(wish.listen)
+        key = (host, port, wish.certificate, wish.key)
+        if key not in self.listeners:
+            self.listeners[key] = Listener(host, port, wish.certificate, wish.key, self.clock)
+        return self.listeners[key]
+
+    def drop(self, door: Door) -> None:
+        """A socket without doors is closed."""
+        for key, listening in list(self.listeners.items()):
+            if door in listening.app.doors:
+                listening.app.doors.remove(door)
+                if not listening.app.doors:
+                    self.listeners.pop(key).close()
+
+
+class Reception:
+    """One input: it receives from `open` to `deafen`; its spool can be read for longer."""
+
+    def __init__(self, plugin: Plugin, wish: Receiving, folder: Path) -> None:
+        self.plugin, self.wish = plugin, wish
+        self.spool = Spool(folder, wish.spool_max_bytes)
+        self.ears: Optional[Ears] = None
+        self.door: Optional[Door] = None
+        self.addresses: List[str] = []
+        self.syslogs: List[Any] = []
+
+    def open(self, ears: Ears) -> None:
+        self.ears = ears
+        allowed = networks(self.wish)
+        if self.wish.listen:
+            listening = ears.webhook(self.wish)
+            self.door = Door(self.plugin.name, self.wish.secret, self.spool, allowed, self.wish.max_body_bytes)
+            listening.app.doors.append(self.door)
+            self.addresses.append(f"{listening.address}/{self.plugin.name}/<secret>")
+        for said in self.wish.syslog:
+            self.syslogs.append(listener(said, self.spool, allowed, self.wish.certificate, self.wish.key, ears.clock))
+            self.addresses.append(self.syslogs[-1].address)
+
+    def deafen(self) -> None:
+        if self.door and self.ears:
+            self.ears.drop(self.door)
+            self.door = None
+        for one in self.syslogs:
+            one.close()
+        self.syslogs.clear()
+
+    def close(self) -> None:
+        self.deafen()
+        self.spool.close()
+
+    def show(self) -> Dict[str, Any]:
+        counts: Dict[str, int] = dict(self.door.counts) if self.door else {}
+        for one in self.syslogs:
+            for name, number in one.counts.items():
+                counts[name] = counts.get(name, 0) + number
+        dropped = [one.dropped() for one in self.syslogs if hasattr(one, "dropped")]
+        if any(number is not None for number in dropped):
+            counts["dropped_by_kernel"] = sum(number or 0 for number in dropped)
+        return {"at": self.addresses, "spool_bytes": self.spool.held, "spool_full": self.spool.shut, "spool_damaged": self.spool.damaged, **counts}
