@@ -2,10 +2,14 @@
 
 given.json: {"settings": {}, "every": {}, "dataset": name, "scope": "", "cursor": {}, "now": time}. exchange.http: requests and
 their replies, in order, each pair ended by a line `###`; headers named there must be sent, and a JSON body must be equal.
+
+What is pushed: given.json has "channel" (and "path", "headers"), and the file payload.* is what came, byte by byte; "base64": true
+if it is written so.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -14,7 +18,7 @@ from siemtap.core.convert import millis_of
 from siemtap.core.errors import SiemtapError
 from siemtap.core.forms import Every
 from siemtap.core.manifest import fill_in
-from siemtap.core.model import Unit
+from siemtap.core.model import Payload, Unit
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
 from siemtap.engine import voice
@@ -58,10 +62,28 @@ class Exchange:
         return reply
 
 
+def told(folder, plugin, given, now):
+    """The same for what was pushed."""
+    path, = folder.glob("payload.*")
+    body = base64.b64decode(path.read_bytes()) if given.get("base64") else path.read_bytes()
+    settings = fill_in(plugin.settings, given["settings"])
+    say = voice(plugin, settings, fill_in(Every, given.get("every", {})), {}, lambda: None)
+    payload = Payload(body, given["channel"], given.get("path", ""), "192.0.2.99", now, given.get("headers", {}))
+    events, error = [], ""
+    try:
+        for batch in plugin.receive(settings, payload):
+            events += say(batch)
+    except SiemtapError as caught:
+        error = f"{type(caught).__name__}: {caught}\n"
+    return events, error, None
+
+
 def play(folder, plugin):
     """What the plugin makes of a case: (events, error's text, exchange)."""
     given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
     now = millis_of(given["now"])
+    if "channel" in given:
+        return told(folder, plugin, given, now)
     exchange = Exchange((folder / "exchange.http").read_text(encoding="utf-8"))
     settings = fill_in(plugin.settings, given["settings"])
     client = plugin.connect(settings, Http(exchange, clock=Clock(lambda: now, lambda: 0.0)))

@@ -26,7 +26,7 @@ def test_case(folder):
         (folder / "expected.json").write_text(json.dumps(events, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if error:
             (folder / "expected.err").write_text(error, encoding="utf-8")
-    assert exchange.asked == len(exchange.pairs), "the plugin asked for less than the case holds"
+    assert exchange is None or exchange.asked == len(exchange.pairs), "the plugin asked for less than the case holds"
     expected = folder / "expected.err"
     assert error == (expected.read_text(encoding="utf-8") if expected.exists() else "")
     assert events == json.loads((folder / "expected.json").read_text(encoding="utf-8"))

@@ -11,16 +11,23 @@ import pytest
 from cases import folders
 from siemtap import contract
 from siemtap.core import manifest
-from siemtap.core.forms import Connection, Every
+from siemtap.core.forms import Connection, Every, Receiving
 from siemtap.core.manifest import fill_in
-from siemtap.core.model import Unit
-from siemtap.core.windows import MINUTE, SECOND
+from siemtap.core.model import Payload, Unit
+from siemtap.core.windows import DAY, MINUTE, SECOND
+from siemtap.edge.arrivals import Arrivals
+from siemtap.edge.checkpoints import Checkpoints, Database
+from siemtap.edge.spool import Spool
+from siemtap.engine import InDoubt, Then, pump, spooled, voice
 from siemtap.render.datasets import schema_of
 from siemtap.runners import plugins, simulate
 from siemtap.runners.simulate import Fault
-from world import NOON, World
+from world import NOON, Crash, Fuse, Memory, World
 
 PLUGINS = list(plugins.installed().values())
+PULLED = [plugin for plugin in PLUGINS if "lookback" in {s["name"] for s in manifest.describe(plugin.settings)}]
+each_pulled = pytest.mark.parametrize("plugin", PULLED, ids=lambda plugin: plugin.name)
+each_pushed = pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin.receive], ids=lambda plugin: plugin.name)
 each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 each_dataset = pytest.mark.parametrize("dataset", [dataset for plugin in PLUGINS for dataset in plugin.datasets], ids=lambda dataset: dataset.name)
 
@@ -32,7 +39,7 @@ def folder(plugin):
 def world(plugin, faults=()):
     simulated = simulate.simulator(plugin.name, {})
     simulated.faults.extend(faults)
-    return World(plugin, simulated, lookback="30m")
+    return World(plugin, simulated, **({"lookback": "30m"} if plugin in PULLED else {}))
 
 
 @each_plugin
@@ -42,7 +49,8 @@ def test_its_settings_are_a_form_that_describes_itself(plugin):
         assert s["kind"] in manifest.KINDS and s["label"] and len(s["help"]) > 5 and s["help"].endswith((".", "?")), s["name"]
     names = {s["name"] for s in manifest.describe(plugin.settings)}
     assert not names & {s["name"] for form in (Every, Connection) for s in manifest.describe(form)}, "every input has these already"
-    assert {"url", "interval", "lag", "overlap", "lookback"} <= names
+    assert {"url", "interval", "lag", "overlap", "lookback"} <= names or (plugin.receive and "interval" in names)
+    assert not plugin.receive or not names & {s["name"] for s in manifest.describe(Receiving)}, "every input that receives has these already"
     secrets = {s["name"] for s in manifest.describe(plugin.settings) if re.search(r"secret|password|token$|api_key", s["name"])}
     assert all(s["kind"] == "secret" for s in manifest.describe(plugin.settings) if s["name"] in secrets)
 
@@ -57,7 +65,7 @@ def test_its_folder_has_what_every_folder_has(plugin):
     assert [path for path in folders() if path.parents[1].name == plugin.name], "at least one case"
 
 
-@each_plugin
+@each_pulled
 def test_it_loses_and_doubles_nothing(plugin):
     it = world(plugin).cycles(6)
     check(it)
@@ -69,11 +77,45 @@ def check(it):
     assert len(must) > 20 and must <= set(got) and max(got.values()) == 1
 
 
-@each_plugin
+@each_pulled
 @pytest.mark.parametrize("fault", [Fault(times=2, status=500), Fault(times=2, status=503, retry_after="3"), Fault(times=1, cut=3), Fault(times=1, status=429), Fault(times=1, status=200, body="html"), Fault(times=1, status=401)], ids=str)
 def test_an_accident_costs_nothing_but_time(plugin, fault):
     it = world(plugin, [fault]).cycles(3)
     check(it)
+
+
+@each_pushed
+def test_what_is_pushed_comes_out_once_over_a_crash_at_every_step(plugin, tmp_path):
+    """Spool -> receive -> deliver -> save, the process gone at one step after the other; some things are sent twice."""
+    simulated = simulate.simulator(plugin.name, {"rate": 0.05, "twice": 7})
+    sent = list(simulated.pushed(NOON - 20 * MINUTE, NOON))
+    settings, output = fill_in(plugin.settings, {}), Memory()
+    unit, arrived = Unit("it", plugin.datasets[0].name, "received"), NOON
+    say = voice(plugin, settings, fill_in(Every, {}), {}, lambda: None)
+    steps = 0
+    for crash_at in [*range(1, 60), None]:
+        spool, database = Spool(tmp_path / "spool"), Database(tmp_path / "siemtap.db")
+        if crash_at == 1:
+            spool.append([Payload(one.body, "udp" if one.channel == "syslog" else "webhook", "", "192.0.2.1", arrived, {name.lower(): value for name, value in one.headers.items()}) for one in sent]).result(10)
+        arrivals, fuse = Arrivals(database, DAY), Fuse(crash_at)
+        output.fuse = fuse
+        arrivals_save = arrivals.save
+        arrivals.save = lambda unit, mark, fuse=fuse, save=arrivals_save: (fuse.step(), save(unit, mark), fuse.step())
+
+        def fresh(batch, arrivals=arrivals):
+            events = say(batch)
+            known = arrivals.known(unit, [event["event"]["id"] for event in events])
+            return [event for event in events if event["event"]["id"] not in known]
+
+        unmarked = set()
+        try:
+            mark = Checkpoints(database).load(unit)
+            pump(unit, mark, spooled(spool, mark.cursor, lambda payload: plugin.receive(settings, payload), plugin.datasets[0], at_most=3), fresh, Then(InDoubt(output, unmarked), arrivals, unmarked))
+        except Crash:
+            steps += 1
+        spool.close()
+        database.close()
+    assert steps > 10 and set(output.ids()) == {id for one in sent for id in one.ids} and max(output.ids().values()) == 1 and len(sent) > len(output.ids())
 
 
 @each_plugin

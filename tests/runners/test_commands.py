@@ -1,34 +1,21 @@
 """The real command in real processes, against a real socket."""
 
 import json
-import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
+from processes import COMMAND, ENVIRONMENT, ROOT, Process, page, siemtap, wait_for
 
 from apptrana import simulator
 from siemtap import contract
 from siemtap.health import DATASET
 from siemtap.outputs.checked import compiled
 from siemtap.runners import simulate
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "COLUMNS": "200"}
-
-
-def siemtap(*words, cwd=None, code=0, timeout=60):
-    done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=timeout)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture
@@ -48,43 +35,6 @@ def write(tmp_path, vendor, more="", inputs="", port=0, **settings):
 def stored(tmp_path):
     with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
         return {id for id, in db.execute("SELECT id FROM event")}
-
-
-class Process:
-    """`siemtap run`, and its log as it comes."""
-
-    def __init__(self, path, **how):
-        self.process = subprocess.Popen([*COMMAND, "run", "-c", str(path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, **how)
-        self.said = ""
-
-    def until(self, words, seconds=30):
-        deadline = time.monotonic() + seconds
-        while not re.search(words, self.said):
-            line = self.process.stderr.readline()
-            assert line and time.monotonic() < deadline, f"no {words!r} in:\n{self.said}"
-            self.said += line
-        return re.search(words, self.said)
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        out, rest = self.process.communicate(timeout=40)
-        self.said += rest
-        return self.process.returncode
-
-
-def page(address, path=""):
-    try:
-        with urllib.request.urlopen(address + path, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 # run

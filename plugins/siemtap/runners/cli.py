@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import click
 from rich.console import Console
@@ -21,7 +21,7 @@ from .. import VERSION
 from ..core.convert import instant, millis_of
 from ..core.errors import ConfigError, SiemtapError
 from ..core.manifest import millis
-from ..core.windows import Millis
+from ..core.windows import DAY, Millis
 from ..edge.clock import SYSTEM
 from . import cli_checks, cli_stores, logs, plugins, scaffold, simulate
 from . import demo as demonstration
@@ -135,21 +135,32 @@ def demo(once: bool, port: int, data: Optional[Path]) -> None:
     console = Console()
     with ExitStack() as stack:
         data = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="siemtap-demo-", ignore_cleanup_errors=True)))
-        config = demonstration.config(demonstration.servers(stack), data, 0 if once else port)
+        vendors = demonstration.servers(stack)
+        config = demonstration.config(vendors, data, 0 if once else port)
         logs.start(config.logging)
         stack.enter_context(only_one(config))
         began = time.monotonic()
         console.print(f"collecting 24 hours of {', '.join(running.plugin.title for running in config.inputs)}, simulated, into {data / 'siemtap.db'} …")
-        shipper = Shipper(config, once=once)
+        shipper = Shipper(config, once=once, listen=True)
+        demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
         page = Server(shipper, config.http.host, config.http.port)
         with signals(shipper):
             if not once:
                 threading.Thread(target=_show_when_done, args=(shipper, console, began, page.address), daemon=True).start()
+                threading.Thread(target=_go_on_pushing, args=(shipper, vendors), daemon=True).start()
             done = shipper.run()
         if once:
             _show(shipper, console, began)
         page.close()
     sys.exit(0 if done or not once else 1)
+
+
+def _go_on_pushing(shipper: Shipper, vendors: Dict[str, simulate.Server]) -> None:
+    since = SYSTEM.now()
+    while not shipper.stopping.wait(1.0):
+        now = SYSTEM.now()
+        demonstration.push(shipper, vendors, since, now)
+        since = now
 
 
 def _show_when_done(shipper: Shipper, console: Console, began: float, address: str) -> None:
@@ -170,14 +181,28 @@ def _show(shipper: Shipper, console: Console, began: float) -> None:
 @click.option("--port", default=0, help="The port on 127.0.0.1; 0 takes a free one.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="How the vendor behaves; see its simulator.py.")
 @click.option("--for", "length", default="1h", show_default=True, help="End after so long.")
-def simulate_vendor(vendor: str, port: int, knobs: Tuple[str, ...], length: str) -> None:
-    """A vendor's API on loopback, with faults on request (POST /_simulator/faults)."""
+@click.option("--deliver-to", "places", multiple=True, metavar="URL", help="A vendor that pushes: webhooks to https://…/<plugin>/<secret>, syslog to udp:// or tcp://.")
+@click.option("--rate", default=1.0, show_default=True, help="With --deliver-to: events a second.")
+def simulate_vendor(vendor: str, port: int, knobs: Tuple[str, ...], length: str, places: Tuple[str, ...], rate: float) -> None:
+    """A vendor's API on loopback, with faults on request (POST /_simulator/faults); and what it pushes."""
     plugins.plugin(vendor)
-    server = simulate.Server(simulate.simulator(vendor, simulate.knobs_of(knobs)), port)
+    server = simulate.Server(simulate.simulator(vendor, {"rate": rate, **simulate.knobs_of(knobs)} if places else simulate.knobs_of(knobs)), port)
+    if places and not hasattr(server.simulated, "pushed"):
+        raise ConfigError(f"{vendor} pushes nothing; --deliver-to is for vendors that do")
     click.echo(json.dumps(server.simulated.settings(server.url)))
     sys.stdout.flush()
+    end = time.monotonic() + millis(length) / 1000
     try:
-        time.sleep(millis(length) / 1000)
+        sender = simulate.Sender(places)
+        since = SYSTEM.now()
+        while time.monotonic() < end:
+            time.sleep(min(0.2 if places else 3600.0, max(0.0, end - time.monotonic())))
+            now = SYSTEM.now()
+            for thing in server.simulated.pushed(since, now) if places else ():
+                sender.send(thing)
+            since = now
+        if places:
+            click.echo(f"{len(sender.taken)} taken, {sender.refused} refused")
     except KeyboardInterrupt:
         pass
     server.close()

@@ -61,10 +61,13 @@ def test_inputs(file: str, preview: bool) -> None:
 
 
 def _test_input(wish: Input, preview: bool) -> None:
-    settings = dataclasses.replace(wish.settings, lookback=min(wish.settings.lookback, 10 * MINUTE))
+    settings = dataclasses.replace(wish.settings, lookback=min(wish.settings.lookback, 10 * MINUTE)) if hasattr(wish.settings, "lookback") else wish.settings
+    span = f"in the last {settings.lookback // MINUTE} min" if hasattr(settings, "lookback") else "now"
     http = connect(wish.connection)
     client = wish.plugin.connect(settings, http)
     say = voice(wish.plugin, settings, wish.every, {}, lambda: rfc3339(SYSTEM.now()))
+    if wish.receiving:
+        click.echo(f"{wish.id}: is pushed; `siemtap run` listens at {', '.join(filter(None, (wish.receiving.listen, *wish.receiving.syslog))) or 'nothing: set `listen` or `syslog`'}")
     for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings)]:
         pairs: List[Tuple[Any, Any]] = []
         seen = 0
@@ -75,7 +78,7 @@ def _test_input(wish: Input, preview: bool) -> None:
             newest = max([newest, *(event["@timestamp"] for event in events)])
             pairs += list(zip(batch.records, events))[:3 - len(pairs)]
         age = f", the newest {(SYSTEM.now() - millis_of(newest)) / 1000:.0f} s old" if newest else ""
-        click.echo(f"{unit}: logged in; {seen} events in the last {settings.lookback // MINUTE} min{age}")
+        click.echo(f"{unit}: logged in; {seen} events {span}{age}")
         for record, event in pairs if preview else []:
             click.echo(json.dumps({"record": wish.plugin.dataset(unit.dataset).redact_for(settings)(record), "event": event}, indent=1))
     for host, skew in http.skew.items():

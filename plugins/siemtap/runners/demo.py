@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..core.manifest import describe
+from ..core.windows import Millis
 from . import plugins, simulate
 from .config import Config, parse
 
@@ -27,12 +28,29 @@ def servers(stack: ExitStack) -> Dict[str, simulate.Server]:
 
 def config(running: Dict[str, simulate.Server], data: Path, port: int) -> Config:
     """What a person would have written who wants all that there is."""
-    inputs = [{"type": name, **_everything(name), **server.simulated.settings(server.url)} for name, server in running.items()]
+    inputs = [{"type": name, **_everything(name), **_ears(name), **server.simulated.settings(server.url)} for name, server in running.items()]
     return parse(json.dumps({"path": {"data": str(data)}, "http": {"port": port}, "logging": {"level": "warning"}, "inputs": inputs}), "siemtap demo")
 
 
 def _everything(name: str) -> Dict[str, Any]:
     return {s["name"]: list(s["options"]) for s in describe(plugins.plugin(name).settings) if s["name"] == "datasets" and "options" in s}
+
+
+def _ears(name: str) -> Dict[str, Any]:
+    return {"listen": "127.0.0.1:0", "secret": "demo-secret-0123456789", "syslog": ["udp://127.0.0.1:0"]} if plugins.plugin(name).receive else {}
+
+
+def push(shipper: Any, running: Dict[str, simulate.Server], start: Millis, stop: Millis) -> int:
+    """What the vendors that push have sent in this time, through our own listeners; how many were taken."""
+    taken = 0
+    for input in shipper.inputs.values():
+        if input.reception and input.reception.addresses:
+            sender = simulate.Sender([place.replace("<secret>", input.wish.receiving.secret) for place in input.reception.addresses])
+            for thing in running[input.wish.plugin.name].simulated.pushed(start, stop):
+                sender.send(thing)
+            taken += len(sender.taken)
+            sender.close()
+    return taken
 
 
 def show(tally: Any, console: Console) -> None:

@@ -99,7 +99,7 @@ class Running:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
         self.units: Dict[Unit, UnitState] = {}
         self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
-        settings = wish.settings if stretch is None else replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0)
+        settings = replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0) if stretch and hasattr(wish.settings, "lookback") else wish.settings
         self.settings = settings
         self.client = wish.plugin.connect(settings, shipper.http(wish.connection))
         self.reception = shipper.receive(wish) if wish.receiving and stretch is None else None
@@ -130,7 +130,8 @@ class Running:
     def _discover(self, state: UnitState) -> bool:
         """Find the units; for most inputs that asks nobody."""
         now = self.shipper.clock
-        found = [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
+        again = self.stretch and not hasattr(self.settings, "lookback")     # what has no past cannot be read again
+        found = [] if again else [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
         if self.reception:
             found.append(Unit(self.id, self.wish.plugin.datasets[0].name, RECEIVED))
         for unit in found:
@@ -286,7 +287,9 @@ class Shipper:
     """The process: opens what the configuration names, runs inputs until told to stop, closes it."""
 
     def __init__(self, config: Config, once: bool = False, patience: float = 120.0, stretch: Optional[Tuple[Millis, Millis]] = None,
-                 clock: Clock = SYSTEM, progress: Optional[Hook] = None, https: Optional[Callable[[Connection], Http]] = None) -> None:
+                 clock: Clock = SYSTEM, progress: Optional[Hook] = None, https: Optional[Callable[[Connection], Http]] = None,
+                 listen: Optional[bool] = None) -> None:
+        self.listen = not once if listen is None else listen        # a single pass drains what was received, and receives nothing
         self.config, self.once, self.patience, self.stretch, self.clock = config, once, patience, stretch, clock
         self.stopping = threading.Event()
         self.started = clock.now()
@@ -336,10 +339,10 @@ class Shipper:
         return Then(InDoubt(self.ready, self.unmarked) if in_doubt else self.ready, checkpoints or self.checkpoints, self.unmarked)
 
     def receive(self, wish: Input) -> Reception:
-        """An input's spool; it is listened for while we run, and only drained with `once`."""
+        """An input's spool, and what listens into it."""
         assert wish.receiving is not None
         reception = Reception(wish.plugin, wish.receiving, self.config.data / "spool" / wish.id)
-        if not self.once:
+        if self.listen:
             try:
                 reception.open(self.ears)
             except SiemtapError as error:

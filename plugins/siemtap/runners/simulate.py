@@ -1,6 +1,7 @@
 """A vendor's simulator as a server on loopback, or as a function; and the faults it has on request.
 
-A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`, `faults`, `counts`.
+A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`, `faults`, `counts`; that of a vendor who
+pushes has `pushed(start, stop)`, too: things with `time`, `body`, `headers`, `channel` (webhook, syslog), `ids`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 from urllib.parse import parse_qsl, urlsplit
+
+import requests
 
 from ..core.errors import ConfigError, Retry
 from ..core.manifest import guess
@@ -129,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.serve("POST")
 
+    def do_DELETE(self) -> None:
+        self.serve("DELETE")
+
     def do_PUT(self) -> None:
         self.serve("PUT")
 
@@ -172,6 +178,56 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Sender:
+    """Brings what a simulator pushes where it is wanted: webhooks to http(s)://, syslog to udp:// or tcp://. Once each, as the vendor does."""
+
+    def __init__(self, places: Iterable[str]) -> None:
+        self.http = requests.Session()
+        self.http.trust_env = self.http.verify = False
+        self.places = {"webhook" if place.startswith("http") else "syslog": place for place in places}
+        self.socket: Optional[socket.socket] = None
+        self.taken: List[str] = []      # ids of what was answered with 2xx, or handed to the network
+        self.refused = 0
+
+    def send(self, thing: Any) -> bool:
+        place = self.places.get(thing.channel)
+        if place is None:
+            return False
+        if thing.channel == "webhook":
+            try:
+                done = self.http.post(place, data=thing.body, headers=thing.headers, timeout=10).ok
+            except requests.exceptions.RequestException:
+                done = False
+        else:
+            done = self._syslog(place, thing.body)
+        self.taken += thing.ids if done else ()
+        self.refused += not done
+        return done
+
+    def _syslog(self, place: str, line: bytes) -> bool:
+        parts = urlsplit(place)
+        where = (parts.hostname or "127.0.0.1", parts.port or 514)
+        try:
+            if self.socket is None:
+                family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+                self.socket = socket.socket(family, socket.SOCK_DGRAM) if parts.scheme == "udp" else socket.create_connection(where, 10)
+            if parts.scheme == "udp":
+                self.socket.sendto(line, where)
+            else:
+                self.socket.sendall(b"%d %b" % (len(line), line))
+            return True
+        except OSError:
+            if self.socket:
+                self.socket.close()
+            self.socket = None
+            return False
+
+    def close(self) -> None:
+        self.http.close()
+        if self.socket:
+            self.socket.close()
 
 
 def knobs_of(pairs: Any) -> Dict[str, str]:

@@ -1,0 +1,272 @@
+"""Payload -> records with the names of the vendor's page, whatever form they came in: webhook JSON, Slack's text, Deep Security's JSON, CEF, LEEF.
+
+Names that begin with "@" are ours: how and when it came.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from urllib.parse import parse_qs, unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from siemtap.core import syslog
+from siemtap.core.convert import instant
+from siemtap.core.errors import ConfigError, Malformed
+from siemtap.core.identity import canonical
+from siemtap.core.mapping import Record, rfc3339
+from siemtap.core.model import Payload
+
+from .manifest import Settings
+
+LARGEST = 16 * 1024 * 1024          # bytes of a body, unpacked
+NAMES = frozenset((
+    "packetSize", "rank", "driverTime", "startTime", "endTime", "action", "data", "destinationIP", "destinationMAC", "destinationPort", "direction", "eventOrigin", "flags",
+    "flow", "hostName", "iface", "protocol", "reason", "sourceIP", "sourceMAC", "sourcePort", "tags", "severity"))
+EPOCH = {10: 1_000, 13: 1, 16: 1_000, 19: 1_000_000}        # digits -> milliseconds a unit, or units a millisecond
+JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,40}) ([0-9]{4})")
+ZONES = {"UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+WITH_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
+CAUGHT = re.compile(r"An IPS Event has been caught by our (\S+) on (.+)")
+LABELS = {"Rule Name": "reason", "Action Taken": "action", "Direction": "direction", "Flow": "flow", "Interface": "iface", "Flags": "flags", "Packet Size": "packetSize"}
+PARTS = {"MAC": "MAC", "IP": "IP", "Port": "Port"}
+CAPITALS = {"Hostname": "hostName", "Interface": "iface", "OriginString": "eventOrigin", "ActionString": "action", "DirectionString": "direction", "FlowString": "flow",
+            "ProtocolString": "protocol", "LogDate": "startTime", "TenantName": "tenant", "TenantID": "tenant_id", "EventID": "DPIEventID", "FrameString": "frame_type"}
+SPELLED = {"Origin": "eventOrigin", "Action": "action", "Direction": "direction", "Flow": "flow", "Protocol": "protocol", "Frame": "frame_type"}      # numbers, where the text is missing
+WORDS: Dict[str, Dict[int, str]] = {
+    "action": {0: "Unknown", 1: "Deny", 2: "Reset", 3: "Insert", 4: "Delete", 5: "Replace", 6: "Log Only", **{0x80 + number: f"Detect Only: {word}" for number, word in
+               ((1, "Deny"), (2, "Reset"), (3, "Insert"), (4, "Delete"), (5, "Replace"))}},
+    "direction": {0: "Incoming", 1: "Outgoing"}, "flow": {0: "Connection Flow", 1: "Reverse Flow"}, "protocol": {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}, "eventOrigin": {0: "Agent"}}
+KINDS = ((10, 10, "intrusion_prevention"), (200, 399, "intrusion_prevention"), (500, 849, "intrusion_prevention"), (1_000_000, 1_999_999, "intrusion_prevention"), (20, 21, "firewall"),
+         (100, 199, "firewall"), (30, 30, "integrity"), (2_000_000, 2_999_999, "integrity"), (40, 40, "log_inspection"), (3_000_000, 3_999_999, "log_inspection"),
+         (4_000_000, 4_999_999, "anti_malware"), (5_000_000, 5_999_999, "web_reputation"), (6_000_000, 6_999_999, "application_control"))
+CEF = {"cn1": "hostID", "src": "sourceIP", "dst": "destinationIP", "spt": "sourcePort", "dpt": "destinationPort", "smac": "sourceMAC", "dmac": "destinationMAC", "proto": "protocol",
+       "cnt": "repeatCount", "act": "action", "cn3": "packet_position", "cs5": "stream_position", "cs6": "ips_flags", "TrendMicroDsPacketData": "data",
+       "TrendMicroDsFrameType": "frame_type", "TrendMicroDsTags": "tags", "TrendMicroDsTenant": "tenant", "TrendMicroDsTenantId": "tenant_id"}
+LABELLED = {"Host ID": "hostID", "TCP Flags": "flags", "Fragmentation Bits": "fragments", "Intrusion Prevention Packet Position": "packet_position",
+            "Intrusion Prevention Stream Position": "stream_position", "Intrusion Prevention Flags": "ips_flags"}
+LEEF = {"src": "sourceIP", "dst": "destinationIP", "srcPort": "sourcePort", "dstPort": "destinationPort", "srcMAC": "sourceMAC", "dstMAC": "destinationMAC", "proto": "protocol",
+        "act": "action", "name": "reason", "sev": "severity"}
+
+
+@lru_cache(maxsize=64)
+def zone(name: str) -> tzinfo:
+    if name.upper() == "UTC":
+        return timezone.utc
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f'"{name}" is no time zone; write one like Europe/Berlin') from None
+
+
+def records(settings: Settings, payload: Payload) -> List[Record]:
+    """Everything in it. What is no event is a text, as it came: it becomes a `pipeline_error` event."""
+    said = unpacked(payload)
+    found = list(_of_lines(settings, payload, said) if payload.channel in ("udp", "tcp", "tls") else _of_body(settings, payload, said))
+    account, _, server = payload.path.partition("/")
+    for record in found:
+        if isinstance(record, dict):
+            record["@account"] = unquote(account) or settings.account or record.get("tenant")
+            if server:
+                record["@server"] = unquote(server)
+            record["@when"], record["@time_source"] = when(settings, payload, record)
+    return [record for record in found if settings.other_events == "keep" or not isinstance(record, dict) or record.get("@kind") in (None, "intrusion_prevention")]
+
+
+def unpacked(payload: Payload) -> str:
+    body = payload.body
+    if "gzip" in payload.headers.get("content-encoding", "").lower():
+        unpacker = zlib.decompressobj(31)
+        try:
+            body = unpacker.decompress(body, LARGEST)
+        except zlib.error:
+            raise Malformed("no gzip, though it says so") from None
+    return body.decode("utf-8-sig", "replace")
+
+
+
+# Webhook
+
+def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
+    if "x-www-form-urlencoded" in payload.headers.get("content-type", "").lower() or said.startswith("payload="):
+        said = (parse_qs(said, max_num_fields=50).get("payload") or [said])[0]
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        yield from _of_lines(settings, payload, said)       # replayed syslog, text without its JSON
+        return
+    if isinstance(found, dict) and len(found) == 1:         # a wrapper
+        inner = next(iter(found.values()))
+        if isinstance(inner, list) and any(isinstance(one, dict) for one in inner):
+            found = inner
+    for one in found if isinstance(found, list) else [found]:
+        yield _of_object(one)
+
+
+def _of_object(said: Any) -> Record:
+    if not isinstance(said, dict):
+        return canonical(said)
+    if isinstance(said.get("text"), str) and not NAMES & set(said):
+        return slack(said["text"]) or canonical(said)
+    if "Hostname" in said or "DriverTime" in said or "LogDate" in said:
+        return deep_security(said)
+    if not NAMES & set(said):
+        return canonical(said)
+    return {**said, "@channel": "webhook"}
+
+
+def slack(said: str) -> Optional[Dict[str, Any]]:
+    """None for a text that is no event. Only the first `Data:` ends the head: what follows is an attacker's."""
+    head, mark, data = _before_data(said)
+    lines = head.split("\n")
+    caught = CAUGHT.fullmatch(lines[0].strip())
+    if not caught:
+        return None
+    record: Dict[str, Any] = {"eventOrigin": caught[1], "hostName": caught[2].strip(), "@channel": "slack"}
+    for line in lines[1:]:
+        label, colon, value = line.partition(":")
+        if line.startswith("On ") and "@date" not in record:
+            record["@date"] = line[3:].strip()
+        elif "\t" in line and line.split("\t")[0].strip() in ("Source", "Destination"):
+            side, *parts = line.split("\t")
+            for part in parts:
+                name, _, said_ = part.partition(":")
+                if name.strip() in PARTS:
+                    record[f"{side.strip().lower()}{PARTS[name.strip()]}"] = said_.strip()
+        elif colon and label in LABELS:
+            record[LABELS[label]] = value.strip()
+    if mark and data:
+        record["data"] = base64.b64encode(data.encode("utf-8", "surrogatepass")).decode()
+    return record
+
+
+def _before_data(said: str) -> Tuple[str, str, str]:
+    found = re.search(r"^Data: ?", said, re.MULTILINE)
+    return (said[:found.start()], found[0], said[found.end():]) if found else (said, "", "")
+
+
+def deep_security(said: Dict[str, Any]) -> Record:
+    """The manager's own JSON: names in capitals, words beside numbers."""
+    record: Dict[str, Any] = {"@channel": "deep_security"}
+    for name, value in said.items():
+        if name in SPELLED:
+            ours = SPELLED[name]
+            if said.get(f"{name}String") in (None, ""):
+                record[ours] = WORDS.get(ours, {}).get(value, value) if isinstance(value, int) else value
+        elif value is not None or name not in CAPITALS:
+            record[CAPITALS.get(name) or name[:1].lower() + name[1:]] = value
+    kind = {"PacketLog": "firewall", "PayloadLog": "intrusion_prevention"}.get(str(said.get("EventType")))
+    record.pop("eventType", None)
+    if "EventType" in said:
+        record["@kind"] = kind or re.sub(r"(?<!^)([A-Z])", r"_\1", str(said["EventType"])).lower()
+    return record
+
+
+# Syslog
+
+def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
+    """One message, or several lines in one datagram; a text of several lines that is no syslog is one."""
+    if CAUGHT.match(said.lstrip()):
+        yield slack(said.lstrip()) or said
+        return
+    lines = [line for line in re.split(r"[\r\n]+", said) if line.strip("\0 \t")]
+    if len(lines) > 1 and not all("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
+        lines = [said]
+    for line in lines:
+        yield _of_line(line.rstrip("\0"))
+
+
+def _of_line(said: str) -> Record:
+    head = syslog.line(said)
+    for name, read in FORMATS:
+        if name in head.message[:300]:
+            try:
+                record = read(head.message)
+            except Malformed:
+                return said
+            record.update({name: value for name, value in (("@priority", head.priority), ("@facility", head.facility), ("@severity", head.severity), ("@stamp", head.stamp),
+                                                           ("@relay", head.hostname), ("@appname", head.appname)) if value not in (None, "")})
+            return record
+    return said
+
+
+def cef(said: str) -> Dict[str, Any]:
+    found = syslog.cef(said)
+    _, _, product, _, id, name, severity = found.head
+    extension = dict(found.extension)
+    record: Dict[str, Any] = {"@channel": "cef", "@kind": "system" if product == "Deep Security Manager" else kind(id), "DPIRuleID": id, "reason": name, "severity": severity}
+    labels = {key[:-5]: extension.pop(key) for key in list(extension) if key.endswith("Label")}
+    for key, value in extension.items():
+        ours = LABELLED.get(labels.get(key, "")) or (CEF.get(key) if key not in labels or not key.startswith(("cs", "cn")) else None)
+        if key in ("dvc", "dvchost"):
+            record["hostName"] = value if key == "dvchost" or "hostName" not in record else record["hostName"]
+        elif key in ("in", "out") and value.isdigit():
+            record["packetSize"] = value
+            record["direction"] = "Incoming" if key == "in" else "Outgoing"
+        else:
+            record[ours or labels.get(key) or key] = value
+    bits = record.pop("fragments", None)
+    if bits:
+        record["flags"] = f"{record['flags']} {bits}" if record.get("flags") else bits
+    if found.cut or (record.get("data") and not _is_base64(str(record["data"]))):
+        record["@truncated"] = True
+    return record
+
+
+def leef(said: str) -> Dict[str, Any]:
+    (_, _, product, _, id), pairs = syslog.leef(said)
+    record: Dict[str, Any] = {LEEF.get(name, name): value for name, value in pairs.items()}
+    return {**record, "@channel": "leef", "@kind": "system" if product == "Deep Security Manager" else kind(id), "DPIRuleID": id}
+
+
+FORMATS: Tuple[Tuple[str, Callable[[str], Dict[str, Any]]], ...] = (("CEF:", cef), ("LEEF:", leef))
+
+
+def kind(id: str) -> str:
+    number = int(id) if id.isdigit() and len(id) < 10 else -1
+    return next((name for first, last, name in KINDS if first <= number <= last), "other")
+
+
+def _is_base64(said: str) -> bool:
+    return len(said) % 4 == 0 and re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", said) is not None
+
+
+# Time
+
+def when(settings: Settings, payload: Payload, record: Dict[str, Any]) -> Tuple[str, str]:
+    """`@timestamp`, and what said it."""
+    for name in ("startTime", "driverTime", "@date"):
+        said = moment(record.get(name), settings.json_timezone)
+        if said:
+            return said, {"@date": "text"}.get(name, name)
+    stamped = syslog.moment(str(record["@stamp"]), payload.received, zone(settings.syslog_timezone)) if record.get("@stamp") else None
+    return (rfc3339(stamped), "syslog") if stamped is not None else (rfc3339(payload.received), "arrival")
+
+
+def moment(said: Any, without_zone: str = "UTC") -> Optional[str]:
+    """ISO text, with or without a zone; an epoch, whose number of digits tells its unit; Java's spelling. None for anything else."""
+    if isinstance(said, bool) or said in (None, ""):
+        return None
+    text = str(said).strip()
+    try:
+        if re.fullmatch(r"[0-9]+", text):
+            unit = EPOCH.get(len(text))
+            return rfc3339(int(text) * unit if len(text) == 10 else int(text) // unit) if unit else None
+        java = JAVA.fullmatch(text)
+        if java:
+            offset = ZONES.get(java[6])
+            of = timezone(timedelta(hours=offset)) if offset is not None else zone(without_zone)
+            made = datetime(int(java[7]), syslog.MONTHS.index(java[1]) + 1, int(java[2]), int(java[3]), int(java[4]), int(java[5]), tzinfo=of)
+            return rfc3339(int(made.timestamp() * 1000))
+        spelled = instant(text)
+        if WITH_ZONE.search(text) or without_zone.upper() == "UTC":
+            return spelled
+        local = datetime.fromisoformat(spelled[:-1]).replace(tzinfo=zone(without_zone))
+        return rfc3339(int(local.timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,156 @@
+"""A real process that receives: what was answered with 2xx comes out once, over kill -9, a full spool, an output that is away."""
+
+import collections
+import json
+import random
+import re
+import signal
+import sqlite3
+import threading
+import time
+import urllib.request
+
+import pytest
+from centurylink_ips.simulator import Knobs, Simulator
+from processes import Process, page, siemtap, wait_for
+
+from siemtap.runners import simulate
+
+SECRET = "a-secret-of-sixteen-and-more"
+
+
+def write(tmp_path, output="", more="", **settings):
+    path = tmp_path / "siemtap.yml"
+    said = {"listen": "127.0.0.1:0", "secret": SECRET, "syslog": ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], **settings}
+    path.write_text(f"path.data: {tmp_path}/data\nhttp.port: 0\n{output}\n{more}\ninputs:\n  - type: centurylink_ips\n" + "".join(f"    {name}: {json.dumps(value)}\n" for name, value in said.items()))
+    return path
+
+
+def addresses(process):
+    """(webhook, udp, tcp, status page)"""
+    said = process.until(r"listening at (\S+), (\S+), (\S+)\n")
+    return said[1].replace("<secret>", SECRET), said[2], said[3], process.until(r"status page at (\S+)")[1]
+
+
+def in_files(tmp_path):
+    lines = [line for file in sorted((tmp_path / "out").glob("*.ndjson*")) for line in file.read_bytes().splitlines()]
+    return collections.Counter(json.loads(line)["event"]["id"] for line in lines)
+
+
+def in_store(tmp_path):
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        return {id for id, in db.execute("SELECT id FROM event")}
+
+
+def things(number, **knobs):
+    start = 1_772_618_400_000
+    return list(Simulator(Knobs(rate=1.0, **knobs)).pushed(start, start + number * 1000))
+
+
+def test_every_form_by_every_way_into_the_embedded_store(tmp_path):
+    process = Process(write(tmp_path))
+    try:
+        webhook, udp, tcp, status = addresses(process)
+        sent = things(120, twice=10)
+        for syslog, part in ((udp, sent[:60]), (tcp, sent[60:])):
+            sender = simulate.Sender([webhook, syslog])
+            assert all(sender.send(thing) for thing in part)
+            sender.close()
+        wanted = {id for thing in sent for id in thing.ids}
+        wait_for(lambda: in_store(tmp_path) == wanted)
+        stats = json.loads(page(status, "stats")[1])
+        received = stats["inputs"][0]["received"]
+        assert received["kept"] == len(sent) and not received["spool_full"] and SECRET not in json.dumps(stats) and stats["healthy"]
+        assert "centurylink_ips.event" in page(status)[1]
+    finally:
+        assert process.end() == 0
+    assert SECRET not in process.said and len(wanted) == 120
+
+
+def test_a_wrong_secret_writes_nothing(tmp_path):
+    process = Process(write(tmp_path))
+    try:
+        webhook, *_ = addresses(process)
+        sender = simulate.Sender([webhook.replace(SECRET, "b" + SECRET[1:])])
+        assert not any(sender.send(thing) for thing in things(8, formats=("json",)))
+        sender.close()
+    finally:
+        assert process.end() == 0
+    assert in_store(tmp_path) == set() and siemtap("run", "--once", "-c", tmp_path / "siemtap.yml").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["file", "sqlite"])
+def test_what_was_answered_comes_out_once_over_kill_9(tmp_path, output):
+    """A sender that never tries twice, and notes each 2xx; the process is killed again and again."""
+    path = write(tmp_path, f"output.file: {{path: {tmp_path}/out}}" if output == "file" else "")
+    sent, taken, luck = iter(things(5_000, formats=("json", "slack", "deep_security", "array"), twice=9)), [], random.Random(5)
+    for _ in range(8):
+        process = Process(path)
+        webhook, *_ = addresses(process)
+        sender, over = simulate.Sender([webhook]), threading.Event()
+
+        def go(sender=sender, over=over):
+            while not over.is_set():
+                sender.send(next(sent))
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        time.sleep(luck.uniform(0.3, 1.2))
+        process.process.send_signal(signal.SIGKILL)
+        over.set()
+        thread.join()
+        process.process.communicate()
+        taken += sender.taken
+        sender.close()
+    assert siemtap("run", "--once", "-c", path).returncode == 0
+    found = in_files(tmp_path) if output == "file" else collections.Counter(in_store(tmp_path))
+    assert len(set(taken)) > 200 and set(taken) <= set(found) and max(found.values()) == 1
+    assert not list((tmp_path / "data/spool/centurylink_ips").glob("*.spool"))[1:], "what is delivered goes"
+
+
+def test_while_the_output_is_away_all_is_taken_until_the_spool_is_full(tmp_path):
+    """Then the sender is told so; and when the output is back, everything comes out."""
+    path = write(tmp_path, "output.elasticsearch: {hosts: [\"http://127.0.0.1:9\"]}", spool_max_bytes=32 * 1024**2, max_body_bytes=1024**2)
+    process = Process(path)
+    big = json.dumps({**Simulator(Knobs()).event(1, 1_772_618_400_000), "note": "x" * 900_000})
+    try:
+        webhook, _, _, status = addresses(process)
+        answers = []
+        for number in range(40):
+            try:
+                answers.append(urllib.request.urlopen(urllib.request.Request(webhook, big.replace("Reset", f"R{number}").encode(), method="POST"), timeout=20).status)
+            except urllib.error.HTTPError as error:
+                answers.append(error.code)
+                assert error.headers["Retry-After"] == "30"
+        taken = answers.count(204)
+        assert 25 <= taken < 40 and set(answers) == {204, 503}
+        code, said = page(status, "health")
+        assert code == 503 and ("spool is full" in said or "output.elasticsearch" in said)
+    finally:
+        process.end()
+    path.write_text(re.sub(r"output\.elasticsearch.*", "", path.read_text()))
+    siemtap("run", "--once", "-c", path)
+    assert len(in_store(tmp_path)) == taken
+
+
+@pytest.mark.parametrize("settings, sentence", [
+    ({"secret": ""}, "`listen` needs a `secret`"), ({"listen": "0.0.0.0:8443"}, "needs `certificate` and `key`"), ({"listen": "8443"}, 'write an address and a port, such as 0.0.0.0:8443'),
+    ({"secret": "short"}, "secret cannot be this value"), ({"networks": ["192.0.2.0/99"]}, "write 192.0.2.0/24"), ({"syslog": ["5514"]}, "is no place to listen"), ({"syslog": ["tls://0.0.0.0:6514"]}, "`syslog: tls://…` needs")])
+def test_settings_that_cannot_work(tmp_path, settings, sentence):
+    done = siemtap("test", "config", "-c", write(tmp_path, **settings), code=2)
+    assert sentence in done.stderr and "siemtap.yml line" in done.stderr
+
+
+def test_an_input_that_goes_away_stops_listening(tmp_path):
+    path = write(tmp_path, more="")
+    process = Process(path)
+    try:
+        webhook, *_ = addresses(process)
+        path.write_text(path.read_text() + "    enabled: false\n")
+        process.process.send_signal(signal.SIGHUP)
+        process.until("inputs read again")
+        with pytest.raises(OSError):
+            urllib.request.urlopen(urllib.request.Request(webhook, b"{}", method="POST"), timeout=5)
+    finally:
+        assert process.end() == 0
