@@ -68,12 +68,12 @@ def is_valid(validator: Any, event: Event) -> bool:
     try:
         return bool(validator.is_valid(event))
     except UnicodeEncodeError:
-        return bool(validator.is_valid(json.loads(LONE.sub("?", json.dumps(event, ensure_ascii=False)))))
+        return bool(validator.is_valid(json.loads(LONE.sub("\ufffd", json.dumps(event, ensure_ascii=False)))))
 
 
 def reason(validator: Any, event: Event) -> str:
     """The first thing that is wrong, and where; never the value, which may be an attacker's."""
-    for error in validator.iter_errors(json.loads(LONE.sub("?", json.dumps(event, ensure_ascii=False, default=str)))):
+    for error in validator.iter_errors(json.loads(LONE.sub("\ufffd", json.dumps(event, ensure_ascii=False, default=str)))):
         rule = "/".join(map(str, error.schema_path))
         return f"{'.'.join(map(str, error.instance_path)) or 'the event'} breaks {rule}"
     return "it cannot be validated"

@@ -15,6 +15,7 @@ PRIORITY = 190          # above the built-in logs-*-* (100), below an integratio
 IGNORE_ABOVE = 1024
 LONGEST_TERM = 8_191    # characters: at four bytes each, what one term may have (32,766 bytes); more would refuse the whole event
 TEXTS = ("message", "error.message")
+FLOATS = ("event.risk_score",)
 WILDCARDS = ("url.original", "url.full", "url.path")      # as ECS has them
 KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}     # of a list of what may be said
 # What the pipeline adds; types as in ECS.
@@ -160,6 +161,8 @@ def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
         return {"type": "match_only_text"}
     if path in WILDCARDS:
         return {"type": "wildcard"}
+    if path in FLOATS:
+        return {"type": "float"}
     if path == "event.original":
         return {"type": "keyword", "index": False, "doc_values": False}
     if spec.get("ref") == "timestamp":
