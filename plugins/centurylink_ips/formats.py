@@ -86,6 +86,8 @@ def unpacked(payload: Payload) -> str:
             body = unpacker.decompress(body, LARGEST)
         except zlib.error:
             raise Malformed("no gzip, though it says so") from None
+        if not unpacker.eof:
+            raise Malformed(f"gzip that is cut, or more than {LARGEST} bytes")
     return body.decode("utf-8-sig", "replace")
 
 

@@ -12,11 +12,12 @@ from typing import Any, Dict, List, Optional, Tuple
 import communityid
 
 from siemtap.core.convert import integer, ip, millis_of
-from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, text
+from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, rfc3339, text
 
 from .formats import moment
 
 DATA_AT_MOST = 16_384       # characters of Base64
+LONG = 2**63
 DENIED = ("reset", "block", "deny", "drop")
 MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,7}")
 TRANSPORTS = {"icmp": "1", "igmp": "2", "tcp": "6", "udp": "17", "gre": "47", "esp": "50", "ah": "51", "icmpv6": "58", "sctp": "132"}
@@ -65,8 +66,10 @@ def reason(said: Any) -> Tuple[Optional[str], ...]:
 
 
 def rank(said: Any) -> Tuple[float, int]:
-    number = integer(said)
-    return float(max(0, min(number, 100))), number
+    found = integer(said)
+    if abs(found) >= LONG:
+        raise ValueError("not a number that an index can hold")
+    return float(max(0, min(found, 100))), found
 
 
 def severity(said: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int], str]:
@@ -107,7 +110,10 @@ def macs(said: Any) -> Optional[List[str]]:
 
 
 def number(said: Any) -> int:
-    return integer(said)
+    found = integer(said)
+    if not 0 <= found < LONG:
+        raise ValueError("not a number that an index can hold")
+    return found
 
 
 def port(said: Any) -> int:
@@ -252,4 +258,75 @@ EVENT = Dataset(
         Field("@appname",          "log.syslog.appname"),
     ),
     quiet=("@when", "@stamp", "@date"),
+)
+
+
+STATES = {"set": ("info", "is set"), "created": ("creation", "was created"), "changed": ("change", "was changed"), "removed": ("deletion", "was removed"),
+          "here": ("change", "notifications come here again"), "not_here": ("change", "no notification destination is ours: its events do not come here")}
+
+
+def asked(record: Record) -> str:
+    return rfc3339(int(record["asked"]))
+
+
+def state(said: Any) -> Tuple[List[str], str]:
+    return [STATES[said][0]], said
+
+
+def sentence(server: Any, word: Any, code: Any) -> str:
+    return f"{server}: {f'{code} destination ' if code else ''}{STATES[word][1]}"
+
+
+def target(said: Any, code: Any, wanted: str) -> Any:
+    if not isinstance(said, str) or not isinstance(code, str):
+        return None
+    address, _, facility = said.rpartition("/")
+    host, _, port_ = address.rpartition(":")
+    found: Dict[str, Any] = {"url": said} if code in ("WEBHOOK", "SLACK") else {"email": said} if code == "EMAIL" else {"ip": host, "port": _number(port_), "facility": _number(facility)} if code == "SYSLOG" else {"url": said}
+    return found.get(wanted) or None
+
+
+def _number(said: str) -> Optional[int]:
+    return int(said) if said.isdigit() else None
+
+
+def url_of(said: Any, code: Any) -> Any:
+    return target(said, code, "url")
+
+
+def email_of(said: Any, code: Any) -> Any:
+    return target(said, code, "email")
+
+
+def ip_of(said: Any, code: Any) -> Any:
+    return target(said, code, "ip")
+
+
+def port_of(said: Any, code: Any) -> Any:
+    return target(said, code, "port")
+
+
+def facility_of(said: Any, code: Any) -> Any:
+    return target(said, code, "facility")
+
+
+DESTINATION = Dataset(
+    name="centurylink_ips.destination",
+    clock=asked,
+    identity=("account", "server", "type_code", "target", "state", "asked"),
+    snapshot=True,
+    constant={"observer.product": "Client Security IPS", "observer.type": "ips", "event.kind": "state", "event.category": ["configuration"], "event.type": ["info"]},
+    rows=(
+        Given("observer_vendor",   "observer.vendor"),
+        Field("account",           ("organization.id", "cloud.account.id", "centurylink_ips.account")),
+        Field("server",            ("host.name", "related.hosts")),
+        Split("state",             ("event.type", "centurylink_ips.state"), state),
+        Join(("server", "state", "type_code"), "message", sentence),
+        Field("type_code",         "centurylink_ips.destination.type_code"),
+        Join(("target", "type_code"), "centurylink_ips.destination.url", url_of),
+        Join(("target", "type_code"), "centurylink_ips.destination.email", email_of),
+        Join(("target", "type_code"), "centurylink_ips.destination.syslog.ip", ip_of),
+        Join(("target", "type_code"), "centurylink_ips.destination.syslog.port", port_of),
+        Join(("target", "type_code"), "centurylink_ips.destination.syslog.facility", facility_of),
+    ),
 )

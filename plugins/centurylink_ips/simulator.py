@@ -101,8 +101,8 @@ class Simulator:
                 return self._error(401, "no bearer token")
             if headers.get("content-type") != "application/json":
                 return self._error(self.knobs.wrong_content_type, "content type")
-            app = re.fullmatch(r"/ips/api/app/?", path)
-            place = re.fullmatch(r"/ips/api/notifications/([^/]+)/([^/]+)", path)
+            app = re.fullmatch(r".*/ips/api/app/?", path)
+            place = re.fullmatch(r".*/ips/api/notifications/([^/]+)/([^/]+)", path)
             if app:
                 return self._app(request)
             if place:

@@ -102,6 +102,7 @@ class Dataset:
     rows: Tuple[Row, ...]
     constant: Mapping[str, Any] = field(default_factory=dict)
     redact: Callable[..., Record] = as_sent      # the record as it may be shown whole
+    snapshot: bool = False                       # says how it was when asked: nobody can ask again how it was
     quiet: Tuple[str, ...] = ()                  # their names that no row reads and `extra` need not repeat
     few: Tuple[str, ...] = ()                    # their names that take few values in a day: what their rows make is remembered, and shared by events
 

@@ -83,6 +83,42 @@ class Mark(NamedTuple):
         return cls(cursor, {id: int(until) for until, ids in said["seen"].items() for id in ids})
 
 
+class Option(NamedTuple):
+    """Of a command: `--name`, with a value of this sort or (`flag`) without."""
+
+    name: str
+    value: str
+    help: str
+    flag: bool = False
+
+
+class Site(NamedTuple):
+    """What a command works with: one input's client and settings, and when its last event was received (0: none, or nobody can tell)."""
+
+    client: Any
+    settings: Any
+    last: Millis = 0
+
+
+class Outcome(NamedTuple):
+    """What came of a command for one of the things it was given. `data`: for scripts."""
+
+    subject: str
+    well: bool
+    said: str
+    data: Any = None
+
+
+class Command(NamedTuple):
+    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects, **options)` yields an outcome each."""
+
+    name: str                           # words; the first ones of several commands make a group
+    help: str
+    run: Callable[..., Iterator[Outcome]]
+    options: Tuple[Option, ...] = ()
+    subject: str = "HOST"
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A vendor, as a value: what it needs, what it emits, how it is read."""
@@ -95,6 +131,7 @@ class Plugin:
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
+    commands: Tuple[Command, ...] = ()
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)

@@ -59,7 +59,7 @@ class Audit:
         stop = self.now - max(getattr(settings, "overlap", 0), settings.lag) - settings.interval
         client = wish.plugin.connect(settings, http)
         say = voice(wish.plugin, settings, wish.every, also, lambda: rfc3339(self.now))
-        for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings)]:
+        for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings) if not wish.plugin.dataset(place[0]).snapshot]:
             before = self.places.get((unit.dataset, wish.every.namespace), (unit, stop))[1]
             self.places[unit.dataset, wish.every.namespace] = (unit, min(before, stop))
             for batch in wish.plugin.collect(client, unit, {}, self.now):

@@ -23,7 +23,7 @@ from ..core.errors import ConfigError, SiemtapError
 from ..core.manifest import millis
 from ..core.windows import DAY, Millis
 from ..edge.clock import SYSTEM
-from . import cli_checks, cli_stores, logs, plugins, scaffold, simulate
+from . import cli_checks, cli_plugins, cli_stores, logs, plugins, scaffold, simulate
 from . import demo as demonstration
 from .config import Config, load
 from .options import config_option, only_one
@@ -218,7 +218,7 @@ def new(name: str, into: Path) -> None:
     click.echo(f"It runs and is tested as it is. To install it, add to setup.cfg: `{name}` under packages, and `{name} = {name}:PLUGIN` under siemtap.plugins.")
 
 
-for command in (*cli_checks.COMMANDS, *cli_stores.COMMANDS):
+for command in (*cli_checks.COMMANDS, *cli_stores.COMMANDS, *cli_plugins.groups()):
     main.add_command(command)
 
 logging.getLogger("siemtap").addHandler(logging.NullHandler())
