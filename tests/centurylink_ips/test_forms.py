@@ -4,6 +4,7 @@ import base64
 import json
 import time
 
+import jsonschema
 import pytest
 from centurylink_ips import PLUGIN
 from centurylink_ips.formats import moment, records, slack
