@@ -134,6 +134,22 @@ def test_while_the_output_is_away_all_is_taken_until_the_spool_is_full(tmp_path)
     assert len(in_store(tmp_path)) == taken
 
 
+def test_replay_goes_through_the_same_door(tmp_path):
+    path = write(tmp_path, f"output.file: {{path: {tmp_path}/out}}")
+    sent = things(24, formats=("json", "slack", "cef"))
+    by_form = [b"\n".join(thing.body for thing in sent[form::3]) + b"\n" for form in range(3)]
+    for name, said in (("a.ndjson", by_form[0]), ("b.ndjson", by_form[1]), ("c.log", by_form[2]), ("d.json", json.dumps([json.loads(thing.body) for thing in sent[0::3]]).encode()), ("e.txt", b"two lines\nthat are nothing\n")):
+        (tmp_path / name).write_bytes(said)
+    done = siemtap("replay", "-c", path, *(tmp_path / name for name in ("a.ndjson", "b.ndjson", "c.log")), "--path", "ACME/web01")
+    assert "24 payloads: 24 events accepted, 0 rejected, 0 known already" in done.stdout
+    assert set(in_files(tmp_path)) == {id for thing in sent for id in thing.ids}
+    again = siemtap("replay", "-c", path, tmp_path / "d.json", tmp_path / "e.txt")
+    assert "2 payloads: 1 events accepted, 0 rejected, 8 known already" in again.stdout and max(in_files(tmp_path).values()) == 1
+    last = json.loads((tmp_path / "out/events.ndjson").read_bytes().splitlines()[-1])
+    assert last["event"]["kind"] == "pipeline_error" and last["event"]["original"] == '"two lines\\nthat are nothing\\n"'
+    assert "say --input" in siemtap("replay", "-c", path, tmp_path / "a.ndjson", "--input", "other", code=2).stderr
+
+
 @pytest.mark.parametrize("settings, sentence", [
     ({"secret": ""}, "`listen` needs a `secret`"), ({"listen": "0.0.0.0:8443"}, "needs `certificate` and `key`"), ({"listen": "8443"}, 'write an address and a port, such as 0.0.0.0:8443'),
     ({"secret": "short"}, "secret cannot be this value"), ({"networks": ["192.0.2.0/99"]}, "write 192.0.2.0/24"), ({"syslog": ["5514"]}, "is no place to listen"), ({"syslog": ["tls://0.0.0.0:6514"]}, "`syslog: tls://…` needs")])

@@ -1,4 +1,4 @@
-"""Commands about what is kept: `audit`, `state`, `rejected`."""
+"""Commands about what is kept: `audit`, `state`, `rejected`, `replay`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import dataclasses
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import Iterator
+from pathlib import Path
+from typing import Iterator, List, Tuple
 
 import click
 
 from ..core.errors import ConfigError
 from ..core.manifest import guess, millis
 from ..core.mapping import rfc3339
-from ..core.model import Mark, Unit
+from ..core.model import Mark, Payload, Unit
+from ..core.windows import Millis
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM
 from ..edge.http import connect
@@ -167,4 +169,44 @@ def rejected_retry(file: str) -> None:
     sys.exit(1 if left else 0)
 
 
-COMMANDS = (audit_all, state, rejected)
+@click.command()
+@config_option
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--input", "id", default="", help="The input that these would have been pushed to; needed where several receive.")
+@click.option("--path", default="", help="What a webhook's path would have said after the secret, such as ACME/web01.")
+def replay(file: str, files: Tuple[Path, ...], id: str, path: str) -> None:
+    """Payloads captured earlier, through the same door: JSON, one or one a line, CEF or other text line by line."""
+    config = load(file)
+    found = {wish.id: wish for wish in config.inputs if wish.receiving and wish.every.enabled}
+    if (id and id not in found) or not found or (len(found) > 1 and not id):
+        raise ConfigError(f"{file}: which input that receives? There are {', '.join(found) or 'none'}; say --input")
+    wish = found[id] if id else next(iter(found.values()))
+    with only_one(config):
+        shipper = Shipper(dataclasses.replace(config, inputs=(wish,)), once=True, pull=False)
+        reception = shipper.inputs[wish.id].reception
+        assert reception is not None
+        number = 0
+        for name in files:
+            payloads = captured(name.read_bytes(), path, SYSTEM.now())
+            for part in reception.spool.parts(payloads):
+                reception.spool.append(part).result()
+            number += len(payloads)
+        well = shipper.run()
+    totals = shipper.counts.totals
+    click.echo(f"{number:,} payloads: {totals['accepted']:,} events accepted, {totals['rejected']:,} rejected, {totals['echoes']:,} known already")
+    sys.exit(0 if well else 1)
+
+
+def captured(said: bytes, path: str, now: Millis) -> List[Payload]:
+    """One JSON document, or a payload a line."""
+    try:
+        json.loads(said)
+    except (ValueError, RecursionError):
+        lines = [line for line in said.splitlines() if line.strip()]
+        if lines and not any(line.lstrip().startswith((b"{", b"[", b"<")) or b"CEF:" in line or b"LEEF:" in line for line in lines):
+            lines = [said]      # one text of several lines
+        return [Payload(line, "webhook" if line.lstrip()[:1] in (b"{", b"[") else "replay", path, "", now) for line in lines]
+    return [Payload(said, "webhook", path, "", now)]
+
+
+COMMANDS = (audit_all, state, rejected, replay)

@@ -131,7 +131,7 @@ class Running:
         """Find the units; for most inputs that asks nobody."""
         now = self.shipper.clock
         again = self.stretch and not hasattr(self.settings, "lookback")     # what has no past cannot be read again
-        found = [] if again else [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
+        found = [] if again or not self.shipper.pull else [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
         if self.reception:
             found.append(Unit(self.id, self.wish.plugin.datasets[0].name, RECEIVED))
         for unit in found:
@@ -288,7 +288,8 @@ class Shipper:
 
     def __init__(self, config: Config, once: bool = False, patience: float = 120.0, stretch: Optional[Tuple[Millis, Millis]] = None,
                  clock: Clock = SYSTEM, progress: Optional[Hook] = None, https: Optional[Callable[[Connection], Http]] = None,
-                 listen: Optional[bool] = None) -> None:
+                 listen: Optional[bool] = None, pull: bool = True) -> None:
+        self.pull = pull        # false: only what was received
         self.listen = not once if listen is None else listen        # a single pass drains what was received, and receives nothing
         self.config, self.once, self.patience, self.stretch, self.clock = config, once, patience, stretch, clock
         self.stopping = threading.Event()
