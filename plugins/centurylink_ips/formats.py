@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import zlib
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -96,7 +97,8 @@ def unpacked(payload: Payload) -> str:
 
 def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
     if "x-www-form-urlencoded" in payload.headers.get("content-type", "").lower() or said.startswith("payload="):
-        said = (parse_qs(said, max_num_fields=50).get("payload") or [said])[0]
+        with suppress(ValueError):      # too many fields: no form, whatever it says
+            said = (parse_qs(said, max_num_fields=50).get("payload") or [said])[0]
     try:
         found = json.loads(said)
     except (ValueError, RecursionError):

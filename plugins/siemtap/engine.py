@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 
 from .core.errors import Malformed
 from .core.forms import SEVERITIES, Every
-from .core.mapping import Dataset, Event, lost_event
+from .core.mapping import REFUSED, Dataset, Event, lost_event
 from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
 from .core.windows import Millis
 
@@ -50,7 +50,7 @@ def spooled(spool: Any, cursor: Cursor, receive: Callable[[Payload], Iterable[Ba
         for payload in payloads:
             try:
                 batches = list(receive(payload))
-            except Malformed:       # whoever sent it will not send it twice
+            except (Malformed, *REFUSED):       # whoever sent it will not send it twice; and one payload must not hold up those behind it
                 batches = [Batch(fallback, [payload.body.decode("utf-8", "replace")], {}, payload.received)]
             for batch in batches:
                 gathered.setdefault(batch.dataset.name, (batch.dataset, []))[1].extend(batch.records)

@@ -18,8 +18,8 @@ from siemtap.core.convert import instant
 from siemtap.core.errors import Malformed
 from siemtap.core.forms import Every
 from siemtap.core.manifest import fill_in
-from siemtap.core.model import Payload
-from siemtap.engine import voice
+from siemtap.core.model import Batch, Payload
+from siemtap.engine import spooled, voice
 from siemtap.render.datasets import schema_of
 
 SETTINGS = fill_in(PLUGIN.settings, {})
@@ -106,6 +106,29 @@ def test_no_payload_takes_long(hostile):
     for channel in ("webhook", "udp"):
         told(hostile, channel)
     assert time.process_time() - began < 4.0
+
+
+def test_a_form_of_too_many_fields_is_a_text():
+    (event,) = told("&".join(f"a{number}=1" for number in range(60)), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert event["event"]["kind"] == "pipeline_error"
+
+
+def test_a_payload_that_breaks_a_plugin_holds_up_none_behind_it():
+    """Out of the spool: whatever one of them does, the next one's turn comes."""
+    class Spool:
+        def read(self, cursor, at_most):
+            return ([Payload(b"first", "udp", received=NOON), Payload(b"breaks", "udp", received=NOON), Payload(b"last", "udp", received=NOON)], {"offset": 1}) if not cursor else ([], cursor)
+
+        def forget(self, cursor):
+            pass
+
+    def receive(payload):
+        if payload.body == b"breaks":
+            raise KeyError("a mistake of ours")
+        yield Batch(EVENT, [payload.body.decode()], {}, payload.received)
+
+    (batch,) = spooled(Spool(), {}, receive, EVENT)
+    assert batch.records == ["first", "breaks", "last"] and batch.cursor == {"offset": 1}
 
 
 def test_a_secret_packet_is_in_no_message():

@@ -16,6 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import bench_receive
 import orjson
 import psutil
 from campaign import ask, start
@@ -233,4 +234,4 @@ def idle(watched, number, interval):
 
 
 if __name__ == "__main__":
-    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch}[sys.argv[1]]()
+    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch, "receive": bench_receive.all_of_it}[sys.argv[1]]()

@@ -22,7 +22,11 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 from urllib.parse import quote
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol  # the shipper has it; a bundle does without
+except ImportError:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
 
 from ..core.errors import ConfigError, SiemtapError
 from ..core.model import Payload
@@ -32,6 +36,7 @@ from .spool import Full, Spool
 log = logging.getLogger("siemtap")
 
 PATIENCE = 20.0                         # seconds for a whole request, head and body, and for the next one on a kept connection
+LARGEST_HEAD = 64 * 1024                # bytes
 IN_FLIGHT = 64 * 1024 * 1024            # bytes of bodies that are being read, of all senders together
 RETRY_AFTER = b"30"
 SECRET = b"x-siemtap-secret"
@@ -48,7 +53,7 @@ class Door:
     spool: Spool
     networks: Tuple[Network, ...] = ()
     largest: int = 1024 * 1024          # bytes of a body
-    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, slow
+    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, broken_off
 
     def __post_init__(self) -> None:
         self.digest = _digest(self.secret.encode())
@@ -88,10 +93,10 @@ class Webhook:
             door.counts["full"] += 1
             return 503, [(b"retry-after", RETRY_AFTER)]
         try:
-            body = await asyncio.wait_for(self._body(door, headers, receive), PATIENCE)
-        except asyncio.TimeoutError:
-            door.counts["slow"] += 1
-            return 408, []
+            body = await self._body(door, headers, receive)
+        except ConnectionError:
+            door.counts["broken_off"] += 1
+            return 408, []      # to nobody
         if body is None:
             door.counts["too_large"] += 1
             log.warning("%s: a body of more than %d bytes was refused; raise `max_body_bytes` if it was meant", door.plugin, door.largest)
@@ -134,8 +139,8 @@ class Webhook:
         try:
             while True:
                 message = await receive()
-                if message["type"] == "http.disconnect":
-                    return self._taken_back(size)
+                if message["type"] == "http.disconnect":        # too slow, or gone: nothing was promised, and half a body is none
+                    raise ConnectionResetError
                 part = message.get("body", b"")
                 parts.append(part)
                 size += len(part)
@@ -149,20 +154,24 @@ class Webhook:
             self.reading -= size
             raise
 
-    def _taken_back(self, size: int) -> bytes:
-        """The sender went away before the end: nothing was promised, and half a body is none."""
-        self.reading -= size
-        return b""
 
-
-class Patient(H11Protocol):  # type: ignore[misc]
-    """uvicorn waits for ever for the first byte of a request; a thousand silent peers would stay a thousand."""
+class Patient(Protocol):  # type: ignore[misc,valid-type]
+    """uvicorn waits for ever for a request and its body; a thousand silent peers would stay a thousand."""
 
     alarm: Optional[asyncio.TimerHandle] = None
+    head = 0            # bytes since the last request was understood
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        self.head += len(data)
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.head = 0
+        elif self.head > LARGEST_HEAD:      # the quicker parser has no bound of its own
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -179,7 +188,7 @@ class Patient(H11Protocol):  # type: ignore[misc]
         self.alarm = self.loop.call_later(PATIENCE, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:      # no request is being answered
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:      # nothing whole is being answered
             self.transport.close()
 
 

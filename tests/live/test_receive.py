@@ -1,0 +1,133 @@
+"""The listeners against tools of other people: rsyslog relays, curl posts, openssl speaks TLS; and against very many silent ones."""
+
+import contextlib
+import json
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import bench_receive
+import pytest
+from centurylink_ips.simulator import Knobs, Simulator
+from processes import Process, wait_for
+from tls import make
+
+pytestmark = pytest.mark.slow
+SECRET = "a-secret-of-sixteen-and-more"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("tls"))
+
+
+@contextlib.contextmanager
+def receiver(tmp_path, **more):
+    """(process, its addresses): events go into files."""
+    said = {"listen": "127.0.0.1:0", "secret": SECRET, "syslog": ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], **more}
+    path = tmp_path / "siemtap.yml"
+    path.write_text(f"path.data: {tmp_path}/data\nhttp.enabled: false\noutput.file: {{path: {tmp_path}/out}}\ninputs:\n  - type: centurylink_ips\n" + "".join(f"    {name}: {json.dumps(value)}\n" for name, value in said.items()))
+    process = Process(path)
+    try:
+        yield process, process.until(r"listening at (.*)\n")[1].replace("<secret>", SECRET).split(", ")
+    finally:
+        assert process.end() == 0
+
+
+def events(tmp_path):
+    return [json.loads(line) for file in (tmp_path / "out").glob("*.ndjson*") for line in file.read_bytes().splitlines()]
+
+
+def sent(number, *formats):
+    return list(Simulator(Knobs(rate=1.0, formats=formats)).pushed(1_772_618_400_000, 1_772_618_400_000 + number * 1000))
+
+
+@pytest.mark.parametrize("way, framing", [("udp", ""), ("tcp", ""), ("tcp", "octet-counted")])
+def test_rsyslog_relays(tmp_path, way, framing):
+    assert shutil.which("rsyslogd"), "rsyslog is not here: ci/tools installs it"
+    things = sent(200, "cef_line")
+    with receiver(tmp_path) as (_, addresses):
+        port = next(address for address in addresses if address.startswith(way)).rsplit(":", 1)[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            entry = free.getsockname()[1]
+        template = 'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME% %syslogtag%%msg%\\n")' if not framing else 'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME% %syslogtag%%msg%")'
+        (tmp_path / "rsyslog.conf").write_text(
+            f'global(workDirectory="{tmp_path}" maxMessageSize="64k")\nmodule(load="imudp")\ninput(type="imudp" address="127.0.0.1" port="{entry}")\n{template}\n'
+            f'action(type="omfwd" target="127.0.0.1" port="{port}" protocol="{way}" template="t"{f" TCP_Framing={chr(34)}{framing}{chr(34)}" if framing else ""})\n')
+        relay = subprocess.Popen([shutil.which("rsyslogd"), "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "rsyslog.pid")], stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(1.0)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+                for number, thing in enumerate(things):
+                    out.sendto(b"<134>Mar  4 10:02:13 dsm01 " + thing.body, ("127.0.0.1", entry))
+                    if number % 50 == 49:
+                        time.sleep(0.05)
+            wait_for(lambda: len(events(tmp_path)) >= 200, 30)
+        finally:
+            relay.terminate()
+            relay.wait(20)
+    found = events(tmp_path)
+    assert len(found) == 200 and {event["centurylink_ips"]["data"] for event in found} == {re.search(r"PacketData=(\S+)", thing.body.decode())[1].replace("\\=", "=") for thing in things}
+    assert {(event["log"]["syslog"]["facility"]["code"], event["log"]["syslog"]["hostname"], event["centurylink_ips"]["channel"]) for event in found} == {(16, "dsm01", "cef")}
+
+
+def test_curl_and_openssl(tmp_path, certificate):
+    thing, other = sent(2, "json")
+    with receiver(tmp_path, certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"), syslog=["tls://127.0.0.1:0"]) as (_, addresses):
+        def curl(*words):
+            return subprocess.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*", "--cacert", str(certificate / "cert.pem"), *words], capture_output=True, text=True, timeout=30).stdout
+        webhook, tls = addresses
+        (tmp_path / "body").write_bytes(thing.body)
+        assert curl("-X", "POST", "--data-binary", f"@{tmp_path}/body", "-H", "Content-Type: application/json", webhook) == "204"
+        assert curl("-X", "POST", "--data-binary", f"@{tmp_path}/body", "-H", "Transfer-Encoding: chunked", "-H", "Expect: 100-continue", "--http1.1", webhook) == "204"
+        assert curl("--http1.0", "-X", "POST", "--data-binary", other.body.decode(), "-H", f"X-Siemtap-Secret: {SECRET}", webhook.replace(f"/{SECRET}", "")) == "204"
+        assert (curl(webhook), curl("-X", "POST", "-d", "{}", webhook[:-1])) == ("405", "404")
+        host = tls.partition("://")[2]
+        openssl = subprocess.run(["openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", host, "-CAfile", str(certificate / "cert.pem"), "-verify_return_error"],
+                                 input=sent(3, "cef")[2].body + b"\n", capture_output=True, timeout=30)
+        wait_for(lambda: len(events(tmp_path)) == 3, 20)
+        assert b"error" not in openssl.stderr.lower()
+    assert sorted(event["centurylink_ips"]["channel"] for event in events(tmp_path)) == ["cef", "webhook", "webhook"]
+
+
+def test_two_thousand_idle_connections_hold_up_nobody(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
+    number = min(2_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    with receiver(tmp_path) as (_, addresses), contextlib.ExitStack() as stack:
+        webhook, _, tcp = addresses
+        for place in (webhook.split("/")[2], tcp.partition("://")[2]):
+            host, port = place.split(":")
+            for _ in range(number // 2):
+                stack.enter_context(socket.create_connection((host, int(port))))
+        times = []
+        for thing in sent(40, "json"):
+            began = time.monotonic()
+            assert urllib.request.urlopen(urllib.request.Request(webhook, thing.body, method="POST"), timeout=10).status == 204
+            times.append(time.monotonic() - began)
+        assert sorted(times)[len(times) * 9 // 10] < 0.1, times
+        wait_for(lambda: len(events(tmp_path)) == 40)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert number == 2_000, f"only {number} connections: the machine allows no more files"
+
+
+# The short version of ci/bench receive: what must not be lost, at a pace that any machine has
+
+def test_what_was_answered_is_there(capsys):
+    _, _, taken, missing, memory = bench_receive.webhook(rate=300, seconds=4)
+    assert taken > 1_100 and missing == 0 and memory < 200
+
+
+def test_what_was_answered_is_there_over_kill_9():
+    taken, missing, twice = bench_receive.killed(rate=200, kills=4)
+    assert taken > 100 and (missing, twice) == (0, 0)
+
+
+def test_datagrams_at_a_pace_that_any_machine_has():
+    sent_, found = bench_receive.udp(rate=3_000, seconds=2)
+    assert sent_ == found >= 5_000
