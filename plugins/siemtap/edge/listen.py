@@ -155,7 +155,7 @@ class Webhook:
             raise
 
 
-class Patient(Protocol):  # type: ignore[misc,valid-type]
+class Patient(Protocol):  # type: ignore[misc]
     """uvicorn waits for ever for a request and its body; a thousand silent peers would stay a thousand."""
 
     alarm: Optional[asyncio.TimerHandle] = None
