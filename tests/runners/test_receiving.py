@@ -61,7 +61,9 @@ def test_every_form_by_every_way_into_the_embedded_store(tmp_path):
         stats = json.loads(page(status, "stats")[1])
         received = stats["inputs"][0]["received"]
         assert received["kept"] == len(sent) and not received["spool_full"] and SECRET not in json.dumps(stats) and stats["healthy"]
-        assert "centurylink_ips.event" in page(status)[1]
+        shown, metrics = page(status)[1], page(status, "metrics")[1]
+        assert "centurylink_ips.event" in shown and 'id="received"' in shown and SECRET not in shown and f'siemtap_received{{input="centurylink_ips"}} {len(sent)}.0' in metrics
+        wait_for(lambda: json.loads(page(status, "stats")[1])["inputs"][0]["received"]["waiting_bytes"] == 0)
     finally:
         assert process.end() == 0
     assert SECRET not in process.said and len(wanted) == 120

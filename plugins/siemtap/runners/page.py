@@ -106,6 +106,15 @@ class _Collector:
                 if value is not None:
                     family.add_metric([id, unit["unit"]], value)
             yield family
+        received = [(row["id"], row["received"]) for row in self.stats["inputs"] if "received" in row]
+        for name, key, help in (("siemtap_received", "kept", "Payloads received and kept"), ("siemtap_received_refused", "refused", "Payloads from networks that are not allowed"),
+                                ("siemtap_received_dropped", "dropped_by_kernel", "Datagrams that the kernel threw away"), ("siemtap_spool_bytes", "waiting_bytes", "Received and not delivered yet"),
+                                ("siemtap_spool_damaged_bytes", "spool_damaged", "Bytes of the spool that could not be read")):
+            family = GaugeMetricFamily(name, help, labels=["input"])
+            for id, said in received:
+                family.add_metric([id], said.get(key, 0))
+            if received:
+                yield family
 
 
 def document(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[str]:
@@ -117,6 +126,7 @@ def document(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[str]
         yield f'<p class="error" id="reason">{text(stats["reason"])}</p>'
     yield '<div class="grid">'
     yield from inputs(stats["inputs"])
+    yield from received([row for row in stats["inputs"] if "received" in row])
     yield from output(stats["output"])
     start = now - 24 * HOUR
     yield from picture("by-dataset", "Events by dataset, last 24 hours", tally.over_time(0, start, now, BARS), series(tally.top("dataset", 6)))
@@ -150,6 +160,19 @@ def inputs(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     if len(units) > 200:
         yield f'<p class="soft">and {len(units) - 200} more: see /stats</p>'
     yield "</section>"
+
+
+def received(rows: List[Mapping[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
+    names = ("kept", "refused", "too_large", "malformed", "full", "broken_off", "dropped_by_kernel")
+    yield '<section class="wide"><h2>Received</h2><table id="received"><tr><th>input</th><th>at</th>'
+    yield "".join(f'<th class="number">{text(name.replace("_", " "))}</th>' for name in (*names, "waiting bytes")) + "</tr>"
+    for row in rows[:200]:
+        said = row["received"]
+        yield f'<tr><td>{text(row["id"])}</td><td>{text(", ".join(said["at"]))}</td>' + "".join(f'<td class="number">{said.get(name, 0):,}</td>' for name in names)
+        yield f'<td class="number{" degraded" if said["spool_full"] else ""}">{said["waiting_bytes"]:,}</td></tr>'
+    yield "</table></section>"
 
 
 def output(row: Mapping[str, Any]) -> Iterator[str]:

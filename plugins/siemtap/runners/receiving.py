@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..core.errors import ConfigError
 from ..core.forms import Receiving
-from ..core.model import Plugin
+from ..core.model import Cursor, Plugin
 from ..edge.clock import Clock
 from ..edge.listen import Door, Listener, Network
 from ..edge.spool import Spool
@@ -67,6 +67,10 @@ class Ears:
             self.listeners[key] = Listener(host, port, wish.certificate, wish.key, self.clock)
         return self.listeners[key]
 
+    def refused(self, door: Door) -> int:
+        """Calls without a right secret, at the socket that this door shares with others."""
+        return sum(listening.app.refused for listening in self.listeners.values() if door in listening.app.doors)
+
     def drop(self, door: Door) -> None:
         """A socket without doors is closed."""
         for key, listening in list(self.listeners.items()):
@@ -111,7 +115,8 @@ class Reception:
         self.deafen()
         self.spool.close()
 
-    def show(self) -> Dict[str, Any]:
+    def show(self, cursor: Cursor) -> Dict[str, Any]:
+        """`waiting_bytes`: received, and behind the cursor still. `refused`: from networks that are not allowed, or without the secret."""
         counts: Dict[str, int] = dict(self.door.counts) if self.door else {}
         for one in self.syslogs:
             for name, number in one.counts.items():
@@ -119,4 +124,6 @@ class Reception:
         dropped = [one.dropped() for one in self.syslogs if hasattr(one, "dropped")]
         if any(number is not None for number in dropped):
             counts["dropped_by_kernel"] = sum(number or 0 for number in dropped)
-        return {"at": self.addresses, "spool_bytes": self.spool.held, "spool_full": self.spool.shut, "spool_damaged": self.spool.damaged, **counts}
+        if self.door and self.ears:
+            counts["refused"] = counts.get("refused", 0) + self.ears.refused(self.door)
+        return {"at": self.addresses, "waiting_bytes": self.spool.pending(cursor), "spool_bytes": self.spool.held, "spool_full": self.spool.shut, "spool_damaged": self.spool.damaged, **counts}

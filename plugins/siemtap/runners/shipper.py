@@ -20,7 +20,7 @@ from ..core.convert import millis_of
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
 from ..core.forms import Connection
 from ..core.mapping import Event, rfc3339
-from ..core.model import Batch, Mark, Payload, Unit
+from ..core.model import Batch, Cursor, Mark, Payload, Unit
 from ..core.windows import HOUR, MINUTE, Millis
 from ..edge.arrivals import Arrivals
 from ..edge.checkpoints import Checkpoints, Database
@@ -113,6 +113,9 @@ class Running:
 
     def states(self) -> List[UnitState]:
         return list(self.units.values()) or [self.discovery]
+
+    def received_until(self) -> Cursor:
+        return next((state.mark.cursor for unit, state in self.units.items() if unit.scope == RECEIVED and state.mark), {})
 
     def due(self) -> Optional[float]:
         """When to look at this input next; None: never again."""
@@ -484,7 +487,7 @@ class Shipper:
     def stats(self) -> Dict[str, Any]:
         now = self.clock.now()
         inputs = [{"id": running.id, "type": running.wish.plugin.name, "units": [state.show(now, running.settings) for state in running.states()],
-                   **({"received": running.reception.show()} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
+                   **({"received": running.reception.show(running.received_until())} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
                   for running in list(self.inputs.values())]
         healthy, why = self.health()
         return {"version": VERSION, "uptime_s": (now - self.started) // 1000, "pid": os.getpid(), "healthy": healthy, "reason": why, "inputs": inputs,
