@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from siemtap.core.convert import millis_of
-from siemtap.core.windows import HOUR
-from siemtap.render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, Overview, Panel
+from siemtap.core.windows import DAY, HOUR
+from siemtap.edge.clock import SYSTEM
+from siemtap.render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
 from siemtap.runners import demo, kibana, page, plugins
 from siemtap.runners.shipper import Shipper
 from siemtap.runners.stats import severity_name
@@ -27,6 +28,7 @@ WIDTH = 1400
 BARS = 48
 STYLE = page.STYLE + ("main{max-width:none}.row{display:flex;gap:12px;margin-bottom:12px}.row section{flex:1 1 0}.big{font-size:32px;font-weight:600}"
                       "table{table-layout:fixed;font-size:12px}td{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.bar{font-size:12px}")
+HEIGHTS = {NUMBER: 120, OVER_TIME: 210, SHARE: 205, TOP: 410, EVENTS: 420}
 ABREAST = {NUMBER: 4, OVER_TIME: 3, SHARE: 4, EVENTS: 1}
 
 
@@ -34,7 +36,7 @@ def make(root: Path) -> int:
     for events in collected():
         for shown in kibana.overviews(list(plugins.plugin(events[0]["event"]["module"]).datasets)):
             target = root / "docs" / f"{shown.name}-overview.png"
-            shoot("".join(document(shown, events)), target)
+            shoot("".join(document(shown, events)), target, height(shown))
             print(f"drawn: {target.relative_to(root)}, {len(events):,} events")
     return 0
 
@@ -43,7 +45,10 @@ def collected() -> Iterator[list[dict[str, Any]]]:
     """A simulated day of each vendor, through the whole machine into the embedded store and out of it again."""
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="siemtap-pictures-")))
-        Shipper(demo.config(demo.servers(stack), data, 0), once=True).run()
+        vendors = demo.servers(stack)
+        shipper = Shipper(demo.config(vendors, data, 0), once=True, listen=True)
+        demo.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
+        shipper.run()
         with sqlite3.connect(data / "siemtap.db") as db:
             events = [json.loads(said) for said, in db.execute("SELECT event FROM event ORDER BY time")]
     for name in plugins.installed():
@@ -100,10 +105,20 @@ def value(event: dict[str, Any], path: str) -> str | None:
     return None if found is None else str(found)
 
 
-def shoot(said: str, target: Path) -> None:
+def height(shown: Overview) -> int:
+    """Of the page, in pixels."""
+    rows, left = 70, list(shown.panels)
+    while left:
+        row = [panel for panel in left[:ABREAST.get(left[0].shape, 4)] if panel.shape == left[0].shape]
+        rows += HEIGHTS[left[0].shape]
+        left = left[len(row):]
+    return rows
+
+
+def shoot(said: str, target: Path, tall: int) -> None:
     target.parent.mkdir(exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "chromium"
     with tempfile.TemporaryDirectory(prefix="siemtap-pictures-") as folder:
         (Path(folder) / "page.html").write_text(said, encoding="utf-8", errors="replace")
-        subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},1850",
+        subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{tall}",
                         f"--screenshot={target}", f"file://{folder}/page.html"], check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

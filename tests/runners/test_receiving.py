@@ -69,6 +69,19 @@ def test_every_form_by_every_way_into_the_embedded_store(tmp_path):
     assert SECRET not in process.said and len(wanted) == 120
 
 
+def test_the_simulator_delivers_from_the_command_line(tmp_path):
+    process = Process(write(tmp_path))
+    try:
+        webhook, udp, tcp, _ = addresses(process)
+        for syslog in (udp, tcp):
+            done = siemtap("simulate", "centurylink_ips", "--deliver-to", webhook, "--deliver-to", syslog, "--rate", "20", "--for", "3s")
+            assert int(re.search(r"(\d+) taken, 0 refused", done.stdout)[1]) > 20
+        wait_for(lambda: len(in_store(tmp_path)) > 60)
+    finally:
+        assert process.end() == 0
+    assert "pushes nothing" in siemtap("simulate", "apptrana", "--deliver-to", webhook, code=2).stderr
+
+
 def test_a_wrong_secret_writes_nothing(tmp_path):
     process = Process(write(tmp_path))
     try:

@@ -18,7 +18,7 @@ from . import plugins
 from .config import Config, Input, load
 from .demo import printable
 from .options import config_option
-from .shipper import RECEIVED
+from .running import RECEIVED
 
 
 def groups() -> List[click.Group]:
