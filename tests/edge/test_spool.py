@@ -152,6 +152,17 @@ def test_a_disk_that_fails_keeps_nothing_and_goes_on_when_it_can(tmp_path, monke
     spool.close()
 
 
+def test_a_segment_that_cannot_be_read_is_waited_for(tmp_path):
+    spool = kept(tmp_path, 3)
+    path, = tmp_path.iterdir()
+    path.rename(tmp_path / "away")
+    with pytest.raises(Retry, match="cannot be read: No such file"):
+        spool.read({}, 10)
+    (tmp_path / "away").rename(path)
+    assert len(spool.read({}, 10)[0]) == 3
+    spool.close()
+
+
 @pytest.mark.slow
 def test_kill_9_at_any_moment_loses_nothing_that_was_promised(tmp_path):
     """A process that says each number once it is kept, killed again and again."""

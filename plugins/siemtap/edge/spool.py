@@ -125,7 +125,13 @@ class Spool:
     # The reader
 
     def read(self, cursor: Cursor, at_most: int, at_most_bytes: int = 8 * 1024**2) -> Tuple[List[Payload], Cursor]:
-        """The next payloads, and the cursor after them. A cursor of another spool's begins at the first."""
+        """The next payloads, and the cursor after them. A cursor of another spool's begins at the first. Retry while the disk cannot be read."""
+        try:
+            return self._read(cursor, at_most, at_most_bytes)
+        except OSError as error:
+            raise Retry(f"the spool {self.folder} cannot be read: {error.strerror}") from None
+
+    def _read(self, cursor: Cursor, at_most: int, at_most_bytes: int) -> Tuple[List[Payload], Cursor]:
         place = self._position(cursor)
         found: List[Payload] = []
         size = 0

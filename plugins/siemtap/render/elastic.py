@@ -163,7 +163,7 @@ def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
         return {"type": "wildcard"}
     if path in FLOATS:
         return {"type": "float"}
-    if path == "event.original":
+    if path == "event.original" or spec.get("maxLength", 0) > 2 * LONGEST_TERM:        # to be read, and not searched
         return {"type": "keyword", "index": False, "doc_values": False}
     if spec.get("ref") == "timestamp":
         return {"type": "date"}
