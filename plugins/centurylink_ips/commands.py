@@ -22,7 +22,7 @@ DRY = Option("dry_run", "", "Only show the difference.", flag=True)
 REPLACE = Option("replace", "", "Take the place of what somebody else has set.", flag=True)
 
 
-def each(site: Site, hosts: Tuple[str, ...], work: Any) -> Iterator[Outcome]:
+def each(hosts: Tuple[str, ...], work: Any) -> Iterator[Outcome]:
     """One host after the other; one that fails stops nobody."""
     for host in hosts:
         try:
@@ -32,31 +32,31 @@ def each(site: Site, hosts: Tuple[str, ...], work: Any) -> Iterator[Outcome]:
 
 
 def install(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
-    return each(site, hosts, lambda host: Outcome(host, True, "installed" if site.client.install(host) else "was installed already"))
+    return each(hosts, lambda host: Outcome(host, True, "installed" if site.client.install(host) else "was installed already"))
 
 
 def uninstall(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
     def work(host: str) -> Outcome:
         site.client.uninstall(host)
         return Outcome(host, True, "uninstalled")
-    return each(site, hosts, work)
+    return each(hosts, work)
 
 
 def listed(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
     def work(host: str) -> Outcome:
         there = site.client.destinations(host)
         return Outcome(host, True, "; ".join(map(spelled, there)) or "none set", there)
-    return each(site, hosts, work)
+    return each(hosts, work)
 
 
 def add(site: Site, hosts: Tuple[str, ...], dry_run: bool = False, replace: bool = False, **where: Optional[str]) -> Iterator[Outcome]:
     wanted = given(where)
-    return each(site, hosts, lambda host: changed(site, host, lambda there: merged(there, wanted, replace), dry_run))
+    return each(hosts, lambda host: changed(site, host, lambda there: merged(there, wanted, replace), dry_run))
 
 
 def remove(site: Site, hosts: Tuple[str, ...], dry_run: bool = False, **where: Optional[str]) -> Iterator[Outcome]:
     unwanted = given(where)
-    return each(site, hosts, lambda host: changed(site, host, lambda there: [one for one in there if not any(same(one, other) for other in unwanted)], dry_run))
+    return each(hosts, lambda host: changed(site, host, lambda there: [one for one in there if not any(same(one, other) for other in unwanted)], dry_run))
 
 
 def set_all(site: Site, hosts: Tuple[str, ...], dry_run: bool = False, replace: bool = False, **where: Optional[str]) -> Iterator[Outcome]:
@@ -69,7 +69,7 @@ def set_all(site: Site, hosts: Tuple[str, ...], dry_run: bool = False, replace: 
             raise ConfigError(f"{', '.join(map(spelled, foreign))} would go, which somebody set; say --replace if that is meant")
         return [next((one for one in there if same(one, other)), other) for other in wanted]
 
-    return each(site, hosts, lambda host: changed(site, host, only, dry_run))
+    return each(hosts, lambda host: changed(site, host, only, dry_run))
 
 
 def changed(site: Site, host: str, wish: Any, dry_run: bool) -> Outcome:
@@ -128,7 +128,7 @@ def verify(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
                 listening[1], f"an event came last at {rfc3339(site.last)}" if site.last else "no event came yet"]
         return Outcome(host, bool(ours) and listening[0], "; ".join(said), {"ours": ours, "listening": listening[0], "last_event": rfc3339(site.last) if site.last else None})
 
-    return each(site, hosts, work)
+    return each(hosts, work)
 
 
 def reachable(site: Site) -> Tuple[bool, str]:

@@ -10,14 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ..core.errors import ConfigError
 from ..core.model import Command, Plugin, Site
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.http import connect
 from . import plugins
 from .config import Config, Input, load
 from .demo import printable
-from .options import config_option
+from .options import chosen, config_option
 from .running import RECEIVED
 
 
@@ -43,7 +42,7 @@ def _group(plugin: Plugin) -> click.Group:
 def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
     def run(file: str, input: str, as_json: bool, subjects: Any, **options: Any) -> None:
         config = load(file)
-        wish = _chosen(config, plugin, input)
+        wish = chosen({wish.id: wish for wish in config.inputs if wish.plugin is plugin}, input, f"of type {plugin.name}")
         client = plugin.connect(wish.settings, connect(wish.connection))
         outcomes = []
         for outcome in command.run(Site(client, wish.settings, _last(config, wish)), tuple(subjects), **options):
@@ -51,7 +50,7 @@ def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
             if as_json:
                 click.echo(json.dumps({"subject": outcome.subject, "well": outcome.well, "said": outcome.said, "data": outcome.data}, ensure_ascii=False))
         if not as_json:
-            _show(command, outcomes)
+            _show(outcomes)
         sys.exit(0 if all(outcome.well for outcome in outcomes) else 1)
 
     made = click.command(name, help=command.help)(run)
@@ -66,15 +65,6 @@ def _option(option: Any) -> click.Option:
     return click.Option([name, option.name], is_flag=True, help=option.help) if option.flag else click.Option([name, option.name], metavar=option.value, help=option.help)
 
 
-def _chosen(config: Config, plugin: Plugin, id: str) -> Input:
-    found = {wish.id: wish for wish in config.inputs if wish.plugin is plugin}
-    if id and id not in found:
-        raise ConfigError(f'there is no input "{id}" of type {plugin.name}; there are {", ".join(found) or "none"}')
-    if not found or (len(found) > 1 and not id):
-        raise ConfigError(f"{config.file}: which input of type {plugin.name}? Say --input {'|'.join(found)}" if found else f"{config.file} has no input of type {plugin.name}")
-    return found[id] if id else next(iter(found.values()))
-
-
 def _last(config: Config, wish: Input) -> int:
     """When something that was received came out of the spool last."""
     path = config.data / "siemtap.db"
@@ -87,7 +77,7 @@ def _last(config: Config, wish: Input) -> int:
         database.close()
 
 
-def _show(command: Command, outcomes: List[Any]) -> None:
+def _show(outcomes: List[Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for outcome in outcomes:
         table.add_row(printable(outcome.subject), "[green]ok[/]" if outcome.well else "[red]FAIL[/]", printable(outcome.said))

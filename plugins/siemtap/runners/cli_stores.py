@@ -24,7 +24,7 @@ from ..engine import InDoubt
 from ..outputs import Around
 from . import audit, logs
 from .config import OUTPUTS, load
-from .options import config_option, only_one
+from .options import chosen, config_option, only_one
 from .shipper import Shipper, also
 
 
@@ -177,10 +177,7 @@ def rejected_retry(file: str) -> None:
 def replay(file: str, files: Tuple[Path, ...], id: str, path: str) -> None:
     """Payloads captured earlier, through the same door: JSON, one or one a line, CEF or other text line by line."""
     config = load(file)
-    found = {wish.id: wish for wish in config.inputs if wish.receiving and wish.every.enabled}
-    if (id and id not in found) or not found or (len(found) > 1 and not id):
-        raise ConfigError(f"{file}: which input that receives? There are {', '.join(found) or 'none'}; say --input")
-    wish = found[id] if id else next(iter(found.values()))
+    wish = chosen({wish.id: wish for wish in config.inputs if wish.receiving and wish.every.enabled}, id, "that receives")
     with only_one(config):
         shipper = Shipper(dataclasses.replace(config, inputs=(wish,)), once=True, pull=False)
         reception = shipper.inputs[wish.id].reception

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Mapping
 
 import click
 import filelock
 
 from ..core.errors import ConfigError
-from .config import Config
+from .config import Config, Input
 
 config_option = click.option("-c", "--config", "file", default="siemtap.yml", show_default=True, help="The configuration.")
+
+
+def chosen(found: Mapping[str, Input], id: str, which: str) -> Input:
+    """The input that was named, or the only one there is. `which`: that it "receives", say."""
+    if id in found:
+        return found[id]
+    if not id and len(found) == 1:
+        return next(iter(found.values()))
+    raise ConfigError(f"which input {which}? There are {', '.join(found) or 'none'}; say --input")
 
 
 @contextmanager

@@ -143,8 +143,7 @@ class Running:
         """Without what was pushed before; the output knows it, or we do."""
         if not events or not self.arrivals:
             return events
-        ids = ids_of(events)
-        known = (self.shipper.ready.holds(unit, events) or set()) if self.shipper.sink.together else self.arrivals.known(unit, ids)
+        known = (self.shipper.ready.holds(unit, events) or set()) if self.shipper.sink.together else self.arrivals.known(unit, ids_of(events))
         return [event for event in events if event["event"]["id"] not in known] if known else events
 
     def _say_of(self, state: UnitState) -> Callable[[Batch], List[Event]]:
