@@ -5,16 +5,18 @@ import json
 import random
 import re
 import signal
+import socket
 import sqlite3
 import threading
 import time
+import types
 import urllib.request
 
 import pytest
 from centurylink_ips.simulator import Knobs, Simulator
 from processes import Process, page, siemtap, wait_for
 
-from siemtap.runners import simulate
+from siemtap.runners import receiving, simulate
 
 SECRET = "a-secret-of-sixteen-and-more"
 
@@ -185,3 +187,33 @@ def test_an_input_that_goes_away_stops_listening(tmp_path):
             urllib.request.urlopen(urllib.request.Request(webhook, b"{}", method="POST"), timeout=5)
     finally:
         assert process.end() == 0
+
+
+def test_an_input_whose_new_address_is_taken_goes_on_at_the_old_one(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        path = write(tmp_path)
+        process = Process(path)
+        try:
+            addresses(process)
+            path.write_text(path.read_text().replace('"127.0.0.1:0"', f'"127.0.0.1:{other.getsockname()[1]}"', 1))
+            process.process.send_signal(signal.SIGHUP)
+            process.until("one cannot be as it is wanted")
+            process.said = process.said.split("status page at ")[1]        # what it said before is not what it says now
+            webhook = process.until(r"listening at (\S+), ")[1].replace("<secret>", SECRET)
+            assert simulate.Sender([webhook]).send(things(1)[0])
+            wait_for(lambda: in_store(tmp_path))
+        finally:
+            assert process.end() == 0
+
+
+def test_work_beside_a_busy_receiver_is_done_in_pieces(monkeypatch):
+    spool, rests = types.SimpleNamespace(held=0), []
+    monkeypatch.setattr(receiving.time, "sleep", rests.append)
+    monkeypatch.setattr(receiving.time, "perf_counter", iter(range(100)).__next__)
+    rest = receiving.Considerate(spool)
+    rest()
+    assert rests == []                          # nobody sends: no reason to wait
+    spool.held = 10
+    rest()
+    rest()
+    assert rests == [receiving.PAUSE]

@@ -92,10 +92,15 @@ def work(config: Config, once: bool, patience: float, stretch: Optional[Tuple[Mi
 
     def reload() -> None:
         try:
-            shipper.configure(load(config.file).inputs)
-            log.info("inputs read again from %s", config.file)
+            inputs = load(config.file).inputs
         except SiemtapError as error:
             log.error("inputs stay as they were: %s", error)
+            return
+        try:
+            shipper.configure(inputs)
+            log.info("inputs read again from %s", config.file)
+        except SiemtapError as error:
+            log.error("inputs read again from %s; one cannot be as it is wanted: %s", config.file, error)
 
     with signals(shipper, reload):      # before anybody can know that we are here
         page = Server(shipper, config.http.host, config.http.port) if config.http.enabled and not once else None

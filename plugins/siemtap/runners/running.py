@@ -17,6 +17,7 @@ from ..edge.arrivals import Arrivals
 from ..engine import pump, spooled, voice
 from ..outputs import ids_of
 from .config import Input
+from .receiving import Considerate
 from .stats import Lateness
 
 log = logging.getLogger("siemtap")
@@ -27,6 +28,7 @@ LONGEST_WAIT = 60.0             # seconds between attempts, but for what the ven
 REDISCOVER = 1 * HOUR
 RECEIVED = "received"           # the scope of what an input was pushed
 RECEIVED_EVERY = 0.2            # seconds between two looks into a spool
+PIECE = 5                       # records
 ENOUGH = 0.8                    # of the overlap is what events may be late before we warn
 
 
@@ -74,6 +76,7 @@ class Running:
         self.reception = shipper.receive(wish) if wish.receiving and stretch is None else None
         self.arrivals = Arrivals(shipper.database, wish.receiving.remember) if wish.receiving and self.reception else None
         self.say = voice(wish.plugin, settings, wish.every, shipper.also, lambda: rfc3339(shipper.clock.now()))
+        self.rest = Considerate(self.reception.spool if self.reception else None)
         self.stopped = False
 
     @property
@@ -137,6 +140,7 @@ class Running:
 
     def _receive(self, settings: Any, payload: Payload) -> Iterator[Batch]:
         assert self.wish.plugin.receive is not None
+        self.rest()
         return self.wish.plugin.receive(settings, payload)
 
     def _new_ones(self, unit: Unit, events: List[Event]) -> List[Event]:
@@ -146,9 +150,19 @@ class Running:
         known = (self.shipper.ready.holds(unit, events) or set()) if self.shipper.sink.together else self.arrivals.known(unit, ids_of(events))
         return [event for event in events if event["event"]["id"] not in known] if known else events
 
+    def _say_in_pieces(self, batch: Batch) -> List[Event]:
+        """What `say` says, with a rest for the receiver now and then."""
+        events = self.say(batch._replace(records=[]))
+        for start in range(0, len(batch.records), PIECE):
+            self.rest()
+            events += self.say(batch._replace(records=batch.records[start:start + PIECE], lost=()))
+        return events
+
     def _say_of(self, state: UnitState) -> Callable[[Batch], List[Event]]:
+        saying = self._say_in_pieces if state.unit.scope == RECEIVED else self.say
+
         def say(batch: Batch) -> List[Event]:
-            events = self.say(batch)
+            events = saying(batch)
             state.first = state.first or batch.until
             state.until = max(state.until, batch.until)
             state.said = len(events)

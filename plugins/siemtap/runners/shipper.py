@@ -129,22 +129,35 @@ class Shipper:
         return self.clients[connection]
 
     def configure(self, inputs: Iterable[Input]) -> None:
-        """Start what is new, stop what is gone, leave alone what is as it was."""
+        """Start what is new, stop what is gone, leave alone what is as it was. An input that cannot start as it is wanted now (its address is
+        taken) goes on as it was; then the others are started still, and its error is raised."""
         wanted = {wish.id: wish for wish in inputs if wish.every.enabled}
-        self.index_of.update({id: wish.every.index for id, wish in wanted.items()})
+        refused: List[SiemtapError] = []
         with self.lock:
-            for id in [id for id, running in self.inputs.items() if wanted.get(id) != running.wish]:
+            before = {id: running.wish for id, running in self.inputs.items() if wanted.get(id) != running.wish}
+            for id in before:
                 gone = self.inputs.pop(id)
                 gone.stopped = True
                 if gone.reception:
                     gone.reception.close()
             fresh = [wish for id, wish in wanted.items() if id not in self.inputs]
             for place, wish in enumerate(fresh):
-                running = self.inputs[wish.id] = Running(wish, self, self.stretch)
                 spread = wish.settings.interval / 1000 * place / len(fresh) if len(fresh) > 10 * self.config.general.workers and not self.once else 0.0
-                running.discovery.due = self.clock.elapsed() + spread
-                heapq.heappush(self.heap, (self.clock.elapsed() + spread, next(self.order), running))
+                try:
+                    self._start(wish, spread)
+                except SiemtapError as error:
+                    refused.append(error)
+                    if wish.id in before:
+                        self._start(before[wish.id], spread)
+            self.index_of.update({id: running.wish.every.index for id, running in self.inputs.items()})
             self.lock.notify_all()
+        if refused:
+            raise refused[0]
+
+    def _start(self, wish: Input, wait: float) -> None:
+        running = self.inputs[wish.id] = Running(wish, self, self.stretch)
+        running.discovery.due = self.clock.elapsed() + wait
+        heapq.heappush(self.heap, (running.discovery.due, next(self.order), running))
 
     def run(self) -> bool:
         """Until stopped; with `once`, until all that is due is done. True if nothing was left undone."""
