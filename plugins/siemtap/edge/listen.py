@@ -91,6 +91,7 @@ class Webhook:
             return 405, [(b"allow", b"POST")]
         if door.spool.is_full() or self.reading > IN_FLIGHT:
             door.counts["full"] += 1
+            await self._overhear(door, receive)
             return 503, [(b"retry-after", RETRY_AFTER)]
         try:
             body = await self._body(door, headers, receive)
@@ -153,6 +154,14 @@ class Webhook:
         except BaseException:
             self.reading -= size
             raise
+
+    async def _overhear(self, door: Door, receive: Any) -> None:
+        """Read a body and keep none of it: a sender that is cut off while it writes never reads the answer."""
+        size, more = 0, True
+        while more and size <= door.largest:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message["type"] != "http.disconnect" and bool(message.get("more_body"))
 
 
 class Patient(Protocol):  # type: ignore[misc]
