@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import base64
 import threading
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import parse_qsl, urlsplit
 
-from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry, SiemtapError
-from siemtap.core.mapping import Dataset, Lost, Record, rfc3339
+from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
+from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Batch, Cursor, Plugin, Unit
-from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole, windows
-from siemtap.edge.ahead import ahead
+from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole
 from siemtap.edge.http import FORM, Http, Reply, Request, refuse
+from siemtap.edge.walk import Walk
 
 from .manifest import Settings
 from .mapping import ACTIVITY, ATTACK
@@ -33,14 +32,6 @@ MODES = "client_credentials, basic, code"
 class Token(NamedTuple):
     text: str
     refresh_at: float       # of the clock that only runs forward, seconds
-
-
-class Answer(NamedTuple):
-    """What reading one window gave: pieces in order, and what ended it where."""
-
-    pieces: List[Tuple[Window, List[Record]]]
-    error: Optional[SiemtapError] = None
-    failed: Window = Window(0, 0)
 
 
 class Client:
@@ -249,132 +240,10 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
     """Walk from the cursor, overlap first, to the present, one window to a batch."""
     wish, site = client.settings, unit.scope.partition("|")[0]
     if unit.dataset == ATTACK.name:
-        return Walk(client, unit, ATTACK, partial(client.get_attack_info, site), wish.window, 1).batches(cursor, now)
-    return Walk(client, unit, ACTIVITY, partial(client.get_activity, site), whole(wish.activity_window, MINUTE), MINUTE).batches(cursor, now)
-
-
-@dataclass(frozen=True)
-class Walk:
-    """From a cursor to the present in windows that touch by the grain of the call's time stamps.
-
-    The cursor: `until`, how far everything is read; `stuck`, where and since when a window cannot be read;
-    `skipped`, the slivers given up that the overlap would still come across.
-    """
-
-    client: Client
-    unit: Unit
-    dataset: Dataset
-    fetch: Callable[[Window], List[Record]]
-    widest: Millis
-    grain: Millis
-
-    @property
-    def overlap(self) -> Millis:
-        """How far before the cursor to read again."""
-        return max(int(self.client.settings.overlap), self.grain)
-
-    @property
-    def memory(self) -> Millis:
-        """The overlap, and what rounding down to the grain adds to it."""
-        return self.overlap + 2 * self.grain
-
-    @property
-    def narrowest(self) -> Millis:
-        return max(NARROWEST, 3 * self.grain)
-
-    def batches(self, cursor: Cursor, now: Millis) -> Iterator[Batch]:
-        wish, oldest = self.client.settings, self.client.http.now() - RETENTION
-        reached = int(cursor.get("until", max(now - wish.lookback, oldest)))
-        if reached < oldest:
-            yield self.lost(Window(reached, oldest), {"until": oldest}, "the service keeps 30 days, and this was not read in time")
-            cursor, reached = {"until": oldest}, oldest
-        start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - wish.lag, self.grain)
-        cut = list(self.cut(start, stop, cursor.get("skipped", [])))
-        calls = (partial(self.read, window) for window in cut)
-        for answer in ahead(self.client.parallel if len(cut) > 2 else 1, calls):
-            for piece, records in answer.pieces:
-                reached = max(reached, piece.stop)
-                cursor = self.cursor(cursor, reached, piece)
-                yield Batch(self.dataset, records, cursor, piece.stop, self.memory, self.doubtful(piece, records))
-            if answer.error:
-                yield from self.stuck(cursor, reached, answer.error, answer.failed, now)
-                raise answer.error.at(f"{rfc3339(answer.failed.start)} to {rfc3339(answer.failed.stop)}")
-
-    def cut(self, start: Millis, stop: Millis, skipped: List[List[Millis]]) -> Iterator[Window]:
-        """Windows from start to stop, around what was given up."""
-        for gap_start, gap_stop in sorted(skipped):
-            yield from windows(start, min(gap_start, stop), self.widest, self.grain)
-            start = max(start, gap_stop)
-        yield from windows(start, stop, self.widest, self.grain)
-
-    def cursor(self, cursor: Cursor, reached: Millis, piece: Window) -> Cursor:
-        """How far we are, without what no longer matters."""
-        after: Dict[str, Any] = {"until": reached}
-        skipped = [gap for gap in cursor.get("skipped", []) if gap[1] > reached - 2 * self.client.settings.overlap - DAY]
-        if skipped:
-            after["skipped"] = skipped
-        if "stuck" in cursor and piece.stop < cursor["stuck"][0] + 2 * self.narrowest:
-            after["stuck"] = cursor["stuck"]
-        return after
-
-    def read(self, window: Window) -> Answer:
-        """A window; in halves where it is too full, too slow or unreadable, down to a second."""
-        can_halve = window.width > self.narrowest
-        try:
-            records = self.fetch(window)
-        except (Retry, Malformed) as error:
-            if not can_halve or (isinstance(error, Retry) and not error.narrower):
-                return Answer([], error, window)
-            if isinstance(error, Retry):        # Too wide a window, or is the service down? A sliver tells.
-                down = self.trouble(Window(window.start, window.start + self.narrowest))
-                if down:
-                    return Answer([], down, window)
-        except SiemtapError as error:
-            return Answer([], error, window)
-        else:
-            if not (can_halve and self.dataset is ATTACK and len(records) >= self.client.settings.split_at):
-                return Answer([(window, records)])
-        first, second = window.halves(self.grain)
-        left = self.read(first)
-        if left.error:
-            return left
-        right = self.read(second)
-        return right._replace(pieces=left.pieces + right.pieces)
-
-    def trouble(self, window: Window) -> Optional[SiemtapError]:
-        """Why not even this window can be had. Malformed is no trouble: somebody answers."""
-        try:
-            self.fetch(window)
-        except Malformed:
-            return None
-        except SiemtapError as error:
-            return error
-        return None
-
-    def stuck(self, cursor: Cursor, reached: Millis, error: SiemtapError, failed: Window, now: Millis) -> Iterator[Batch]:
-        """What to save about a window that cannot be read. It is given up when the vendor has forgotten it, or when it stayed
-        malformed for `skip_after` while the window behind it can be read; an event then names the lost time."""
-        after = {"until": max(reached, failed.stop), "skipped": [*cursor.get("skipped", []), list(failed)]}
-        if isinstance(error, ConfigError) and error.status == 400 and failed.start < self.client.http.now() - FORGOTTEN:
-            yield self.lost(failed, after, f"the service refused it as too old ({error.what})")
-        if not isinstance(error, Malformed):
-            return
-        at, since = cursor.get("stuck", (0, 0))
-        if abs(failed.start - at) > self.narrowest:
-            yield Batch(self.dataset, [], {**cursor, "until": reached, "stuck": [failed.start, now]}, reached, self.memory)
-        elif now - since >= self.client.settings.skip_after:
-            behind = Window(failed.stop, failed.stop + self.narrowest)
-            if behind.stop <= now - self.client.settings.lag and not self.read(behind).error:
-                yield self.lost(failed, after, f"unreadable since {rfc3339(since)} ({error.what})")
-
-    def lost(self, window: Window, cursor: Cursor, why: str) -> Batch:
-        return Batch(self.dataset, [], cursor, cursor["until"], self.memory, (Lost(window.start, window.stop, why, self.unit.scope),))
-
-    def doubtful(self, piece: Window, records: List[Record]) -> Tuple[Lost, ...]:
-        """The narrowest window is still as full as an answer that was cut short: what may be missing is named."""
-        if self.dataset is not ATTACK or len(records) < self.client.settings.split_at:
-            return ()
-        return (Lost(piece.start, piece.stop, f"a second with {len(records)} attacks or more; the answer may have been cut short", self.unit.scope),)
+        return Walk(ATTACK, unit.scope, partial(client.get_attack_info, site), wish, client.http.now, wish.window, NARROWEST, 1, client.parallel,
+                    RETENTION, FORGOTTEN, lambda records: len(records) >= wish.split_at).batches(cursor, now)
+    return Walk(ACTIVITY, unit.scope, partial(client.get_activity, site), wish, client.http.now, whole(wish.activity_window, MINUTE), 3 * MINUTE, MINUTE, client.parallel,
+                RETENTION, FORGOTTEN).batches(cursor, now)
 
 
 PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana")

@@ -10,15 +10,13 @@ import json
 import re
 import zlib
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import parse_qs, unquote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from siemtap.core import syslog
-from siemtap.core.convert import instant
-from siemtap.core.errors import ConfigError, Malformed
+from siemtap.core.convert import JAVA, instant, java_date, zone
+from siemtap.core.errors import Malformed
 from siemtap.core.identity import canonical
 from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Payload
@@ -30,8 +28,6 @@ NAMES = frozenset((
     "packetSize", "rank", "driverTime", "startTime", "endTime", "action", "data", "destinationIP", "destinationMAC", "destinationPort", "direction", "eventOrigin", "flags",
     "flow", "hostName", "iface", "protocol", "reason", "sourceIP", "sourceMAC", "sourcePort", "tags", "severity"))
 EPOCH = {10: 1_000, 13: 1, 16: 1_000, 19: 1_000_000}        # digits -> milliseconds a unit, or units a millisecond
-JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,40}) ([0-9]{4})")
-ZONES = {"UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
 WITH_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 CAUGHT = re.compile(r"An IPS Event has been caught by our (\S+) on (.+)")
 LABELS = {"Rule Name": "reason", "Action Taken": "action", "Direction": "direction", "Flow": "flow", "Interface": "iface", "Flags": "flags", "Packet Size": "packetSize"}
@@ -53,16 +49,6 @@ LABELLED = {"Host ID": "hostID", "TCP Flags": "flags", "Fragmentation Bits": "fr
             "Intrusion Prevention Stream Position": "stream_position", "Intrusion Prevention Flags": "ips_flags"}
 LEEF = {"src": "sourceIP", "dst": "destinationIP", "srcPort": "sourcePort", "dstPort": "destinationPort", "srcMAC": "sourceMAC", "dstMAC": "destinationMAC", "proto": "protocol",
         "act": "action", "name": "reason", "sev": "severity"}
-
-
-@lru_cache(maxsize=64)
-def zone(name: str) -> tzinfo:
-    if name.upper() == "UTC":
-        return timezone.utc
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f'"{name}" is no time zone; write one like Europe/Berlin') from None
 
 
 def records(settings: Settings, payload: Payload) -> List[Record]:
@@ -261,12 +247,8 @@ def moment(said: Any, without_zone: str = "UTC") -> Optional[str]:
         if re.fullmatch(r"[0-9]+", text):
             unit = EPOCH.get(len(text))
             return rfc3339(int(text) * unit if len(text) == 10 else int(text) // unit) if unit else None
-        java = JAVA.fullmatch(text)
-        if java:
-            offset = ZONES.get(java[6])
-            of = timezone(timedelta(hours=offset)) if offset is not None else zone(without_zone)
-            made = datetime(int(java[7]), syslog.MONTHS.index(java[1]) + 1, int(java[2]), int(java[3]), int(java[4]), int(java[5]), tzinfo=of)
-            return rfc3339(int(made.timestamp() * 1000))
+        if JAVA.fullmatch(text):
+            return rfc3339(java_date(text, zone(without_zone)))
         spelled = instant(text)
         if WITH_ZONE.search(text) or without_zone.upper() == "UTC":
             return spelled

@@ -11,6 +11,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import quote
 
+from siemtap.core.convert import zone
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
 from siemtap.core.windows import DAY, Millis
@@ -18,7 +19,7 @@ from siemtap.edge.http import JSON, Http, Reply, Request, wait
 
 from .commands import COMMANDS
 from .destinations import Seen, compared, is_ours, presence, remembered
-from .formats import records, zone
+from .formats import records
 from .manifest import Settings
 from .mapping import DESTINATION, EVENT
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Any, Optional
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from .errors import ConfigError
 from .mapping import rfc3339
 
 ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:[.,]([0-9]{1,9}))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?")
 OCTETS = frozenset(map(str, range(256)))
 COUNTRY = re.compile(r"[A-Za-z]{2}")
+JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,40}) ([0-9]{4})")
+OFFSETS = {"UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 SECONDS_UNTIL = 100_000_000_000     # an epoch below this is in seconds (until the year 5138), above it in milliseconds
 
 
@@ -37,6 +43,27 @@ def epoch(said: Any) -> str:
         raise ValueError("not an epoch")
     number = float(said)
     return rfc3339(int(number if number >= SECONDS_UNTIL else number * 1000))
+
+
+@lru_cache(maxsize=64)
+def zone(name: str) -> tzinfo:
+    """An IANA name; ConfigError for what is none."""
+    if name.upper() == "UTC":
+        return timezone.utc
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f'"{name}" is no time zone; write one like Europe/Berlin') from None
+
+
+def java_date(said: Any, otherwise: tzinfo = timezone.utc) -> int:
+    """`Thu Mar 05 03:39:12 UTC 2026`, as java.util.Date spells itself -> milliseconds. `otherwise`: the zone where its name is none of the usual."""
+    found = JAVA.fullmatch(said.strip()) if isinstance(said, str) else None
+    if not found:
+        raise ValueError("not a Java date")
+    offset = OFFSETS.get(found[6])
+    of = timezone(timedelta(hours=offset)) if offset is not None else otherwise
+    return int(datetime(int(found[7]), MONTHS.index(found[1]) + 1, int(found[2]), int(found[3]), int(found[4]), int(found[5]), tzinfo=of).timestamp() * 1000)
 
 
 def millis_of(timestamp: str) -> int:

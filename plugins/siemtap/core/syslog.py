@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Dict, List, Match, NamedTuple, Optional, Tuple, Union
 
-from .convert import instant, millis_of
+from .convert import MONTHS, instant, millis_of
 from .errors import Malformed
 from .windows import Millis
 
@@ -18,7 +18,6 @@ COUNT = re.compile(rb"([1-9][0-9]{0,7}) ")
 DIGITS = re.compile(rb"[1-9][0-9]{0,7}")
 PRI = re.compile(r"<([0-9]{1,3})>")
 BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})? ")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TAG = re.compile(r"([^\s\[:]{1,48})(?:\[([^\]\s]{1,32})\])?: ?")
 HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32}) ")     # of RFC 5424, after the PRI
 ELEMENT = re.compile(r'\[[^\s\]="]{1,32}(?: [^\s\]="]{1,32}="(?:[^"\\]|\\.)*")*\]', re.DOTALL)

@@ -1,0 +1,163 @@
+"""From a cursor to the present, window by window, for a vendor who is asked about stretches of time.
+
+Windows share a grain, so that no rule about edges can lose what stands on one. One that is too full, too slow or unreadable is asked
+again in halves. One that stays unreadable is given up when `skip_after` is over and the one behind it can be read; an event names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..core.errors import ConfigError, Malformed, Retry, SiemtapError
+from ..core.mapping import Dataset, Lost, Record, rfc3339
+from ..core.model import Batch, Cursor
+from ..core.windows import DAY, Millis, Window, whole, windows
+from .ahead import ahead
+
+AT_ONCE = 2_000     # records of a batch; a window with more is delivered in several
+
+
+class Answer(NamedTuple):
+    """What reading one window gave: pieces in order, and what ended it where."""
+
+    pieces: List[Tuple[Window, List[Record]]]
+    error: Optional[SiemtapError] = None
+    failed: Window = Window(0, 0)
+
+
+def never(records: List[Record]) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The cursor: `until`, how far everything is read; `stuck`, where and since when a window cannot be read; `skipped`, the slivers
+    given up that the overlap would still come across.
+
+    `wish`: the input's settings; of these `lookback`, `lag`, `overlap` and `skip_after` are read. `clock`: the real time, also where `now`
+    is a moment of the past. `retention`, `forgotten`: how long the vendor keeps a moment, and after how long a 400 means that it no longer
+    does; 0: for ever. `is_cut`: whether an answer is so full that it may have been cut short.
+    """
+
+    dataset: Dataset
+    scope: str
+    fetch: Callable[[Window], List[Record]]
+    wish: Any
+    clock: Callable[[], Millis]
+    widest: Millis
+    narrowest: Millis
+    grain: Millis = 1
+    parallel: int = 1
+    retention: Millis = 0
+    forgotten: Millis = 0
+    is_cut: Callable[[List[Record]], bool] = never
+    blur: Millis = 0        # how much further back than asked the vendor may read
+
+    @property
+    def overlap(self) -> Millis:
+        """How far before the cursor to read again."""
+        return max(int(self.wish.overlap), self.grain)
+
+    @property
+    def memory(self) -> Millis:
+        """The overlap, and what rounding down to the grain adds to it."""
+        return self.overlap + 2 * self.grain + self.blur
+
+    def batches(self, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+        oldest = self.clock() - self.retention if self.retention else 0
+        reached = int(cursor.get("until", max(now - self.wish.lookback, oldest)))
+        if reached < oldest:
+            yield self.lost(Window(reached, oldest), {"until": oldest}, f"the service keeps {self.retention // DAY} days, and this was not read in time")
+            cursor, reached = {"until": oldest}, oldest
+        start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - self.wish.lag, self.grain)
+        cut = list(self.cut(start, stop, cursor.get("skipped", [])))
+        calls = (partial(self.read, window) for window in cut)
+        for answer in ahead(self.parallel if len(cut) > 2 else 1, calls):
+            for piece, records in answer.pieces:
+                for begin in range(0, len(records) - AT_ONCE, AT_ONCE):     # the rest of a large answer would be in memory as events
+                    yield Batch(self.dataset, records[begin:begin + AT_ONCE], cursor, piece.stop, self.memory)
+                rest = records[max(0, len(records) - 1) // AT_ONCE * AT_ONCE:]
+                reached = max(reached, piece.stop)
+                cursor = self.cursor(cursor, reached, piece)
+                yield Batch(self.dataset, rest, cursor, piece.stop, self.memory, self.doubtful(piece, records))
+            if answer.error:
+                yield from self.stuck(cursor, reached, answer.error, answer.failed, now)
+                raise answer.error.at(f"{rfc3339(answer.failed.start)} to {rfc3339(answer.failed.stop)}")
+
+    def cut(self, start: Millis, stop: Millis, skipped: List[List[Millis]]) -> Iterator[Window]:
+        """Windows from start to stop, around what was given up."""
+        for gap_start, gap_stop in sorted(skipped):
+            yield from windows(start, min(gap_start, stop), self.widest, self.grain)
+            start = max(start, gap_stop)
+        yield from windows(start, stop, self.widest, self.grain)
+
+    def cursor(self, cursor: Cursor, reached: Millis, piece: Window) -> Cursor:
+        """How far we are, without what no longer matters."""
+        after: Dict[str, Any] = {"until": reached}
+        skipped = [gap for gap in cursor.get("skipped", []) if gap[1] > reached - 2 * self.wish.overlap - DAY]
+        if skipped:
+            after["skipped"] = skipped
+        if "stuck" in cursor and piece.stop < cursor["stuck"][0] + 2 * self.narrowest:
+            after["stuck"] = cursor["stuck"]
+        return after
+
+    def read(self, window: Window) -> Answer:
+        """A window; in halves where it is too full, too slow or unreadable, down to the narrowest."""
+        can_halve = window.width > self.narrowest
+        try:
+            records = self.fetch(window)
+        except (Retry, Malformed) as error:
+            if not can_halve or (isinstance(error, Retry) and not error.narrower):
+                return Answer([], error, window)
+            if isinstance(error, Retry):        # Too wide a window, or is the service down? A sliver tells.
+                down = self.trouble(Window(window.start, window.start + self.narrowest))
+                if down:
+                    return Answer([], down, window)
+        except SiemtapError as error:
+            return Answer([], error, window)
+        else:
+            if not (can_halve and self.is_cut(records)):
+                return Answer([(window, records)])
+        first, second = window.halves(self.grain)
+        left = self.read(first)
+        if left.error:
+            return left
+        right = self.read(second)
+        return right._replace(pieces=left.pieces + right.pieces)
+
+    def trouble(self, window: Window) -> Optional[SiemtapError]:
+        """Why not even this window can be had. Malformed is no trouble: somebody answers."""
+        try:
+            self.fetch(window)
+        except Malformed:
+            return None
+        except SiemtapError as error:
+            return error
+        return None
+
+    def stuck(self, cursor: Cursor, reached: Millis, error: SiemtapError, failed: Window, now: Millis) -> Iterator[Batch]:
+        """What to save about a window that cannot be read. It is given up when the vendor has forgotten it, or when it stayed
+        malformed for `skip_after` while the window behind it can be read; an event then names the lost time."""
+        after = {"until": max(reached, failed.stop), "skipped": [*cursor.get("skipped", []), list(failed)]}
+        if isinstance(error, ConfigError) and error.status == 400 and self.forgotten and failed.start < self.clock() - self.forgotten:
+            yield self.lost(failed, after, f"the service refused it as too old ({error.what})")
+        if not isinstance(error, Malformed):
+            return
+        at, since = cursor.get("stuck", (0, 0))
+        if abs(failed.start - at) > self.narrowest:
+            yield Batch(self.dataset, [], {**cursor, "until": reached, "stuck": [failed.start, now]}, reached, self.memory)
+        elif now - since >= self.wish.skip_after:
+            behind = Window(failed.stop, failed.stop + self.narrowest)
+            if behind.stop <= now - self.wish.lag and not self.read(behind).error:
+                yield self.lost(failed, after, f"unreadable since {rfc3339(since)} ({error.what})")
+
+    def lost(self, window: Window, cursor: Cursor, why: str) -> Batch:
+        return Batch(self.dataset, [], cursor, cursor["until"], self.memory, (Lost(window.start, window.stop, why, self.scope),))
+
+    def doubtful(self, piece: Window, records: List[Record]) -> Tuple[Lost, ...]:
+        """The narrowest window is still as full as an answer that was cut short: what may be missing is named."""
+        if not self.is_cut(records):
+            return ()
+        return (Lost(piece.start, piece.stop, f"a window of {piece.width} ms with {len(records)} records or more; the answer may have been cut short", self.scope),)
