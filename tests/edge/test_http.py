@@ -1,11 +1,13 @@
 """The client over real sockets, against a peer that misbehaves."""
 
 import datetime
+import hashlib
 import json
 import socket
 import ssl
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -199,6 +201,15 @@ def test_tls_is_verified_unless_a_person_says_no(certificate):
     assert client.json(client.get(url)) == {"ok": 1}
     client = http(ca_file=str(certificate / "nowhere.pem"))
     with pytest.raises(ConfigError, match="ca_file"):
+        client.json(client.get(url))
+    pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert((certificate / "cert.pem").read_text())).hexdigest()
+    for spelled in (pin, ":".join(pin[i:i + 2] for i in range(0, 64, 2)).upper()):
+        client = http(fingerprint=spelled)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert client.json(client.get(url)) == {"ok": 1}
+    client = http(fingerprint="0" * 64, verify="false")
+    with pytest.raises(ConfigError, match="another certificate"):
         client.json(client.get(url))
     import urllib3
     client = http(verify="false")

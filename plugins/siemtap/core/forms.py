@@ -39,6 +39,8 @@ class Connection:
     proxy_user: str = text("Proxy user", "", help="If the proxy asks for one.")
     proxy_password: str = secret("Proxy password", "", help="If the proxy asks for one.")
     ca_file: str = text("CA file", "", help="A PEM file of the authorities to trust instead of the public ones.")
+    fingerprint: str = text("Fingerprint", "", pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?$", allowed="64 hex digits, with or without colons",
+                             help="The SHA-256 of the server's certificate: trust this one, and no other, whoever signed it.")
     verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
     timeout: int = duration("Timeout", "60s", least="1s", most="10m", help="How long one call may take in all.")
     user_agent: str = text("User agent", "", help="The User-Agent header; siemtap's own by default.")

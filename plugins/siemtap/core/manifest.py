@@ -67,7 +67,7 @@ def url(label: str, default: Any = NEEDED, *, help: str, **more: Any) -> Any:
 
 
 def many(label: str, default: Iterable[str] = (), *, help: str, **more: Any) -> Any:
-    """A list of texts, from `options` where given; one text with commas means the same."""
+    """A list of texts, from `options` or of a `pattern` where given; one text with commas means the same."""
     return setting("many", label, tuple(default), help, **more)
 
 
@@ -176,6 +176,8 @@ def _many(s: Mapping[str, Any], said: Any) -> Tuple[str, ...]:
     for value in values:
         if "options" in s and value not in s["options"]:
             raise ConfigError(f'"{value}" is not one of {", ".join(s["options"])}{guess(value, s["options"])}')
+        if "pattern" in s and not re.search(s["pattern"], value):
+            raise ConfigError(f'"{value}" is not allowed; {s["allowed"]}')
     return values
 
 

@@ -84,12 +84,13 @@ class Mark(NamedTuple):
 
 
 class Option(NamedTuple):
-    """Of a command: `--name`, with a value of this sort or (`flag`) without."""
+    """Of a command: `--name`, with a value of this sort, or (`flag`) without, or (`several`) any number of times."""
 
     name: str
     value: str
     help: str
     flag: bool = False
+    several: bool = False
 
 
 class Site(NamedTuple):
@@ -110,13 +111,19 @@ class Outcome(NamedTuple):
 
 
 class Command(NamedTuple):
-    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects, **options)` yields an outcome each."""
+    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects, **options)` yields an outcome each.
+    `subject`: what it is given, one or several; empty: nothing but options. `prints`: its outcomes' data is the output, as JSON."""
 
     name: str                           # words; the first ones of several commands make a group
     help: str
     run: Callable[..., Iterator[Outcome]]
     options: Tuple[Option, ...] = ()
     subject: str = "HOST"
+    prints: bool = False
+
+
+def one(settings: Any) -> int:
+    return 1
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ class Plugin:
     title: str = ""
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
     commands: Tuple[Command, ...] = ()
+    at_once: Callable[[Any], int] = one                             # (settings) -> units of one input that may be asked at the same time
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)

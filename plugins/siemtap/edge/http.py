@@ -154,11 +154,12 @@ class _Sender:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.cookies.set_policy(_NoCookies())
+        self.pin = connection.fingerprint.replace(":", "").lower()
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=pool, pool_maxsize=pool))
+            self.session.mount(scheme, _Adapter(self.pin, pool_connections=pool, pool_maxsize=pool))
         self.session.headers.clear()
         self.proxies = _proxies(connection)
-        self.verify: Any = (connection.ca_file or True) if connection.verify else False
+        self.verify: Any = (connection.ca_file or True) if connection.verify and not self.pin else False
 
     def __call__(self, request: Request, seconds: float) -> Reply:
         deadline = time.monotonic() + seconds
@@ -170,7 +171,9 @@ class _Sender:
                 return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()},
                              _read(answer, deadline, seconds, request))
         except requests.exceptions.SSLError as error:
-            raise Retry(f"TLS failed: {_reason(error)}; a private authority belongs into `ca_file`", request.line) from None
+            if "ingerprint" in str(error):
+                raise ConfigError("the server shows another certificate than the one of `fingerprint`: was it renewed, or is somebody in between?", request.line) from None
+            raise Retry(f"TLS failed: {_reason(error)}; a private authority belongs into `ca_file`, or the certificate's SHA-256 into `fingerprint`", request.line) from None
         except requests.exceptions.ProxyError as error:
             raise Retry(f"the proxy failed: {_reason(error)}", request.line) from None
         except requests.exceptions.ConnectTimeout:
@@ -183,6 +186,20 @@ class _Sender:
             if self.verify not in (True, False) and "CA certificate" in str(error):
                 raise ConfigError(f"`ca_file` cannot be read: {self.verify}", request.line) from None
             raise Retry(f"the connection failed: {_reason(error)}", request.line) from None
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """With a pin, the certificate is compared with it before anything is said; who signed it does not matter then."""
+
+    def __init__(self, pin: str, **kwargs: Any) -> None:
+        self.pin: Dict[str, Any] = {"assert_fingerprint": pin} if pin else {}
+        super().__init__(**kwargs)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **{**kwargs, **self.pin})
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, **{**kwargs, **self.pin})
 
 
 def _read(answer: requests.Response, deadline: float, seconds: float, request: Request) -> bytes:

@@ -40,7 +40,7 @@ def _group(plugin: Plugin) -> click.Group:
 
 
 def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
-    def run(file: str, input: str, as_json: bool, subjects: Any, **options: Any) -> None:
+    def run(file: str, input: str, as_json: bool, subjects: Any = (), **options: Any) -> None:
         config = load(file)
         wish = chosen({wish.id: wish for wish in config.inputs if wish.plugin is plugin}, input, f"of type {plugin.name}")
         client = plugin.connect(wish.settings, connect(wish.connection))
@@ -49,12 +49,16 @@ def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
             outcomes.append(outcome)
             if as_json:
                 click.echo(json.dumps({"subject": outcome.subject, "well": outcome.well, "said": outcome.said, "data": outcome.data}, ensure_ascii=False))
-        if not as_json:
+        if command.prints and not as_json:
+            for outcome in outcomes:
+                click.echo(json.dumps(outcome.data, indent=1, ensure_ascii=False) if outcome.well else printable(f"{outcome.subject}: {outcome.said}"), err=not outcome.well)
+        elif not as_json:
             _show(outcomes)
         sys.exit(0 if all(outcome.well for outcome in outcomes) else 1)
 
     made = click.command(name, help=command.help)(run)
-    made.params = [click.Argument(["subjects"], nargs=-1, required=True, metavar=f"{command.subject}…"), *(_option(option) for option in command.options),
+    subjects = [click.Argument(["subjects"], nargs=-1, required=True, metavar=f"{command.subject}…")] if command.subject else []
+    made.params = [*subjects, *(_option(option) for option in command.options),
                    click.Option(["--json", "as_json"], is_flag=True, help="One line of JSON for each, for scripts."),
                    click.Option(["--input", "input"], default="", help="The input's id, where there are several of this type.")]
     return config_option(made)
@@ -62,7 +66,7 @@ def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
 
 def _option(option: Any) -> click.Option:
     name = f"--{option.name.replace('_', '-')}"
-    return click.Option([name, option.name], is_flag=True, help=option.help) if option.flag else click.Option([name, option.name], metavar=option.value, help=option.help)
+    return click.Option([name, option.name], is_flag=True, help=option.help) if option.flag else click.Option([name, option.name], metavar=option.value, multiple=option.several, help=option.help)
 
 
 def _last(config: Config, wish: Input) -> int:

@@ -13,6 +13,7 @@ from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
 from ..core.mapping import Event, rfc3339
 from ..core.model import Batch, Cursor, Mark, Payload, Unit
 from ..core.windows import HOUR, Millis
+from ..edge.ahead import ahead
 from ..edge.arrivals import Arrivals
 from ..engine import pump, spooled, voice
 from ..outputs import ids_of
@@ -64,7 +65,7 @@ class UnitState:
 
 
 class Running:
-    """One input at work: a client, and its units, of which one is asked at a time."""
+    """One input at work: a client, and its units, of which as many are asked at a time as the plugin allows."""
 
     def __init__(self, wish: Input, shipper: Any, stretch: Optional[Tuple[Millis, Millis]] = None) -> None:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
@@ -98,9 +99,13 @@ class Running:
         """Work through what is due, the longest waiting first."""
         if self.discovery.due <= self.shipper.clock.elapsed():
             self._attempt(self.discovery, self._discover)
-        for state in sorted(self.units.values(), key=lambda state: state.due):
-            if state.due <= self.shipper.clock.elapsed() and not self.shipper.stopping.is_set() and not self.stopped:
-                self._attempt(state, self._collect)
+        due = [state for state in sorted(self.units.values(), key=lambda state: state.due) if state.due <= self.shipper.clock.elapsed()]
+        for _ in ahead(min(self.wish.plugin.at_once(self.settings), len(due)), [partial(self._due, state) for state in due]):
+            pass
+
+    def _due(self, state: UnitState) -> None:
+        if not self.shipper.stopping.is_set() and not self.stopped:
+            self._attempt(state, self._collect)
 
     def _discover(self, state: UnitState) -> bool:
         """Find the units; for most inputs that asks nobody."""
