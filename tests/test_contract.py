@@ -39,7 +39,10 @@ def folder(plugin):
 def world(plugin, faults=()):
     simulated = simulate.simulator(plugin.name, {})
     simulated.faults.extend(faults)
-    return World(plugin, simulated, **({"lookback": "30m"} if plugin in PULLED else {}))
+    if plugin not in PULLED:
+        return World(plugin, simulated)
+    lag = next(manifest.millis(s["default"]) for s in manifest.describe(plugin.settings) if s["name"] == "lag")
+    return World(plugin, simulated, lookback=f"{30 * MINUTE + lag}ms")
 
 
 @each_plugin
@@ -73,7 +76,7 @@ def test_it_loses_and_doubles_nothing(plugin):
 
 def check(it):
     got = it.output.ids()
-    must = it.simulator.ledger(it.time.now, NOON - 29 * MINUTE, it.until() - 30 * SECOND)
+    must = it.simulator.ledger(it.time.now, NOON - it.settings.lookback + MINUTE, it.until() - 30 * SECOND)
     assert len(must) > 20 and must <= set(got) and max(got.values()) == 1
 
 

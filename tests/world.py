@@ -111,18 +111,19 @@ class World:
 
     def cycle(self, attempts=40):
         """Every unit to its end, as a runner would: again and again after an error, time passing in between."""
-        for unit in self.units():
-            for _ in range(attempts):
-                try:
-                    self.attempt(unit)
-                    break
-                except SiemtapError as error:
-                    self.errors.append(error)
-                    self.in_doubt = True
-                    self.time.now += max(error.after, 1000) if isinstance(error, Retry) else 1000
-            else:
-                raise self.errors[-1]
+        for unit in self.again(self.units, attempts):
+            self.again(lambda unit=unit: self.attempt(unit), attempts)
         self.in_doubt = False
+
+    def again(self, work, attempts):
+        for _ in range(attempts):
+            try:
+                return work()
+            except SiemtapError as error:
+                self.errors.append(error)
+                self.in_doubt = True
+                self.time.now += max(error.after, 1000) if isinstance(error, Retry) else 1000
+        raise self.errors[-1]
 
     def cycles(self, number, apart=60_000):
         for _ in range(number):

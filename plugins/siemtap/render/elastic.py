@@ -147,6 +147,8 @@ def _leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any], place: st
         if "$ref" in spec:
             target = spec["$ref"].rpartition("/")[2]
             spec = {**definitions[target], "ref": target}
+        if "properties" in spec.get("items", {}):       # a list of objects: each name has the values of all
+            spec = spec["items"]
         if "properties" in spec:
             yield from _leaves(spec, definitions, f"{place}{name}.")
         else:
