@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE, CRASH, VENDOR, OUTPUTS = "tests/core", "tests/test_crash.py", "tests/apptrana", "tests/outputs"
+CORE, CRASH, VENDOR, OUTPUTS, REPORTS = "tests/core", "tests/test_crash.py", "tests/apptrana", "tests/outputs", "tests/pingintelligence"
 
 MUTANTS = [
     # The commit order
@@ -34,7 +34,7 @@ MUTANTS = [
     ("core/model.py", "seen[id] = max(batch.until, seen.get(id, 0))", "seen.setdefault(id, batch.until)", CORE),
     ("core/model.py", "seen[id] = max(batch.until, seen.get(id, 0))", "seen[id] = batch.until", CORE),
     ("core/model.py", "if id not in self.seen]", "]", CORE),
-    ("../apptrana/plugin.py", "return self.overlap + 2 * self.grain", "return 0", VENDOR),
+    ("edge/walk.py", "return self.overlap + 2 * self.grain + self.blur", "return 0", VENDOR),
     # The window arithmetic
     ("core/windows.py", "start = edge - touching", "start = edge", CORE),
     ("core/windows.py", "start = edge - touching", "start = edge + touching", CORE),
@@ -43,10 +43,10 @@ MUTANTS = [
     ("core/windows.py", "    while start < stop:", "    while start < stop - 1:", CORE),
     ("core/windows.py", "Window(middle - grain, self.stop)", "Window(middle, self.stop)", CORE),
     ("core/windows.py", "return moment - moment % grain", "return moment", CORE),
-    ("../apptrana/plugin.py", "whole(max(reached - self.overlap, oldest), self.grain)", "whole(reached, self.grain)", VENDOR),
-    ("../apptrana/plugin.py", "reached = max(reached, piece.stop)", "reached = piece.stop", VENDOR),
-    ("../apptrana/plugin.py", "            if answer.error:\n                yield from", "            if False:\n                yield from", VENDOR),
-    ("../apptrana/plugin.py", "whole(now - wish.lag, self.grain)", "now", VENDOR),
+    ("edge/walk.py", "whole(max(reached - self.overlap, oldest), self.grain)", "whole(reached, self.grain)", VENDOR),
+    ("edge/walk.py", "reached = max(reached, piece.stop)", "reached = piece.stop", VENDOR),
+    ("edge/walk.py", "            if answer.error:\n                yield from", "            if False:\n                yield from", VENDOR),
+    ("edge/walk.py", "whole(now - self.wish.lag, self.grain)", "now", VENDOR),
     # The identity, the token
     ("core/identity.py", "return word.strip(BLANKS)", "return word", CORE),
     ("core/identity.py", '"\\n".join([dataset,', '"".join([dataset,', CORE),
@@ -54,6 +54,11 @@ MUTANTS = [
     ("core/identity.py", "hexdigest()[:32]", "hexdigest()[32:]", CORE),
     ("../apptrana/plugin.py", "(refused and refused == self.token.text)", "refused", VENDOR),
     ("../apptrana/plugin.py", "            if self.refused and not rested:", "            if False:", VENDOR),
+    ("edge/walk.py", "range(0, len(records) - AT_ONCE, AT_ONCE)", "range(0, 0)", REPORTS),
+    ("../pingintelligence/attacks.py", 'known["@count"] += 1', "pass", REPORTS),
+    ("../pingintelligence/plugin.py", "            while self.flying >= self.parallel:", "            while False:", REPORTS),
+    ("../pingintelligence/times.py", "HOUR if _near_fold(start, where) else 0", "0", REPORTS),
+    ("../pingintelligence/attack_list.py", "if entry not in now and state != REMOVED", "if False", REPORTS),
     ("../apptrana/mapping.py", "            present[name] = REDACTED\n", "            pass\n", VENDOR),
 ]
 

@@ -69,7 +69,7 @@ def _one(kind: str, name: str, one: Any, settings: Settings) -> Tuple[Entry, str
 def _entry(kind: str, name: str, value: Any, beside: Mapping[str, Any], settings: Settings) -> Tuple[Entry, str, Optional[str]]:
     said = identified(kind, value, settings)
     state = str(beside.get("status") or beside.get("state") or "").lower()
-    return Entry(kind, name, said["@subject"]), state if state in (ACTIVE, EXPIRED) else "", said.get("@clear")
+    return Entry(kind, name, said["@who"][1]), state if state in (ACTIVE, EXPIRED) else "", said.get("@clear")
 
 
 def merged(active: Any, expired: Any, settings: Settings) -> Tuple[Dict[Entry, str], Dict[Entry, Optional[str]]]:
@@ -92,4 +92,4 @@ def changes(before: Optional[Dict[Entry, str]], now: Dict[Entry, str]) -> List[T
 
 
 def record(entry: Entry, state: str, clear: Optional[str], asked: str, when: str) -> Record:
-    return {"@kind": entry.kind, "name": entry.name, "@subject": entry.subject, "@clear": clear, "state": state, "later_date": asked, "@when": when}
+    return {"@who": (entry.kind, entry.subject), "name": entry.name, "@clear": clear, "state": state, "later_date": asked, "@when": when}

@@ -53,7 +53,7 @@ def flatten(said: Any, asked: Asked, settings: Settings) -> List[Record]:
             if "@when" not in record:
                 odd.append(record)
                 continue
-            key = (record["@name"], record["@api"], record["@kind"], record["@subject"], record["access_time"], record["attack_code"])
+            key = (record["@name"], record["@api"], record["@who"], record["access_time"], record["attack_code"])
             known: Dict[str, Any] = found.setdefault(key, record)
             if known is not record:
                 known["@count"] += 1
@@ -85,7 +85,7 @@ def _base(report: Mapping[str, Any], asked: Asked) -> Record:
     api = report.get("api_name") if isinstance(report.get("api_name"), str) and report["api_name"] else asked.api or "all"
     return {"attack_type": name, "description": report.get("description"), "company": report.get("company"), "name": report.get("name"), "earlier_date": report.get("earlier_date"),
             "later_date": report.get("later_date"), "ddos_info": report.get("ddos_info"), "access_time": "", "attack_code": "", "attack_deviation": "",
-            "@name": name or str(asked.type), "@api": api, "@scope": attack_types.ACROSS if api == "all" else attack_types.API, "@type": None, "@kind": "", "@subject": "", "@clear": None,
+            "@name": name or str(asked.type), "@api": api, "@scope": attack_types.ACROSS if api == "all" else attack_types.API, "@type": None, "@who": ("", ""), "@clear": None,
             "@cookie_name": report.get("cookie") if isinstance(report.get("cookie"), str) else None, "@when": None, "@time_source": "query", "@ambiguous": None, "@count": 1, "@report": True,
             "@protocol": None, "@bucket": None, "@identifier_name": None, "identifier": None,
             **{key: value for key, value in report.items() if key not in READ and key not in LISTS and not (isinstance(value, list) and any(isinstance(one, dict) for one in value))}}
@@ -124,10 +124,10 @@ def identified(kind: str, value: Any, settings: Settings) -> Record:
     """Whose doing it was; a secret only as its hash. To the restricted user ABS shows some as a hash already."""
     said = "" if value is None else str(value)
     if kind not in SECRET:
-        return {"@kind": kind, "@subject": said}
+        return {"@who": (kind, said)}
     if settings.role == "restricted" and DIGEST.fullmatch(said):
-        return {"@kind": kind, "@subject": said.lower()}
-    return {"@kind": kind, "@subject": hashed(said), "@clear": None if settings.hash_identifiers else said}
+        return {"@who": (kind, said.lower())}
+    return {"@who": (kind, hashed(said)), "@clear": None if settings.hash_identifiers else said}
 
 
 def hashed(said: str) -> str:
@@ -161,7 +161,7 @@ def end_of(ddos_info: Any) -> str:
 
 def _ddos(base: Record, asked: Asked, settings: Settings) -> Iterator[Record]:
     end = end_of(base["ddos_info"])
-    record = {**base, "@kind": "ddos_info", "@subject": canonical(base["ddos_info"]), "access_time": end, "@type": type_of(base, "ddos_info", asked)}
+    record = {**base, "@who": ("ddos_info", canonical(base["ddos_info"])), "access_time": end, "@type": type_of(base, "ddos_info", asked)}
     yield {**record, **_when(record, settings.timezone)}
 
 
@@ -187,7 +187,7 @@ def of_log(line: str, settings: Settings) -> List[Record]:
     across = said.get("attacked_api") == "MULTI_API" or str(said.get("attack_scope", "")).upper().startswith("MULTI")
     name = str(said.get("description") or "").strip()
     id = str(said.get("attack_id") or "").strip()
-    subject = identified(kind, said.get("attack_value"), settings) if kind else {"@kind": str(said.get("attack_identifier_type")).strip().lower() or "unknown", "@subject": hashed(str(said.get("attack_value")))}
+    subject = identified(kind, said.get("attack_value"), settings) if kind else {"@who": (str(said.get("attack_identifier_type")).strip().lower() or "unknown", hashed(str(said.get("attack_value"))))}
     try:
         when: Optional[str] = epoch(said.get("timestamp"))
     except ValueError:

@@ -23,11 +23,11 @@ def check() -> None:
 
 def resolved(records: List[Record], settings: Settings) -> List[Record]:
     """The records, and behind each pointer one for every address, up to `ddos_limit`."""
-    pointers = [record for record in records if record.get("@kind") == "ddos_info" and record["access_time"]]
+    pointers = [record for record in records if record.get("@who", ("",))[0] == "ddos_info" and record["access_time"]]
     if not pointers:
         return records
     found = addresses([end_of(record["ddos_info"]) for record in pointers], settings)
-    more = [{**record, "@kind": "ip", "@subject": ip} for record in pointers for ip in found.get(record["access_time"], [])]
+    more = [{**record, "@who": ("ip", ip)} for record in pointers for ip in found.get(record["access_time"], [])]
     return [*records, *more]
 
 
@@ -42,7 +42,7 @@ def addresses(ends: List[str], settings: Settings) -> Dict[str, List[str]]:
                 ips = [ip for ip in document.get("ips") or [] if isinstance(ip, str)]
                 found.setdefault(document["end_time"], []).extend(ips)
             return {end: sorted(set(ips))[:settings.ddos_limit] for end, ips in found.items()}
-    except pymongo.errors.ConfigurationError as error:
+    except (pymongo.errors.ConfigurationError, ValueError) as error:
         raise ConfigError(f"`mongodb` is no URI that pymongo takes ({type(error).__name__})") from None
     except pymongo.errors.PyMongoError as error:
         raise Retry(f"MongoDB does not answer ({type(error).__name__})") from None

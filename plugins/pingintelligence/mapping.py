@@ -24,13 +24,21 @@ def when(record: Record) -> Optional[str]:
     return said
 
 
+def kind_of(record: Record) -> Any:
+    return record["@who"][0]
+
+
+def subject_of(record: Record) -> Any:
+    return record["@who"][1]
+
+
 def as_sent(record: Record) -> Record:
     """The vendor's names; of an identifier, what an event may say."""
     if not isinstance(record, dict):
         return {"element": redacted(record)}
     shown = {name: value for name, value in record.items() if not name.startswith("@")}
-    if record.get("@kind"):        # in `event.original` only: the record has the name, so that no event repeats it
-        shown["identifier"] = {record["@kind"]: record["@subject"]}
+    if record.get("@who"):          # in `event.original` only: the record has the name, so that no event repeats it
+        shown["identifier"] = dict([record["@who"]])
     return {name: hidden(name, value) for name, value in shown.items()}
 
 
@@ -75,44 +83,31 @@ def latest(one: Any, other: Any, source: Any, *, timezone: str) -> Optional[str]
     return ends[-1] if ends and source != "access_time" else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def code(said: Any) -> Tuple[Optional[str], Optional[List[Dict[str, Any]]]]:
     parts = [{"variable": variable, "threshold": threshold, "value": int(value)} for variable, threshold, value in CODE.findall(text(said))]
     return text(said), parts or None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def deviation(said: Any) -> Tuple[str, Optional[float]]:
     found = [float(number) for _, number in DEVIATION.findall(text(said))]
     return text(said), max(found) if found else None
 
 
-def address(kind: Any, said: Any) -> Optional[str]:
-    return said[:LONGEST] or None if kind == "ip" else None
+@lru_cache(maxsize=16_384)
+def who(said: Tuple[str, str]) -> Tuple[Optional[str], ...]:
+    """(kind, value) -> the fields of WHO. A secret is here only as its hash."""
+    kind, value = said
+    value = value.strip()[:LONGEST] if kind in ("ip", "username") else value
+    found = ip(value) if kind == "ip" else None
+    user, is_hash = value or None if kind == "username" else None, kind not in ("ip", "username", "ddos_info", "")
+    return (kind or None, value or None if kind == "ip" else None, found, found, user, user, value if kind == "cookie" else None, value if kind == "access_token" else None, value if kind == "api_key" else None,
+            value if is_hash else None)
 
 
-def ip_of(kind: Any, said: Any) -> Optional[str]:
-    return ip(said.strip()) if kind == "ip" else None
-
-
-def user(kind: Any, said: Any) -> Optional[str]:
-    return said.strip()[:LONGEST] or None if kind == "username" else None
-
-
-def cookie(kind: Any, said: Any) -> Optional[str]:
-    return said if kind == "cookie" else None
-
-
-def token(kind: Any, said: Any) -> Optional[str]:
-    return said if kind == "access_token" else None
-
-
-def api_key(kind: Any, said: Any) -> Optional[str]:
-    return said if kind == "api_key" else None
-
-
-def digest(kind: Any, said: Any) -> Optional[str]:
-    return said or None if kind not in ("ip", "username", "ddos_info", "") else None
+WHO = ("pingintelligence.identifier.type", "source.address", "source.ip", "related.ip", "user.name", "related.user", "pingintelligence.cookie.value_hash", "pingintelligence.token_hash",
+       "pingintelligence.api_key_hash", "related.hash")
 
 
 def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
@@ -142,11 +137,10 @@ OBSERVER = {"observer.vendor": "Ping Identity", "observer.product": "PingIntelli
 ATTACK = Dataset(
     name="pingintelligence.attack",
     clock=when,
-    identity=("@name", "@api", "@kind", "@subject", "access_time", "attack_code"),
+    identity=("@name", "@api", kind_of, subject_of, "access_time", "attack_code"),
     redact=as_sent,
     constant={**OBSERVER, "event.kind": "alert", "event.category": ["intrusion_detection", "api"]},
-    few=("attack_type", "@type", "@time_source", "description", "company", "name", "earlier_date", "later_date", "@api", "@scope", "@report", "attack_code", "attack_deviation",
-         "@cookie_name", "@protocol", "@bucket", "@count", "@ambiguous", "@identifier_name"),
+    few=("attack_type", "@type", "@time_source", "description", "company", "name", "earlier_date", "later_date", "@api", "@scope", "@report", "@count"),
     rows=(
         Given("url",               "observer.name", host),
         Given("ase_blocking",      "event.type", denied),
@@ -172,19 +166,10 @@ ATTACK = Dataset(
         Split("attack_code",       ("pingintelligence.attack_code", "pingintelligence.attack_code_parts"), code),
         Split("attack_deviation",  ("pingintelligence.attack_deviation", "pingintelligence.deviation_pct"), deviation),
         Split("ddos_info",         ("pingintelligence.ddos_info", "event.reference"), pointer),
-        Field("@kind",             "pingintelligence.identifier.type"),
+        Split("@who",              WHO, who),
         Field("@identifier_name",  "pingintelligence.identifier.name"),
         Field("@clear",            "pingintelligence.identifier.value"),
         Field("@cookie_name",      "pingintelligence.cookie.name"),
-        Join(("@kind", "@subject"), "source.address", address),
-        Join(("@kind", "@subject"), "source.ip", ip_of),
-        Join(("@kind", "@subject"), "related.ip", ip_of),
-        Join(("@kind", "@subject"), "user.name", user),
-        Join(("@kind", "@subject"), "related.user", user),
-        Join(("@kind", "@subject"), "pingintelligence.cookie.value_hash", cookie),
-        Join(("@kind", "@subject"), "pingintelligence.token_hash", token),
-        Join(("@kind", "@subject"), "pingintelligence.api_key_hash", api_key),
-        Join(("@kind", "@subject"), "related.hash", digest),
         Field("@count",            "pingintelligence.count", integer),
         Field("@protocol",         "network.protocol", lambda said: text(said).lower()),
         Field("@bucket",           "pingintelligence.bucket"),
@@ -193,33 +178,24 @@ ATTACK = Dataset(
 )
 
 
-def sentence(kind: Any, state: Any) -> str:
-    return f"attack list: {kind} {SENTENCES[state]}"
+def sentence(said: Any, state: Any) -> str:
+    return f"attack list: {said[0]} {SENTENCES[state]}"
 
 
 ATTACKLIST = Dataset(
     name="pingintelligence.attacklist",
     clock=when,
-    identity=("@kind", "name", "@subject", "state", "later_date"),
+    identity=(kind_of, "name", subject_of, "state", "later_date"),
     redact=as_sent,
     snapshot=True,
     constant={**OBSERVER, "event.kind": "state", "event.category": ["intrusion_detection"], "event.type": ["info"]},
     rows=(
         Given("url",               "observer.name", host),
-        Join(("@kind", "state"),   "message", sentence),
+        Join(("@who", "state"),    "message", sentence),
         Field("state",             "pingintelligence.state"),
-        Field("@kind",             "pingintelligence.identifier.type"),
+        Split("@who",              WHO, who),
         Field("name",              "pingintelligence.identifier.name"),
         Field("@clear",            "pingintelligence.identifier.value"),
-        Join(("@kind", "@subject"), "source.address", address),
-        Join(("@kind", "@subject"), "source.ip", ip_of),
-        Join(("@kind", "@subject"), "related.ip", ip_of),
-        Join(("@kind", "@subject"), "user.name", user),
-        Join(("@kind", "@subject"), "related.user", user),
-        Join(("@kind", "@subject"), "pingintelligence.cookie.value_hash", cookie),
-        Join(("@kind", "@subject"), "pingintelligence.token_hash", token),
-        Join(("@kind", "@subject"), "pingintelligence.api_key_hash", api_key),
-        Join(("@kind", "@subject"), "related.hash", digest),
     ),
     quiet=("@when", "later_date"),
 )

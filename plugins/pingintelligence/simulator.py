@@ -116,7 +116,7 @@ class Simulator:
     def settings(self, url: str) -> Dict[str, Any]:
         """What to configure an input with to read from here."""
         parts = urlsplit(url)
-        return {"url": [f"{parts.scheme}://{parts.netloc}"], "role": self.knobs.role, "access_key": self.knobs.access_key, "secret_key": self.knobs.secret_key, "timezone": self.knobs.zone}
+        return {"url": f"{parts.scheme}://{parts.netloc}", "role": self.knobs.role, "access_key": self.knobs.access_key, "secret_key": self.knobs.secret_key, "timezone": self.knobs.zone}
 
     # What happens
 
@@ -382,9 +382,7 @@ class Simulator:
 
     def pushed(self, start: Millis, stop: Millis) -> Iterator[Sent]:
         """RFC 5424, as the Syslog appender writes it."""
-        number = 0
-        for attack in sorted((attack for scope in ("", *self.apis) for attack in self.happened(scope, start, stop) if attack.kind != "ddos_info"), key=lambda attack: attack.time):
-            number += 1
+        for number, attack in enumerate(sorted((attack for scope in ("", *self.apis) for attack in self.happened(scope, start, stop) if attack.kind != "ddos_info"), key=lambda attack: attack.time), 1):
             wall = datetime.fromtimestamp(attack.time / 1000, timezone.utc)
             body = f"<134>1 {wall:%Y-%m-%dT%H:%M:%S}.{attack.time % 1000:03d}Z abs01.example.com APIIntelligence - Audit - {self.line(attack)}".encode()
             sent = Sent(attack.time, body, {}, "syslog", (self.id_in_log(attack),))

@@ -21,7 +21,7 @@ class Moment(NamedTuple):
     ambiguous: bool = False
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _day(year: str, month: str, day: str) -> str:
     return date(int(year), MONTHS.index(month) + 1, int(day)).isoformat()
 
@@ -34,7 +34,7 @@ def moment(said: Any, of: str) -> Optional[Moment]:
     month, day, hour, minute, second, fraction, year = found.groups()
     try:
         if of == "UTC" and hour < "24":
-            return Moment(f"{_day(year, month, day)}T{hour}:{minute}:{second}.{fraction}Z")
+            return Moment(f"{_day(year, month, day)}T{hour}:{minute}:{second}.{fraction}Z", False)
         return _local(datetime(int(year), MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), int(fraction) * 1000, zone(of)))
     except (ValueError, OverflowError):
         return None

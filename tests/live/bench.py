@@ -1,6 +1,6 @@
 """What things cost. Absolute times are of this machine; the ratios, measured in one run, are what counts.
 
-usage: python tests/live/bench.py pipeline | backfill | inputs | elasticsearch
+usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs | elasticsearch | receive | apis
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import bench_receive
+import bench_reports
 import orjson
 import psutil
 from campaign import ask, start
@@ -234,4 +235,8 @@ def idle(watched, number, interval):
 
 
 if __name__ == "__main__":
-    {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch, "receive": bench_receive.all_of_it}[sys.argv[1]]()
+    works = {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch, "receive": bench_receive.all_of_it, "apis": bench_reports.apis}
+    if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
+        bench_reports.pipeline(best)
+    else:
+        works[sys.argv[1]]()

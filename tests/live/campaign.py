@@ -43,10 +43,10 @@ def start(*words, **how):
     return subprocess.Popen([*COMMAND, *words], env=environment(), **how)
 
 
-def simulator(**knobs):
+def simulator(plugin="apptrana", **knobs):
     """A vendor behind a socket: (process, url)."""
     words = [word for name, value in knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
-    process = start("simulate", "apptrana", "--for", "2h", *words, stdout=subprocess.PIPE)
+    process = start("simulate", plugin, "--for", "2h", *words, stdout=subprocess.PIPE)
     return process, json.loads(process.stdout.readline())["url"]
 
 

@@ -66,9 +66,11 @@ def _test_input(wish: Input, preview: bool) -> None:
     http = connect(wish.connection)
     client = wish.plugin.connect(settings, http)
     say = voice(wish.plugin, settings, wish.every, {}, lambda: rfc3339(SYSTEM.now()))
-    if wish.receiving:
-        click.echo(f"{wish.id}: is pushed; `siemtap run` listens at {', '.join(filter(None, (wish.receiving.listen, *wish.receiving.syslog))) or 'nothing: set `listen` or `syslog`'}")
-    for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings)]:
+    units = [Unit(wish.id, *place) for place in wish.plugin.units(client, settings)]
+    ears = [place for place in (wish.receiving.listen, *wish.receiving.syslog) if place] if wish.receiving else []
+    if ears or not units:
+        click.echo(f"{wish.id}: `siemtap run` listens at {', '.join(ears) or 'nothing and asks nobody: is a setting missing?'}")
+    for unit in units:
         pairs: List[Tuple[Any, Any]] = []
         seen = 0
         newest = ""
