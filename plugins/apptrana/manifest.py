@@ -15,16 +15,16 @@ SECRET_HEADERS = ("cookie", "set-cookie", "authorization", "proxy-authorization"
 
 @dataclass(frozen=True)
 class Settings:
-    client_id: str = text("API ID", help="In the AppTrana portal under Settings, SIEM Integration, API Integration, once support has registered the connector.")
-    client_secret: str = secret("API key", help="Shown next to the API ID.")
-    url: str = url("API address", "https://tas.indusface.com/wafportal/rest", help="Where the API answers.")
-    account: str = text("Account", "main", help="Your own name for this AppTrana account; becomes `observer.name`.")
+    client_id: str = text("API ID", of="account", help="In the AppTrana portal under Settings, SIEM Integration, API Integration, once support has registered the connector.")
+    client_secret: str = secret("API key", of="account", help="Shown next to the API ID.")
+    url: str = url("API address", "https://tas.indusface.com/wafportal/rest", of="account", help="Where the API answers.")
+    account: str = text("Account", "main", of="account", help="Your own name for this AppTrana account; becomes `observer.name`.")
 
     auth: str = choice("Token by", "client_credentials", "basic", "code",
-                       help="How the connector was registered: client_credentials (now), basic (older scripts), code (a redirect URL of yours).")
-    code: str = secret("Authorization code", "", help="Only for `auth: code`, and only if the redirect does not show it to siemtap.")
-    code_parameter: str = text("Code parameter", "code", help="Only for `auth: code`: the redirect's query parameter that carries the code.")
-    token_margin: int = duration("Token margin", "300s", help="Ask for a new token so long before the old one expires.")
+                       of="account", help="How the connector was registered: client_credentials (now), basic (older scripts), code (a redirect URL of yours).")
+    code: str = secret("Authorization code", "", of="account", help="Only for `auth: code`, and only if the redirect does not show it to siemtap.")
+    code_parameter: str = text("Code parameter", "code", of="account", help="Only for `auth: code`: the redirect's query parameter that carries the code.")
+    token_margin: int = duration("Token margin", "300s", of="account", help="Ask for a new token so long before the old one expires.")
 
     datasets: Tuple[str, ...] = many("Datasets", ("attack",), options=("attack", "activity"), help="attack: the attack log. activity: the portal's audit log.")
     websites: Tuple[str, ...] = many("Websites", help="Read these sites, each with a cursor of its own. None: all of the account, in one.")

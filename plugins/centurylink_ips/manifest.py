@@ -17,7 +17,7 @@ SEVERITY = {"critical": CRITICAL, "high": HIGH, "medium": MEDIUM, "low": LOW, "e
 
 @dataclass(frozen=True)
 class Settings:
-    account: str = text("Account", "", help="The account's alias, where the webhook's path does not say it, and for the API.")
+    account: str = text("Account", "", of="account", help="The account's alias, where the webhook's path does not say it, and for the API.")
     observer_vendor: str = text("Vendor", "CenturyLink", help="Put into `observer.vendor`; Trend Micro, say, for a Deep Security manager of your own.")
     severity_map: Dict[str, int] = table("Severity map", SEVERITY, values=tuple(SEVERITIES.values()), help="The vendor's word or number, in lower case -> 21 low, 47 medium, 73 high, 99 critical.")
     other_events: str = choice("Other events", "keep", "drop", help="What is no intrusion: firewall, integrity, log inspection, malware, the manager's own.")
@@ -26,11 +26,11 @@ class Settings:
     decode_data: bool = switch("Decode data", help="Put a printable form of the captured packet into `centurylink_ips.data_text`.")
     keep_original: bool = switch("Keep original", help="Put the record into `event.original`.")
 
-    login_url: str = url("Login URL", LOGIN_URL, help="Where the vendor's API gives tokens.")
-    ips_url: str = url("IPS URL", IPS_URL, help="Where the agent and its notifications are managed.")
-    username: str = text("User name", "", help="For the API: the commands, and `servers`.")
-    password: str = secret("Password", "", help="With `username`.")
-    token_days: int = integer("Token days", 10, least=1, most=14, help="A token is renewed after so many days; the vendor's live two weeks.")
+    login_url: str = url("Login URL", LOGIN_URL, of="account", help="Where the vendor's API gives tokens.")
+    ips_url: str = url("IPS URL", IPS_URL, of="account", help="Where the agent and its notifications are managed.")
+    username: str = text("User name", "", of="account", help="For the API: the commands, and `servers`.")
+    password: str = secret("Password", "", of="account", help="With `username`.")
+    token_days: int = integer("Token days", 10, least=1, most=14, of="account", help="A token is renewed after so many days; the vendor's live two weeks.")
     servers: Tuple[str, ...] = many("Servers", help="Servers whose notification destinations are watched: a change becomes an event of centurylink_ips.destination.")
     our_url: str = text("Our URL", "", help="The webhook's address as the vendor is to call it: a server that does not send there is reported.")
     our_syslog: str = text("Our syslog", "", help="The syslog address as the vendor is to send to it, such as 192.0.2.10:514.")

@@ -15,11 +15,11 @@ REPORTS = ("metrics", "anomalies", "apikeys", "oauthtokens", "username", "bc", "
 @dataclass(frozen=True)
 class Settings:
     url: Tuple[str, ...] = many("ABS addresses", pattern=r"^https?://[^\s/?#@]+$", allowed="write https://abs.example.com:8080",
-                                help="Where ABS answers, such as https://abs.example.com:8080; several nodes of one cluster, tried in order. Nothing is asked without it.")
-    role: str = choice("Role", "restricted", "admin", help="Whose keys these are. To the restricted user ABS shows cookies, tokens and API keys only obfuscated.")
-    access_key: str = secret("Access key", "", pattern=NO_COLON, allowed="it has no colon and no blanks", help="Sent as x-abs-ak-ru (restricted) or x-abs-ak (admin).")
-    secret_key: str = secret("Secret key", "", pattern=NO_COLON, allowed="it has no colon and no blanks", help="Sent as x-abs-sk-ru (restricted) or x-abs-sk (admin).")
-    authorization: str = secret("Authorization", "", help="For a hosted ABS that asks for it: the whole value of the Authorization header.")
+                                of="account", help="Where ABS answers, such as https://abs.example.com:8080; several nodes of one cluster, tried in order. Nothing is asked without it.")
+    role: str = choice("Role", "restricted", "admin", of="account", help="Whose keys these are. To the restricted user ABS shows cookies, tokens and API keys only obfuscated.")
+    access_key: str = secret("Access key", "", pattern=NO_COLON, allowed="it has no colon and no blanks", of="account", help="Sent as x-abs-ak-ru (restricted) or x-abs-ak (admin).")
+    secret_key: str = secret("Secret key", "", pattern=NO_COLON, allowed="it has no colon and no blanks", of="account", help="Sent as x-abs-sk-ru (restricted) or x-abs-sk (admin).")
+    authorization: str = secret("Authorization", "", of="account", help="For a hosted ABS that asks for it: the whole value of the Authorization header.")
 
     apis: Tuple[str, ...] = many("APIs", ("all",), help="The APIs to read, each with a cursor of its own. all: those that ABS's admin report names.")
     exclude_apis: Tuple[str, ...] = many("Not these APIs", help="Left out of `apis: all`.")
@@ -28,7 +28,7 @@ class Settings:
     reports: Tuple[str, ...] = many("Reports", options=REPORTS, help="Other reports, each asked for once an hour (and API).")
     report_details: bool = switch("Report details", help="Keep a report's details, and not only its summary.")
 
-    timezone: str = text("Time zone", "UTC", help="Of ABS's times, which never say it: UTC unless abs.properties has timezone=local. A name such as Europe/Berlin.")
+    timezone: str = text("Time zone", "UTC", of="account", help="Of ABS's times, which never say it: UTC unless abs.properties has timezone=local. A name such as Europe/Berlin.")
     interval: int = duration("Interval", "10m", least="1m", help="How often to ask. ABS itself gets its logs every ten minutes.")
     lag: int = duration("Lag", "30m", help="How old a moment must be before it is read. ABS goes on detecting for half an hour.")
     allow_early: bool = switch("Allow early", help="Accept a `lag` below 30m, and the late detections that are then lost.")
@@ -45,6 +45,6 @@ class Settings:
     hash_identifiers: bool = switch("Hash identifiers", True, help="Keep cookies, tokens and API keys as SHA-256 only. false keeps the value, too.")
     keep_original: bool = switch("Keep original", help="Put the record, identifiers hashed, into `event.original`.")
 
-    mongodb: str = secret("MongoDB", "", help="mongodb:// URI of ABS's database: the addresses behind a DDoS report's pointer become events. Needs pymongo.")
+    mongodb: str = secret("MongoDB", "", of="account", help="mongodb:// URI of ABS's database: the addresses behind a DDoS report's pointer become events. Needs pymongo.")
     ddos_limit: int = integer("DDoS addresses", 1_000, least=1, most=100_000, help="At most so many of them for one report.")
     attack_log: str = text("attack.log", "", help="Path of the attack.log that ABS writes for Splunk: read it instead of asking. Rolled files are followed.")

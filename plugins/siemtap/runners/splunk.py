@@ -1,0 +1,327 @@
+"""The modular input: one stanza, one cycle, from the marks in the KV store to splunkd's pipe. Splunk starts it again after its interval.
+
+    from siemtap.runners.splunk import main, App
+    sys.exit(main(PLUGIN, App("TA-acme", "ta_acme", "acme"), VERSION))
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from splunklib.binding import HTTPError
+from splunklib.modularinput import Argument, InputDefinition, Scheme, ValidationDefinition
+
+from ..core.convert import millis_of
+from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
+from ..core.forms import Connection, Every
+from ..core.manifest import describe, fill_in
+from ..core.mapping import Event, rfc3339
+from ..core.model import Mark, Plugin, Unit
+from ..edge.ahead import ahead
+from ..edge.checkpoints import Checkpoints, Database
+from ..edge.clock import SYSTEM, Clock
+from ..edge.http import connect
+from ..engine import InDoubt, Then, pump, voice
+from ..outputs.compact import compact
+from ..outputs.encode import encode
+from .splunkd import App, KvCheckpoints, Splunkd, answers, stanza_name
+
+log = logging.getLogger("siemtap")
+
+ATTEMPTS = 3                    # of a unit in a cycle; then the next interval
+LONGEST_WAIT = 60.0             # seconds that a cycle waits for a vendor who says "later"
+WATCHED_EVERY = 2.0             # seconds between two looks for a splunkd that is gone
+LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
+STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell", "account", "checkpoint")
+
+
+class Gone(Exception):
+    """Nobody reads our pipe any more."""
+
+
+class Pipe:
+    """Standard output as splunkd reads it: a stream of events in XML. Safe means written and flushed; Splunk offers no more than that."""
+
+    together = False
+
+    def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
+        self.stanza, self.out = stanza, out
+        self.lock = threading.Lock()
+        self.small = {dataset.name: compact(dataset) for dataset in plugin.datasets}
+        self.heads = {dataset.name: f'<event stanza="{escape(stanza)}" unbroken="1"><source>{escape(stanza)}</source><sourcetype>{sourcetype(dataset.name)}</sourcetype><time>'.encode() for dataset in plugin.datasets}
+        self.written, self.open = 0, False
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+        with self.lock:
+            parts = [] if self.open else [b"<stream>"]
+            for event in events:
+                name, at = event["event"]["dataset"], millis_of(event["@timestamp"])
+                parts += (self.heads[name], b"%d.%03d" % divmod(at, 1000), b"</time><data>", escaped(encode(self.small[name](event))), b"</data></event>\n")
+            self._write(b"".join(parts))
+            self.open = True
+            self.written += len(events)
+
+    def close(self) -> None:
+        with self.lock:
+            self._write(b"</stream>\n" if self.open else b"<stream></stream>\n")
+
+    def _write(self, said: bytes) -> None:
+        try:
+            self.out.write(said)
+            self.out.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise Gone from error
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return None         # Splunk cannot be asked from here
+
+
+class Undisturbed:
+    """Around an output: who tells us to stop waits for the events' mark."""
+
+    busy = 0
+    lock = threading.Lock()
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
+        with self.lock:
+            Undisturbed.busy += 1
+        try:
+            self.output.deliver(unit, events, mark)
+        finally:
+            with self.lock:
+                Undisturbed.busy -= 1
+
+
+def escaped(line: bytes) -> bytes:
+    """What XML reads otherwise; all else that it cannot carry is escaped in the JSON already."""
+    return line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\x7f", b"\\u007f")
+
+
+def sourcetype(dataset: str) -> str:
+    return dataset.replace(".", ":", 1)
+
+
+# The three ways in which splunkd starts us
+
+def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any = None, out: Optional[BinaryIO] = None, clock: Clock = SYSTEM) -> int:
+    """The exit status."""
+    words = sys.argv[1:] if words is None else words
+    stdin, out = stdin or sys.stdin.buffer, out or sys.stdout.buffer
+    try:
+        if words == ["--scheme"]:
+            return shown(scheme(plugin), out)
+        if words == ["--validate-arguments"]:
+            return validated(plugin, ValidationDefinition.parse(stdin), out)
+        if not words:
+            return Input(plugin, app, InputDefinition.parse(stdin), out, clock).run()
+    except SiemtapError as error:
+        print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(f"ERROR unknown words: {' '.join(words)}; splunkd says --scheme, --validate-arguments, or nothing", file=sys.stderr)
+    return 1
+
+
+def scheme(plugin: Plugin) -> Scheme:
+    made = Scheme(plugin.title)
+    made.description = f"Events of {plugin.title}"
+    made.use_external_validation, made.use_single_instance, made.streaming_mode = True, False, Scheme.streaming_mode_xml
+    made.add_argument(Argument("account", title="Account", description="The account of the configuration page to log in with.", required_on_create=bool(of_account(plugin))))
+    made.add_argument(Argument("checkpoint", title="Checkpoint", description="kvstore (the default) or file, where the KV store is switched off.", required_on_create=False))
+    for s in of_input(plugin):
+        made.add_argument(Argument(s["name"], title=s["label"], description=s["help"], required_on_create=False))
+    return made
+
+
+def shown(said: Scheme, out: BinaryIO) -> int:
+    from xml.etree import ElementTree
+    out.write(ElementTree.tostring(said.to_xml()) + b"\n")
+    out.flush()
+    return 0
+
+
+def validated(plugin: Plugin, asked: Any, out: BinaryIO) -> int:
+    """Only what needs nobody else: a page must not wait for a vendor."""
+    try:
+        found = {name: value for name, value in asked.parameters.items() if isinstance(value, str)}
+        kinds = {s["name"]: s["kind"] for s in of_input(plugin)}
+        if found.get("checkpoint", "") not in ("", "kvstore", "file"):
+            raise ConfigError(f'checkpoint is "{found["checkpoint"]}"; it is kvstore or file')
+        unknown = set(found) - set(kinds) - set(STANDARD)
+        if unknown:
+            raise ConfigError(f"there is no setting {sorted(unknown)[0]}; there are {', '.join(sorted(kinds))}")
+        needed = {s["name"]: "https://example.com" if s["kind"] in ("url", "many") else "x" for s in of_account(plugin) if s["required"]}
+        fill_in(plugin.settings, {**needed, **{name: value for name, value in answers(found, kinds).items() if name in {s["name"] for s in describe(plugin.settings)}}})
+    except SiemtapError as error:
+        out.write(f"<error><message>{escape(str(error))}</message></error>\n".encode())
+        out.flush()
+        return 1
+    return 0
+
+
+def of_account(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Settings of the account page: whom we are to the vendor."""
+    return [s for s in describe(plugin.settings) if s.get("of") == "account"]
+
+
+def of_input(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Settings of the input page; when it runs and where its events go are Splunk's own."""
+    every = [s for s in describe(Every) if s["name"] in ("tags", "drop")]
+    return [*(s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"), *every]
+
+
+class Input:
+    """One stanza: its account, its units, one cycle of each."""
+
+    def __init__(self, plugin: Plugin, app: App, said: Any, out: BinaryIO, clock: Clock = SYSTEM) -> None:
+        self.plugin, self.app, self.clock = plugin, app, clock
+        (self.stanza, self.found), = said.inputs.items()
+        self.splunkd = Splunkd(app, said.metadata["server_uri"], said.metadata["session_key"])
+        self.pipe = Pipe(plugin, self.stanza, out)
+        self.checkpoints: Any = self._checkpoints(said.metadata.get("checkpoint_dir", ""))
+        self.stopping, self.in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+        self.unmarked: Set[str] = set()
+
+    def _checkpoints(self, folder: str) -> Any:
+        """In the KV store, but where an admin chose a file: it stays on this instance, and a cluster knows nothing of it."""
+        if self.found.get("checkpoint") != "file":
+            return KvCheckpoints(self.splunkd, self.stanza)
+        return Checkpoints(Database(Path(folder) / f"{stanza_name(self.stanza)}.db"))
+
+    def run(self) -> int:
+        self._listen_to_splunkd()
+        try:
+            logs(self.app, self.stanza, LEVELS.get(self.splunkd.settings("logging").get("loglevel", "INFO"), logging.INFO))
+            done = self.cycle()
+            self.pipe.close()
+            log.info("%s: %d events%s", self.stanza, self.pipe.written, "; told to stop, the next start goes on here" if self.stopping.is_set() else "")
+            return 0 if done or self.stopping.is_set() else 1
+        except Gone:
+            log.warning("%s: splunkd reads no more; what it read last may come again", self.stanza)
+            return 1
+        except SystemExit:
+            log.info("%s: told to stop; the next start goes on here", self.stanza)
+            self._end_stream()
+            return 0
+        except (SiemtapError, HTTPError, OSError) as error:
+            log.error("%s: %s: %s", self.stanza, type(error).__name__, error)
+            self._end_stream()
+            return 1
+
+    def _end_stream(self) -> None:
+        try:
+            self.pipe.close()
+        except Gone:
+            pass
+
+    def configured(self) -> Tuple[Any, Any, Connection]:
+        """(the plugin's settings, what every input has, how to reach the vendor)"""
+        name = self.found.get("account", "")
+        account = self.splunkd.stanza("account", name) if name else {}
+        kinds = {s["name"]: s["kind"] for s in [*of_account(self.plugin), *of_input(self.plugin)]}
+        said = {**answers(account, kinds), **answers(self.found, {s["name"]: s["kind"] for s in of_input(self.plugin)})}
+        own, every = {s["name"] for s in describe(self.plugin.settings)}, {s["name"] for s in describe(Every)}
+        interval = str(self.found.get("interval", ""))
+        settings = fill_in(self.plugin.settings, {**{key: value for key, value in said.items() if key in own}, **({"interval": f"{max(1, int(float(interval)))}s"} if interval.replace(".", "", 1).isdigit() else {})})
+        more = {**self.splunkd.settings("advanced"), **proxy(self.splunkd.settings("proxy"))}
+        connection = fill_in(Connection, answers(more, {s["name"]: s["kind"] for s in describe(Connection)}))
+        return settings, fill_in(Every, {key: value for key, value in said.items() if key in every - own}), connection
+
+    def cycle(self) -> bool:
+        """True if every unit came to its end."""
+        settings, every, connection = self.configured()
+        client = self.plugin.connect(settings, connect(connection, clock=self.clock))
+        also = {"data_stream.namespace": every.namespace}
+        say = voice(self.plugin, settings, every, also, lambda: rfc3339(self.clock.now()))
+        units = [Unit(stanza_name(self.stanza), *place) for place in self.plugin.units(client, settings)]
+        works = [partial(self._unit, client, unit, say) for unit in units]
+        return all(list(ahead(min(self.plugin.at_once(settings), max(1, len(works))), works)))
+
+    def _unit(self, client: Any, unit: Unit, say: Any) -> bool:
+        for attempt in range(1, ATTEMPTS + 1):
+            if self.stopping.is_set():
+                return False
+            try:
+                mark = self.checkpoints.load(unit)
+                output = Undisturbed(Then(InDoubt(self.pipe, self.unmarked), self.checkpoints, self.unmarked))
+                pump(unit, mark, self._until_stopped(self.plugin.collect(client, unit, mark.cursor, self.clock.now())), say, output)
+                return not self.stopping.is_set()
+            except Retry as error:
+                wait = max(error.after / 1000, 2.0 ** attempt)
+                log.warning("%s: %s", unit, error)
+                if attempt == ATTEMPTS or wait > LONGEST_WAIT:
+                    return False
+                self.stopping.wait(wait)
+            except (AuthError, ConfigError, SiemtapError) as error:
+                log.error("%s: %s: %s", unit, type(error).__name__, error)
+                return False
+        return False
+
+    def _until_stopped(self, batches: Any) -> Any:
+        for batch in batches:
+            yield batch
+            if self.stopping.is_set():
+                return
+
+    def _listen_to_splunkd(self) -> None:
+        """SIGTERM (Ctrl-Break on Windows) ends a wait for the vendor at once, and never comes between events and their mark."""
+        def stop(number: int, frame: Any) -> None:
+            self.stopping.set()
+            if not Undisturbed.busy:
+                raise SystemExit(0)
+
+        if self.in_main:
+            for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), stop)
+        if hasattr(os, "getppid"):
+            threading.Thread(target=self._watch, args=(os.getppid(),), name="parent", daemon=True).start()
+
+    def _watch(self, parent: int) -> None:
+        """A splunkd that died does not say so."""
+        while not self.stopping.wait(WATCHED_EVERY):
+            if os.getppid() != parent:
+                log.warning("%s: splunkd is gone", self.stanza)
+                self.stopping.set()
+                time.sleep(WATCHED_EVERY)
+                os._exit(1)
+
+
+def proxy(said: Dict[str, str]) -> Dict[str, str]:
+    """The proxy page in the words of a connection."""
+    if said.get("proxy_enabled") not in ("1", "true", "True") or not said.get("proxy_url"):
+        return {}
+    scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(said.get("proxy_type", "http"), said.get("proxy_type", "http"))
+    host = said["proxy_url"] if ":" not in said["proxy_url"] else f"[{said['proxy_url']}]"
+    return {"proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}", "proxy_user": said.get("proxy_username", ""), "proxy_password": said.get("proxy_password", "")}
+
+
+def logs(app: App, stanza: str, level: int) -> None:
+    """A file of the add-on's own where Splunk keeps its logs; lines of its own sourcetype."""
+    home = os.environ.get("SPLUNK_HOME", "")
+    folder = Path(home) / "var/log/splunk"
+    handler: logging.Handler
+    if home and folder.is_dir():
+        handler = logging.handlers.RotatingFileHandler(folder / f"{app.root}_{app.kind}.log", maxBytes=25_000_000, backupCount=5, encoding="utf-8", delay=True)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s pid=%(process)d input={stanza} %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    log.handlers[:] = [handler]
+    log.setLevel(level)
+    log.propagate = False

@@ -1,0 +1,180 @@
+"""What an add-on keeps in Splunk: accounts and their secrets, settings, and in the KV store the marks. Everything through splunkd's REST."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import time
+import zlib
+from typing import Any, Callable, Dict, Mapping, NamedTuple
+from urllib.parse import urlsplit
+
+from splunklib.binding import HTTPError
+from splunklib.client import Service, connect
+
+from ..core.errors import ConfigError, Retry
+from ..core.identity import canonical
+from ..core.mapping import rfc3339
+from ..core.model import Mark, Unit
+
+log = logging.getLogger("siemtap")
+
+CUT = "``splunk_cred_sep``"         # secrets longer than 255 characters stand in pieces: name, this, number
+LARGEST = 4 * 1024 * 1024           # bytes of a document, packed; the KV store takes 16 MB
+PATIENCE = 30.0                     # seconds that the KV store may take to come up
+STARTING = (503, 500)
+
+
+class App(NamedTuple):
+    """An add-on's names: of its folder, of its REST handlers, of its modular input."""
+
+    name: str
+    root: str
+    kind: str
+
+
+class Splunkd:
+    """One session with splunkd, as the input's XML names it."""
+
+    def __init__(self, app: App, uri: str, session_key: str) -> None:
+        parts = urlsplit(uri)
+        self.app = app
+        self.service: Service = connect(scheme=parts.scheme, host=parts.hostname, port=parts.port, token=session_key, owner="nobody", app=app.name, autologin=False)
+
+    def stanza(self, conf: str, name: str) -> Dict[str, str]:
+        """A stanza of <root>_<conf>.conf, its secrets in the clear. ConfigError where there is none."""
+        file = f"{self.app.root}_{conf}"
+        try:
+            content = self._get(f"configs/conf-{file}/{name}")
+        except HTTPError as error:
+            if error.status == 404:
+                raise ConfigError(f'there is no {conf} "{name}"; choose another on the page of the input') from None
+            raise
+        said = {key: str(value) for key, value in content.items() if not key.startswith("eai:") and value is not None}
+        return {**said, **self.secrets(file, name)}
+
+    def settings(self, name: str) -> Dict[str, str]:
+        """A tab of the configuration page; nothing where nobody has saved it yet."""
+        try:
+            return self.stanza("settings", name)
+        except ConfigError:
+            return {}
+
+    def secrets(self, file: str, name: str) -> Dict[str, str]:
+        """What the pages' handlers encrypt: JSON in pieces, under a realm of the add-on's."""
+        realm = f"__REST_CREDENTIAL__#{self.app.name}#configs/conf-{file}"
+        pieces: Dict[int, str] = {}
+        for password in self.service.storage_passwords.list(count=-1):
+            if password.content.get("realm") == realm:
+                of, cut, number = str(password.content.get("username")).rpartition(CUT)
+                if cut and of == name:
+                    pieces[int(number)] = str(password.content.get("clear_password"))
+        whole = "".join(piece for _, piece in sorted(pieces.items()))
+        try:
+            said = json.loads(whole.partition("``splunk_cred_sep``S``splunk_cred_sep``P``splunk_cred_sep``L")[0] or "{}")
+        except ValueError:
+            raise ConfigError(f'the secrets of "{name}" cannot be read: enter them again on the configuration page') from None
+        return {str(key): str(value) for key, value in said.items()}
+
+    def _get(self, path: str) -> Mapping[str, Any]:
+        answer = self.service.get(path, output_mode="json")
+        content: Mapping[str, Any] = json.loads(answer["body"].read())["entry"][0]["content"]
+        return content
+
+
+class KvCheckpoints:
+    """Marks as documents of a collection, one for each unit of an input."""
+
+    def __init__(self, splunkd: Splunkd, input: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.input, self.collection, self.sleep = input, f"{splunkd.app.root}_checkpoints", sleep
+        self.data = splunkd.service.kvstore
+        self.service = splunkd.service
+
+    def key(self, unit: Unit) -> str:
+        return hashlib.sha256("\n".join((self.input, unit.dataset, unit.scope)).encode()).hexdigest()[:16]
+
+    def load(self, unit: Unit) -> Mark:
+        try:
+            document = self._ask(lambda: self._documents().query_by_id(self.key(unit)))
+        except HTTPError as error:
+            if error.status == 404:
+                return Mark()
+            raise
+        try:
+            return Mark.from_json(json.loads(zlib.decompress(base64.b64decode(document["state"]))))
+        except (ValueError, TypeError, KeyError, zlib.error):
+            raise ConfigError(f"the checkpoint {self.key(unit)} of {unit} cannot be read; reset it on the page of the input") from None
+
+    def save(self, unit: Unit, mark: Mark) -> None:
+        packed = _packed(mark)
+        while len(packed) > LARGEST and mark.seen:
+            ends = sorted(set(mark.seen.values()))
+            keep = ends[len(ends) // 2] if len(ends) > 1 else ends[-1] + 1
+            log.warning("%s: %d ids of the overlap do not fit into the KV store; what comes again from before %s will be sent again", unit, len(mark.seen), rfc3339(keep))
+            mark = Mark(mark.cursor, {id: until for id, until in mark.seen.items() if until >= keep})
+            packed = _packed(mark)
+        document = json.dumps({"_key": self.key(unit), "input": self.input, "unit": str(unit), "state": packed, "until": str(mark.cursor.get("until", ""))})
+        self._ask(lambda: self._documents().batch_save(json.loads(document)))
+
+    def forget(self) -> None:
+        """All that is kept of this input."""
+        self._ask(lambda: self._documents().delete(json.dumps({"input": self.input})))
+
+    def _documents(self) -> Any:
+        return self.data[self.collection].data
+
+    def _off(self) -> ConfigError:
+        return ConfigError(f"the KV store has no collection {self.collection}, and none can be made: it seems to be switched off on this instance. "
+                           "Collect where it runs, or set `checkpoint` to file, and keep the input on this instance")
+
+    def _ask(self, work: Callable[[], Any]) -> Any:
+        """The KV store comes up after the inputs do."""
+        deadline, missing = time.monotonic() + PATIENCE, True
+        while True:
+            try:
+                return work()
+            except KeyError:
+                if not missing:
+                    raise self._off() from None
+                missing = False
+                try:
+                    self.data.create(self.collection)
+                except HTTPError:
+                    raise self._off() from None
+            except HTTPError as error:
+                if "disabled" in str(error).lower():
+                    raise self._off() from None
+                if error.status not in STARTING or time.monotonic() > deadline:
+                    if error.status in STARTING:
+                        raise Retry("the KV store does not answer", status=error.status) from None
+                    raise
+                self.sleep(1.0)
+
+
+def _packed(mark: Mark) -> str:
+    return base64.b64encode(zlib.compress(canonical(mark.to_json()).encode())).decode()
+
+
+def answers(found: Mapping[str, str], kinds: Mapping[str, str]) -> Dict[str, Any]:
+    """What a conf file says of settings, in the words of a form: tables are JSON there, and nothing is an empty text."""
+    said: Dict[str, Any] = {}
+    for name, value in found.items():
+        if name not in kinds or value == "":
+            continue
+        if kinds[name] == "table":
+            try:
+                said[name] = json.loads(value)
+            except ValueError:
+                raise ConfigError(f'{name} is no JSON object; write {{"name": value}}') from None
+        else:
+            said[name] = value
+    return said
+
+
+def stanza_name(whole: str) -> str:
+    """`apptrana://main` -> `main`"""
+    return whole.partition("://")[2]
+
+
