@@ -246,4 +246,4 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
                 RETENTION, FORGOTTEN).batches(cursor, now)
 
 
-PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana")
+PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana", addon="indusface-apptrana")

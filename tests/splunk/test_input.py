@@ -26,8 +26,9 @@ from siemtap.core.windows import MINUTE
 from siemtap.outputs.compact import compact
 from siemtap.outputs.encode import encode
 from siemtap.runners import plugins, splunkd
+from siemtap.runners.names import App
 from siemtap.runners.simulate import Fault, Server
-from siemtap.runners.splunk import App, escaped, proxy
+from siemtap.runners.splunk import escaped, proxy
 
 ROOT = Path(__file__).parents[2]
 

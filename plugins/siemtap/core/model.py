@@ -137,6 +137,7 @@ class Plugin:
     units: Callable[[Any, Any], Iterable[Tuple[str, str]]]          # (client, settings) -> (dataset, scope) of each unit
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
+    addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
     commands: Tuple[Command, ...] = ()
     at_once: Callable[[Any], int] = one                             # (settings) -> units of one input that may be asked at the same time

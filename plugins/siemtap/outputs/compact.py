@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from ..core.mapping import Dataset, Event, Given, Row
+from ..core.mapping import Dataset, Event, Field
 
 LONG = 200                  # characters of a text that goes to the end
 OBJECTS = ("extra",)        # names that are the vendor's: kept as they are
+PAIRS = {"source.address": "source.ip", "destination.address": "destination.ip", "message": "rule.name", "event.code": "rule.id", "event.reason": "rule.description"}
 Place = Tuple[str, ...]
 
 
@@ -43,22 +44,12 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
 
 
 def doubles(dataset: Dataset) -> Dict[str, str]:
-    """Path -> the path that says the same, where both are there and are equal."""
-    found: Dict[str, str] = {}
-    for row in dataset.rows:
-        paths = _ours(row)
-        for number, path in enumerate(paths):
-            for before in paths[:number]:
-                if before not in found:
-                    found.setdefault(path, before)
-    found["message"] = "rule.name" if "rule.name" in dataset.targets() else "event.reason"
-    return {path: found[path] for path in found if not path.startswith("related.")}
-
-
-def _ours(row: Row) -> Tuple[str, ...]:
-    if isinstance(row, Given):
-        return ()
-    return (row.ours,) if isinstance(row.ours, str) else tuple(row.ours)
+    """Path -> the path that says the same, so that its absence says nothing else: names of one row that all get its value, and pairs of
+    which the first is there whenever the second is."""
+    found = {path: row.ours[0] for row in dataset.rows if isinstance(row, Field) and not isinstance(row.ours, str) for path in row.ours[1:]}
+    targets = dataset.targets()
+    found.update({path: other for path, other in PAIRS.items() if path in targets and other in targets and found.get(other) != path})
+    return {path: other for path, other in found.items() if not path.startswith("related.")}
 
 
 def _error(event: Event) -> Event:

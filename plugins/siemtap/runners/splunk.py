@@ -35,7 +35,8 @@ from ..edge.http import connect
 from ..engine import InDoubt, Then, pump, voice
 from ..outputs.compact import compact
 from ..outputs.encode import encode
-from .splunkd import App, KvCheckpoints, Splunkd, answers, stanza_name
+from .names import App, of_account, of_input, sourcetype
+from .splunkd import KvCheckpoints, Splunkd, answers, stanza_name
 
 log = logging.getLogger("siemtap")
 
@@ -111,10 +112,6 @@ def escaped(line: bytes) -> bytes:
     return line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\x7f", b"\\u007f")
 
 
-def sourcetype(dataset: str) -> str:
-    return dataset.replace(".", ":", 1)
-
-
 # The three ways in which splunkd starts us
 
 def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any = None, out: Optional[BinaryIO] = None, clock: Clock = SYSTEM) -> int:
@@ -173,17 +170,6 @@ def validated(plugin: Plugin, asked: Any, out: BinaryIO) -> int:
         out.flush()
         return 1
     return 0
-
-
-def of_account(plugin: Plugin) -> List[Dict[str, Any]]:
-    """Settings of the account page: whom we are to the vendor."""
-    return [s for s in describe(plugin.settings) if s.get("of") == "account"]
-
-
-def of_input(plugin: Plugin) -> List[Dict[str, Any]]:
-    """Settings of the input page; when it runs and where its events go are Splunk's own."""
-    every = [s for s in describe(Every) if s["name"] in ("tags", "drop")]
-    return [*(s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"), *every]
 
 
 class Input:

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import zlib
-from typing import Any, Callable, Dict, Mapping, NamedTuple
+from typing import Any, Callable, Dict, Mapping
 from urllib.parse import urlsplit
 
 from splunklib.binding import HTTPError
@@ -18,6 +18,7 @@ from ..core.errors import ConfigError, Retry
 from ..core.identity import canonical
 from ..core.mapping import rfc3339
 from ..core.model import Mark, Unit
+from .names import App
 
 log = logging.getLogger("siemtap")
 
@@ -25,14 +26,6 @@ CUT = "``splunk_cred_sep``"         # secrets longer than 255 characters stand i
 LARGEST = 4 * 1024 * 1024           # bytes of a document, packed; the KV store takes 16 MB
 PATIENCE = 30.0                     # seconds that the KV store may take to come up
 STARTING = (503, 500)
-
-
-class App(NamedTuple):
-    """An add-on's names: of its folder, of its REST handlers, of its modular input."""
-
-    name: str
-    root: str
-    kind: str
 
 
 class Splunkd:

@@ -1,0 +1,182 @@
+"""dist/TA-<addon>-<version>.tar.gz: an add-on for each vendor, built by UCC in an environment of its own.
+
+usage: packaging/build splunk [--offline DIR] [NAME…]        DIR: a folder of wheels, for a machine without network
+
+What is built twice is the same byte for byte: times, owners and the build number are those of the version.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zlib
+from pathlib import Path
+from typing import Any, Dict, Sequence
+
+from siemtap import VERSION, contract
+from siemtap.core.model import Plugin
+from siemtap.render import splunk
+from siemtap.runners import plugins
+from siemtap.runners.names import addon
+
+STAMP = 1_767_225_600           # 2026-01-01: the time of every file, and the number of every build
+UCC = ("splunk-add-on-ucc-framework==6.6.0", "pip==26.2", "setuptools==80.9.0", "wheel==0.46.3")
+# Of what the pages need, and of what the input needs. splunktaucclib asks for an urllib3 below 2, and uses none of it: ours wins.
+LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", "splunk-sdk==2.1.1", "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
+             "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
+MACHINE = ("__init__.py", "engine.py", "core", "edge/__init__.py", "edge/ahead.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
+           "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunkd.py")
+NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
+START = '''"""{title}: what splunkd starts."""
+
+import import_declare_test  # noqa: F401  (lib/ comes first on the path)
+import sys
+
+from {plugin} import PLUGIN
+from siemtap.runners.names import addon
+from siemtap.runners.splunk import main
+
+if __name__ == "__main__":
+    sys.exit(main(PLUGIN, addon(PLUGIN)))
+'''
+
+
+def make(root: Path, words: Sequence[str]) -> int:
+    offline = words[words.index("--offline") + 1] if "--offline" in words else ""
+    names = [word for word in words if word not in ("--offline", offline)]
+    with tempfile.TemporaryDirectory() as folder:
+        tools = Tools(Path(folder) / "tools", offline)
+        for name in names or list(plugins.installed()):
+            plugin = plugins.plugin(name)
+            target = root / "dist" / f"{addon(plugin).name}-{VERSION}.tar.gz"
+            target.parent.mkdir(exist_ok=True)
+            built = build(root, Path(folder) / name, plugin, tools)
+            target.write_bytes(packed(built))
+            print(f"built: {target.relative_to(root)}, {target.stat().st_size / 2**20:.2f} MiB, sha256 {hashlib.sha256(target.read_bytes()).hexdigest()[:16]}")
+    return 0
+
+
+class Tools:
+    """UCC, and the libraries for every add-on: pure Python, resolved for 3.9."""
+
+    def __init__(self, folder: Path, offline: str) -> None:
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_REQUIRE"))}
+        if offline:
+            self.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(Path(offline).resolve()), PIP_CONFIG_FILE=os.devnull)
+        venv.create(folder, with_pip=True)
+        self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
+        self.call(self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *UCC)
+        self.lib = folder / "lib-of-addons"
+        pure = ["--target", str(self.lib), "--no-deps", "--no-compile", "-q", "--disable-pip-version-check"]
+        self.call(self.bin / "python", "-m", "pip", "install", *pure, "--no-build-isolation", "--no-binary", "splunk-sdk", "splunk-sdk==2.1.1")     # there is no wheel of it
+        rest = [one for one in LIBRARIES if not one.startswith("splunk-sdk")]
+        self.call(self.bin / "python", "-m", "pip", "install", *pure, "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any", *rest)
+
+    def call(self, *words: Any, cwd: Any = None) -> None:
+        done = subprocess.run([str(word) for word in words], cwd=cwd, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(map(str, words[:4]))} … failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
+
+
+def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
+    """The folder of the add-on."""
+    app, cim = addon(plugin), contract.read("cim.json")
+    package = work / "package"
+    (package / "bin").mkdir(parents=True)
+    (package / "default").mkdir()
+    (package / "lib").mkdir()
+    (work / "globalConfig.json").write_text(json.dumps(splunk.global_config(plugin, VERSION), indent=2))
+    (package / "lib/requirements.txt").write_text("splunktaucclib==8.2.0\n")
+    (package / f"bin/{app.kind}.py").write_text(START.format(title=plugin.title, plugin=plugin.name))
+    for name, stanzas in confs(plugin, cim).items():
+        (package / f"default/{name}.conf").write_text(splunk.text(stanzas))
+    (package / "README.txt").write_text(f"{plugin.title} Add-on for Splunk, {VERSION}\n\nMade by siemtap from the plugin {plugin.name}.\n")
+    (package / "LICENSES").mkdir()
+    shutil.copy(root / "LICENSE", package / "LICENSES/Apache-2.0.txt")
+    (package / "static").mkdir()
+    for suffix, size in (("", 36), ("_2x", 72)):
+        for alternative in ("", "Alt"):
+            (package / f"static/appIcon{alternative}{suffix}.png").write_bytes(icon(size))
+    (package / "app.manifest").write_text(json.dumps(manifest(plugin), indent=2))
+    tools.call(tools.bin / "ucc-gen", "build", "--source", "package", "--ta-version", VERSION, "--pip-version", "26.2", "--python-binary-name", tools.bin / "python", cwd=work)
+    built = work / "output" / app.name
+    shutil.rmtree(built / "lib")
+    shutil.copytree(tools.lib, built / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.dist-info", "*.egg-info", "bin", "*.pyc"))
+    for name in MACHINE:
+        copy(root / "plugins/siemtap" / name, built / "lib/siemtap" / name)
+    shutil.copytree(root / "plugins" / plugin.name, built / "lib" / plugin.name, ignore=shutil.ignore_patterns(*NOT_OF_PLUGIN))
+    for path in (built / "default/app.conf", built / "appserver/templates/base.html"):
+        path.write_text(re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text())))
+    return built
+
+
+def confs(plugin: Plugin, cim: Any) -> Dict[str, splunk.Conf]:
+    return {"props": splunk.props(plugin, contract.read("event.schema.json"), cim), "eventtypes": splunk.eventtypes(plugin, cim), "tags": splunk.tags(plugin, cim), "macros": splunk.macros(plugin), "collections": splunk.collections(plugin)}
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def manifest(plugin: Plugin) -> Dict[str, Any]:
+    return {"schemaVersion": "2.0.0", "info": {
+        "title": f"{plugin.title} Add-on for Splunk", "id": {"group": None, "name": addon(plugin).name, "version": VERSION}, "author": [{"name": "siemtap", "email": None, "company": None}], "releaseDate": None,
+        "description": f"Events of {plugin.title}, mapped to the Common Information Model.", "classification": {"intendedAudience": "IT Security", "categories": ["Security, Fraud & Compliance"], "developmentStatus": "Production/Stable"},
+        "commonInformationModels": None, "license": {"name": "Apache-2.0", "text": "LICENSES/Apache-2.0.txt", "uri": None}, "privacyPolicy": {"name": None, "text": None, "uri": None},
+        "releaseNotes": {"name": "README", "text": "./README.txt", "uri": None}},
+        "dependencies": None, "tasks": None, "inputGroups": None, "incompatibleApps": None, "platformRequirements": None, "supportedDeployments": ["_standalone", "_distributed", "_search_head_clustering"],
+        "targetWorkloads": ["_search_heads", "_indexers", "_forwarders"]}
+
+
+def icon(size: int) -> bytes:
+    """A drop under a tap, drawn: a PNG of so many pixels."""
+    middle, rows = size / 2, bytearray()
+    for y in range(size):
+        rows.append(0)
+        for x in range(size):
+            across, down = (x + 0.5 - middle) / middle, (y + 0.5) / size
+            width = 0.0 if down < 0.12 or down > 0.9 else 0.62 * (((down - 0.12) / 0.5) ** 1.6 if down < 0.62 else (1 - ((down - 0.62) / 0.28) ** 2) ** 0.5)
+            rows += bytes((47, 111, 222, 255)) if abs(across) <= width else bytes(4)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 6, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(rows), 9)) + chunk(b"IEND", b"")
+
+
+def packed(built: Path) -> bytes:
+    """The same bytes for the same files: sorted, without owners, all of one time; files 644, folders 755."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in [built, *sorted(built.rglob("*"))]:
+            info = tarfile.TarInfo(str(path.relative_to(built.parent)).replace(os.sep, "/"))
+            info.mtime = STAMP
+            if path.is_dir():
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+            elif path.suffix != ".pyc" and "__pycache__" not in path.parts:
+                data = path.read_bytes()
+                info.size, info.mode = len(data), 0o644
+                tar.addfile(info, io.BytesIO(data))
+    made = io.BytesIO()
+    with gzip.GzipFile(fileobj=made, mode="wb", compresslevel=9, mtime=STAMP, filename="") as file:
+        file.write(buffer.getvalue())
+    return made.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(make(Path(__file__).resolve().parents[1], sys.argv[1:]))
