@@ -1,0 +1,156 @@
+"""What a search sees: Splunk's order (JSON's fields, then aliases, then evals that do not see each other), told again in Python, on the event of every case."""
+
+import json
+import re
+
+import pytest
+
+from cases import folders, play
+from siemtap import contract
+from siemtap.outputs.compact import compact
+from siemtap.outputs.encode import encode
+from siemtap.render import splunk
+from siemtap.runners import plugins
+from siemtap.runners.names import addon, sourcetype
+
+LIMIT = 10_240          # characters of an event that Splunk extracts fields from by itself
+CIM, CONTRACT = contract.read("cim.json"), contract.read("event.schema.json")
+SPLUNKS_OWN = {"host", "index", "source", "sourcetype", "_raw", "_time", "linecount", "punct", "splunk_server", "timestamp", "eventtype", "tag", "date_hour", "date_mday", "date_minute", "date_month",
+               "date_second", "date_wday", "date_year", "date_zone"}
+TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|==|[(),]|[A-Za-z_][\w]*)""")
+
+
+def extracted(raw):
+    """KV_MODE=json: name -> texts. What ends behind the limit is not seen."""
+    fields, at, decoder = {}, 1, json.JSONDecoder()
+    while raw[at - 1] != "}":
+        name, at = decoder.raw_decode(raw, at)
+        value, at = decoder.raw_decode(raw, at + 1)
+        if at <= LIMIT:
+            _spread(name, value, fields)
+        at += 1
+    return fields
+
+
+def _spread(name, value, fields):
+    if isinstance(value, dict):
+        for inner, below in value.items():
+            _spread(f"{name}.{inner}", below, fields)
+    elif isinstance(value, list):
+        for below in value:
+            _spread(f"{name}{{}}", below, fields)
+    elif value is not None:
+        fields.setdefault(name, []).append({True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value))
+
+
+def searched(raw, props):
+    """Every field of an event, as a search sees it."""
+    fields = extracted(raw)
+    for key, said in props.items():
+        if key.startswith("FIELDALIAS-"):
+            theirs, ours = re.fullmatch(r'"?([^"]+?)"? ASNEW (\w+)', said).groups()
+            if theirs in fields and ours not in fields:
+                fields[ours] = fields[theirs]
+    made = {key[len("EVAL-"):]: Eval(said, fields).value() for key, said in props.items() if key.startswith("EVAL-")}
+    fields.update({name: [value] for name, value in made.items() if value is not None})
+    return fields
+
+
+class Eval:
+    """coalesce, case, true(), null(), ==, texts, fields: what we write, and not a word more."""
+
+    def __init__(self, said, fields):
+        self.tokens, self.fields = TOKEN.findall(said), fields
+        assert "".join(self.tokens) == re.sub(r'\s+(?=(?:[^"\']|"[^"]*"|\'[^\']*\')*$)', "", said), said
+
+    def take(self, wanted=None):
+        token = self.tokens.pop(0)
+        assert wanted in (None, token), (wanted, token)
+        return token
+
+    def value(self):
+        left = self.single()
+        if self.tokens[:1] == ["=="]:
+            self.take()
+            return left == self.single()
+        return left
+
+    def single(self):
+        token = self.take()
+        if token.startswith('"'):
+            return json.loads(token)
+        if self.tokens[:1] == ["("]:
+            return self.function(token)
+        return next(iter(self.fields.get(token.strip("'"), [])), None)
+
+    def function(self, name):
+        self.take("(")
+        values = []
+        while self.tokens[0] != ")":
+            values.append(self.value())
+            if self.tokens[0] == ",":
+                self.take()
+        self.take(")")
+        if name == "coalesce":
+            return next((value for value in values if value is not None), None)
+        if name == "case":
+            return next((value for condition, value in zip(values[::2], values[1::2]) if condition is True), None)
+        return {"true": True, "null": None}[name]
+
+
+def cases():
+    return [pytest.param(folder, id=f"{folder.parents[1].name}/{folder.name}") for folder in folders()]
+
+
+@pytest.mark.parametrize("folder", cases())
+def test_every_event_has_the_cim_fields_it_should(folder):
+    plugin = plugins.plugin(folder.parents[1].name)
+    props = splunk.props(plugin, CONTRACT, CIM)
+    for event in play(folder, plugin)[0]:
+        dataset = plugin.dataset(event["event"]["dataset"])
+        if event["event"].get("kind") == "pipeline_error":
+            continue
+        fields = searched(encode(compact(dataset)(event)).decode(), props[sourcetype(dataset.name)])
+        rules = CIM["datasets"][dataset.name]
+        for model in rules["models"]:
+            for name in CIM["models"][model]["required"]:
+                if name in ("action", "category", "dvc", "ids_type", "severity", "signature", "vendor_product", "type"):
+                    assert fields.get(name), f"{name} of {model} is missing"
+            for name, allowed in CIM["models"][model]["fields"].items():
+                assert not allowed or name not in fields or set(fields[name]) <= set(allowed), (name, fields[name])
+        for name, rule in rules["fields"].items():
+            wanted = expected(event, rule)
+            assert (fields.get(name) or [None])[0] == wanted, (name, fields.get(name), wanted)
+        assert fields["event.id"] == [event["event"]["id"]] and not SPLUNKS_OWN & set(fields)
+
+
+def expected(event, rule):
+    """What the table of the CIM says of the whole event: the same must come of the compact one."""
+    if "is" in rule:
+        return rule["is"]
+    found = next((value for path in ([rule["from"]] if "from" in rule else rule["first"]) for value in [at(event, path)] if value is not None), None)
+    if "map" in rule:
+        return rule["map"].get(found, rule.get("else"))
+    return found if found is not None else rule.get("else")
+
+
+def at(event, path):
+    for name in path.split("."):
+        event = event.get(name) if isinstance(event, dict) else None
+    event = event[0] if isinstance(event, list) and event else event
+    return {True: "true", False: "false"}[event] if isinstance(event, bool) else None if event is None else str(event)
+
+
+@pytest.mark.parametrize("plugin", plugins.installed().values(), ids=lambda plugin: plugin.name)
+def test_what_is_tagged_is_in_a_model_and_searched_through_the_macro(plugin):
+    types, tags = splunk.eventtypes(plugin, CIM), splunk.tags(plugin, CIM)
+    assert {f"eventtype={name}" for name in types} == set(tags)
+    assert all(said["search"].startswith(f"`{addon(plugin).root}_index` sourcetype=") for said in types.values()) and f"{addon(plugin).root}_index" in splunk.macros(plugin)
+    tagged = {frozenset(said) for said in tags.values()}
+    assert all({"ids", "attack"} <= one for one in tagged)
+
+
+def test_the_emulator_knows_splunks_order_and_limit():
+    raw = json.dumps({"a": {"b": 1, "c": [True, "x"]}, "long": "x" * LIMIT, "late": 1}, separators=(",", ":"))
+    props = {"FIELDALIAS-one": "a.b ASNEW one", "EVAL-two": "coalesce(one, \"none\")", "EVAL-three": "coalesce(two, late, \"neither\")", "EVAL-four": "case('a.b'==\"2\", \"x\", true(), null())"}
+    assert searched(raw, props) == {"a.b": ["1"], "a.c{}": ["true", "x"], "one": ["1"], "two": ["1"], "three": ["neither"]}
