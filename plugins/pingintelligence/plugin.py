@@ -308,6 +308,13 @@ def receive(settings: Settings, payload: Payload) -> Iterator[Batch]:
     yield Batch(ATTACK, [one for line in lines for one in of_log(line, settings)], {}, payload.received)
 
 
+def greet(client: Client) -> None:
+    """The attacks across APIs of one minute."""
+    stop = whole(client.http.now() - client.settings.lag, MINUTE)
+    if client.settings.url:
+        client.attacks("", Window(stop - MINUTE, stop))
+
+
 PLUGIN = Plugin(
     name="pingintelligence", title="PingIntelligence ABS", settings=Settings, datasets=(ATTACK, ATTACKLIST, REPORT),
-    connect=Client, units=units, collect=collect, receive=receive, commands=COMMANDS, at_once=lambda settings: int(settings.concurrency))
+    connect=Client, units=units, collect=collect, receive=receive, commands=COMMANDS, greet=greet, at_once=lambda settings: int(settings.concurrency))

@@ -1,6 +1,6 @@
 """What things cost. Absolute times are of this machine; the ratios, measured in one run, are what counts.
 
-usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs | elasticsearch | receive | apis
+usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs | elasticsearch | receive | apis | splunk
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import bench_receive
 import bench_reports
+import bench_splunk
 import orjson
 import psutil
 from campaign import ask, start
@@ -235,7 +236,7 @@ def idle(watched, number, interval):
 
 
 if __name__ == "__main__":
-    works = {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch, "receive": bench_receive.all_of_it, "apis": bench_reports.apis}
+    works = {"pipeline": pipeline, "backfill": backfill, "inputs": inputs, "elasticsearch": elasticsearch, "receive": bench_receive.all_of_it, "apis": bench_reports.apis, "splunk": bench_splunk.run}
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline(best)
     else:

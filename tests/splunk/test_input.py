@@ -25,10 +25,12 @@ from siemtap.core.model import Mark, Unit
 from siemtap.core.windows import MINUTE
 from siemtap.outputs.compact import compact
 from siemtap.outputs.encode import encode
-from siemtap.runners import plugins, splunkd
+from siemtap.runners import plugins, simulate, splunkd
 from siemtap.runners.names import App
 from siemtap.runners.simulate import Fault, Server
-from siemtap.runners.splunk import escaped, proxy
+from siemtap.runners.splunk import escaped
+from siemtap.runners.splunk_account import trouble
+from siemtap.runners.splunkd import proxy
 
 ROOT = Path(__file__).parents[2]
 
@@ -256,6 +258,34 @@ def test_a_secret_longer_than_a_password_may_be(splunk):
     splunk.account("mainly", {"client_secret": "other"})
     found = splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY).stanza("account", "main")
     assert found["client_secret"] == secret and found["client_id"] == "x"
+
+
+def test_an_account_is_tried_before_it_is_kept(splunk, vendor):
+    plugin, session = plugins.plugin("apptrana"), splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY)
+    settings = vendor.simulated.settings(vendor.url)
+    assert trouble(plugin, session, "main", settings) == ""
+    said = trouble(plugin, session, "main", {**settings, "client_secret": "wrong-one"})
+    assert "no token by `auth: client_credentials`" in said and "401" in said and "Save without a test" in said and "wrong-one" not in said
+    assert trouble(plugin, session, "main", {**settings, "client_secret": "wrong-one", "skip_test": "1"}) == ""
+    assert "must look like https" in trouble(plugin, session, "main", {**settings, "url": "nowhere"})
+    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
+    assert trouble(plugin, session, "main", {**settings, "client_secret": "******"}) == "", "an edit that leaves the secret as it is"
+    splunk.confs["ta_test_settings"] = {"proxy": {"proxy_enabled": "1", "proxy_url": "127.0.0.1", "proxy_port": "9"}}
+    assert "proxy failed" in trouble(plugin, session, "main", settings)
+
+
+def test_every_vendor_can_be_greeted(splunk):
+    session = splunkd.Splunkd(App("TA-test", "ta_test", "x"), splunk.url, KEY)
+    for plugin in plugins.installed().values():
+        server = Server(simulate.simulator(plugin.name, {}))
+        try:
+            settings = {name: ",".join(value) if isinstance(value, list) else value for name, value in server.simulated.settings(server.url).items()}
+            assert trouble(plugin, session, "main", settings) == ""
+            assert sum(server.simulated.counts.values()) == 1, "one call"
+            wrong = {name: "wrong-one" if name in ("client_secret", "password", "secret_key") else value for name, value in settings.items()}
+            assert "wrong-one" not in trouble(plugin, session, "main", wrong) != ""
+        finally:
+            server.close()
 
 
 @pytest.mark.parametrize("said, made", [

@@ -138,6 +138,7 @@ class Plugin:
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
     addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
+    greet: Optional[Callable[[Any], Any]] = None                    # (client): log in and ask for as little as can be; raises what is wrong
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
     commands: Tuple[Command, ...] = ()
     at_once: Callable[[Any], int] = one                             # (settings) -> units of one input that may be asked at the same time

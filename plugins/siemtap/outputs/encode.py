@@ -14,6 +14,7 @@ try:
 except ImportError:         # an add-on carries nothing that was compiled
     orjson = None
 
+PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 LONE = re.compile("[\ud800-\udfff]")
 UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")     # C1 controls, U+FFFE, U+FFFF
 
@@ -21,7 +22,7 @@ UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")     # C1 controls, U
 def encode(event: Event) -> bytes:
     """One line, without its end. Escaped are only control characters, C1 controls, lone surrogates, U+FFFE and U+FFFF."""
     try:
-        line = orjson.dumps(event) if orjson else json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        line = orjson.dumps(event) if orjson else PLAIN(event).encode()
         return line if line.isascii() else _escaped(line)
     except (TypeError, ValueError):     # a lone surrogate, or a number beyond 64 bits
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -26,10 +26,13 @@ def text(stanzas: Conf) -> str:
 
 # The pages
 
+SKIP = {"type": "checkbox", "field": "skip_test", "label": "Save without a test", "required": False, "help": "An account is kept once the vendor has let us in. Tick this where the machine of this page has no way out, and another one collects."}
+
+
 def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
     app = addon(plugin)
     accounts = {"name": "account", "title": "Accounts", "table": {"header": [{"field": "name", "label": "Name"}, *_columns(of_account(plugin))], "actions": ["edit", "clone", "delete"]},
-                "entity": [_name("account"), *map(_entity, of_account(plugin))]}
+                "entity": [_name("account"), *map(_entity, of_account(plugin)), SKIP], "restHandlerModule": f"{app.root}_account", "restHandlerClass": "AccountHandler"}
     return {
         "pages": {
             "configuration": {"title": "Configuration", "description": f"Who we are to {plugin.title}, and how to reach it", "tabs": [accounts, _proxy(), {"type": "loggingTab"}, _advanced()]},

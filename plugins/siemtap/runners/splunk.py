@@ -15,8 +15,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
-from urllib.parse import quote
+from typing import Any, BinaryIO, List, Optional, Set, Tuple
 from xml.sax.saxutils import escape
 
 from splunklib.binding import HTTPError
@@ -36,7 +35,7 @@ from ..engine import InDoubt, Then, pump, voice
 from ..outputs.compact import compact
 from ..outputs.encode import encode
 from .names import App, of_account, of_input, sourcetype
-from .splunkd import KvCheckpoints, Splunkd, answers, stanza_name
+from .splunkd import KvCheckpoints, Splunkd, answers, proxy, stanza_name
 
 log = logging.getLogger("siemtap")
 
@@ -61,7 +60,7 @@ class Pipe:
         self.lock = threading.Lock()
         self.small = {dataset.name: compact(dataset) for dataset in plugin.datasets}
         self.heads = {dataset.name: f'<event stanza="{escape(stanza)}" unbroken="1"><source>{escape(stanza)}</source><sourcetype>{sourcetype(dataset.name)}</sourcetype><time>'.encode() for dataset in plugin.datasets}
-        self.written, self.open = 0, False
+        self.written, self.open, self.ended = 0, False, False
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
         with self.lock:
@@ -74,8 +73,15 @@ class Pipe:
             self.written += len(events)
 
     def close(self) -> None:
-        with self.lock:
-            self._write(b"</stream>\n" if self.open else b"<stream></stream>\n")
+        """The end of the stream, once, whoever tells us to stop meanwhile."""
+        Undisturbed.enter()
+        try:
+            with self.lock:
+                if not self.ended:
+                    self.ended = True
+                    self._write(b"</stream>\n" if self.open else b"<stream></stream>\n")
+        finally:
+            Undisturbed.leave()
 
     def _write(self, said: bytes) -> None:
         try:
@@ -97,14 +103,22 @@ class Undisturbed:
     def __init__(self, output: Any) -> None:
         self.output = output
 
+    @classmethod
+    def enter(cls) -> None:
+        with cls.lock:
+            cls.busy += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls.lock:
+            cls.busy -= 1
+
     def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
-        with self.lock:
-            Undisturbed.busy += 1
+        self.enter()
         try:
             self.output.deliver(unit, events, mark)
         finally:
-            with self.lock:
-                Undisturbed.busy -= 1
+            self.leave()
 
 
 def escaped(line: bytes) -> bytes:
@@ -287,15 +301,6 @@ class Input:
                 self.stopping.set()
                 time.sleep(WATCHED_EVERY)
                 os._exit(1)
-
-
-def proxy(said: Dict[str, str]) -> Dict[str, str]:
-    """The proxy page in the words of a connection."""
-    if said.get("proxy_enabled") not in ("1", "true", "True") or not said.get("proxy_url"):
-        return {}
-    scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(said.get("proxy_type", "http"), said.get("proxy_type", "http"))
-    host = said["proxy_url"] if ":" not in said["proxy_url"] else f"[{said['proxy_url']}]"
-    return {"proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}", "proxy_user": said.get("proxy_username", ""), "proxy_password": said.get("proxy_password", "")}
 
 
 def logs(app: App, stanza: str, level: int) -> None:

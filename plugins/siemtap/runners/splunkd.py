@@ -9,7 +9,7 @@ import logging
 import time
 import zlib
 from typing import Any, Callable, Dict, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from splunklib.binding import HTTPError
 from splunklib.client import Service, connect
@@ -171,3 +171,10 @@ def stanza_name(whole: str) -> str:
     return whole.partition("://")[2]
 
 
+def proxy(said: Dict[str, str]) -> Dict[str, str]:
+    """The proxy page in the words of a connection."""
+    if said.get("proxy_enabled") not in ("1", "true", "True") or not said.get("proxy_url"):
+        return {}
+    scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(said.get("proxy_type", "http"), said.get("proxy_type", "http"))
+    host = said["proxy_url"] if ":" not in said["proxy_url"] else f"[{said['proxy_url']}]"
+    return {"proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}", "proxy_user": said.get("proxy_username", ""), "proxy_password": said.get("proxy_password", "")}

@@ -1,0 +1,36 @@
+"""What the page of accounts does before it keeps one: log in to the vendor, once, and show what he answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Mapping
+
+from ..core.errors import SiemtapError
+from ..core.forms import Connection
+from ..core.manifest import describe, fill_in
+from ..core.model import Plugin
+from ..core.windows import SECOND
+from ..edge.http import connect
+from .names import of_account
+from .splunkd import Splunkd, answers, proxy
+
+MASK = "******"             # what a page says of a secret that is to stay as it is
+PATIENCE = 15 * SECOND      # a page gives up after half a minute
+
+
+def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]) -> str:
+    """What is wrong with an account as somebody wants to save it; nothing if the vendor lets us in."""
+    if said.get("skip_test") in ("1", "true") or plugin.greet is None:
+        return ""
+    try:
+        given = {key: value for key, value in said.items() if value is not None}
+        if MASK in given.values():
+            kept = splunkd.stanza("account", name)
+            given = {key: kept.get(key, "") if value == MASK else value for key, value in given.items()}
+        settings = fill_in(plugin.settings, answers(given, {s["name"]: s["kind"] for s in of_account(plugin)}))
+        more = answers({**splunkd.settings("advanced"), **proxy(splunkd.settings("proxy"))}, {s["name"]: s["kind"] for s in describe(Connection)})
+        connection = fill_in(Connection, more)
+        plugin.greet(plugin.connect(settings, connect(replace(connection, timeout=min(connection.timeout, PATIENCE)))))
+    except SiemtapError as error:
+        return f"{error}. Tick \"Save without a test\" if this machine cannot reach the vendor and another one collects."
+    return ""
