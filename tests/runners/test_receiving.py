@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 from centurylink_ips.simulator import Knobs, Simulator
+from pingintelligence import simulator as abs_simulator
 from processes import Process, page, siemtap, wait_for
 
 from siemtap.runners import receiving, simulate
@@ -217,3 +218,19 @@ def test_work_beside_a_busy_receiver_is_done_in_pieces(monkeypatch):
     rest()
     rest()
     assert rests == [receiving.PAUSE]
+
+
+def test_what_abs_sends_by_syslog_over_tcp(tmp_path):
+    path = tmp_path / "siemtap.yml"
+    path.write_text(f"path.data: {tmp_path}/data\nhttp.port: 0\ninputs:\n  - type: pingintelligence\n    syslog: tcp://127.0.0.1:0\n")
+    process = Process(path)
+    try:
+        tcp = process.until(r"listening at (tcp://\S+)")[1]
+        start = 1_772_618_400_000
+        sent = list(abs_simulator.Simulator(abs_simulator.Knobs(twice=5)).pushed(start, start + 600_000))
+        sender = simulate.Sender([tcp])
+        assert len(sent) > 50 and all(sender.send(thing) for thing in sent)
+        sender.close()
+        wait_for(lambda: in_store(tmp_path) == {id for thing in sent for id in thing.ids})
+    finally:
+        assert process.end() == 0
