@@ -1,6 +1,7 @@
 """dist/TA-<addon>-<version>.tar.gz: an add-on for each vendor, built by UCC in an environment of its own.
 
-usage: packaging/build splunk [--offline DIR] [NAME…]        DIR: a folder of wheels, for a machine without network
+usage: packaging/build splunk [--fill DIR | --offline DIR] [NAME…]      DIR: a folder of wheels; filled where there is a network, and
+       built from where there is none
 
 What is built twice is the same byte for byte: times, owners and the build number are those of the version.
 """
@@ -33,7 +34,10 @@ from siemtap.runners.names import addon
 STAMP = 1_767_225_600           # 2026-01-01: the time of every file, and the number of every build
 UCC = ("splunk-add-on-ucc-framework==6.6.0", "pip==26.2", "setuptools==80.9.0", "wheel==0.46.3")
 # Of what the pages need, and of what the input needs. splunktaucclib asks for an urllib3 below 2, and uses none of it: ours wins.
-LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", "splunk-sdk==2.1.1", "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
+SDK = "splunk-sdk==2.1.1"
+PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK)        # UCC wants to install these itself; what it installs is not what is carried
+PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any")
+LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
              "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
 MACHINE = ("__init__.py", "engine.py", "core", "edge/__init__.py", "edge/ahead.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_account.py", "runners/splunkd.py")
@@ -81,8 +85,13 @@ class AccountHandler(AdminExternalHandler):
 
 
 def make(root: Path, words: Sequence[str]) -> int:
-    offline = words[words.index("--offline") + 1] if "--offline" in words else ""
-    names = [word for word in words if word not in ("--offline", offline)]
+    options = {word: words[place + 1] for place, word in enumerate(words) if word in ("--fill", "--offline") and place + 1 < len(words)}
+    names = [word for word in words if word not in (*options, *options.values())]
+    if any(name.startswith("-") for name in names):
+        raise SystemExit(__doc__)
+    if "--fill" in options:
+        return fill(Path(options["--fill"]))
+    offline = options.get("--offline", "")
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(Path(folder) / "tools", offline)
         for name in names or list(plugins.installed()):
@@ -92,6 +101,18 @@ def make(root: Path, words: Sequence[str]) -> int:
             built = build(root, Path(folder) / name, plugin, tools)
             target.write_bytes(packed(built))
             print(f"built: {target.relative_to(root)}, {target.stat().st_size / 2**20:.2f} MiB, sha256 {hashlib.sha256(target.read_bytes()).hexdigest()[:16]}")
+    return 0
+
+
+def fill(folder: Path) -> int:
+    """Everything that a build asks an index for."""
+    with tempfile.TemporaryDirectory() as place:
+        venv.create(place, with_pip=True)
+        pip = [str(Path(place) / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip", "download", "-q", "--disable-pip-version-check", "-d", str(folder)]
+        for more in (UCC, PAGES, ("--no-deps", "--no-binary", "splunk-sdk", SDK), (*PURE, *(one for one in LIBRARIES if one != SDK))):
+            if subprocess.run([*pip, *more]).returncode:
+                return 1
+    print(f"filled: {folder}, {len(list(folder.iterdir()))} files")
     return 0
 
 
@@ -106,10 +127,9 @@ class Tools:
         self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
         self.call(self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *UCC)
         self.lib = folder / "lib-of-addons"
-        pure = ["--target", str(self.lib), "--no-deps", "--no-compile", "-q", "--disable-pip-version-check"]
-        self.call(self.bin / "python", "-m", "pip", "install", *pure, "--no-build-isolation", "--no-binary", "splunk-sdk", "splunk-sdk==2.1.1")     # there is no wheel of it
-        rest = [one for one in LIBRARIES if not one.startswith("splunk-sdk")]
-        self.call(self.bin / "python", "-m", "pip", "install", *pure, "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any", *rest)
+        into = ["--target", str(self.lib), "--no-compile", "-q", "--disable-pip-version-check"]
+        self.call(self.bin / "python", "-m", "pip", "install", *into, "--no-deps", "--no-build-isolation", "--no-binary", "splunk-sdk", SDK)       # there is no wheel of it
+        self.call(self.bin / "python", "-m", "pip", "install", *into, *PURE, *(one for one in LIBRARIES if one != SDK))
 
     def call(self, *words: Any, cwd: Any = None) -> None:
         done = subprocess.run([str(word) for word in words], cwd=cwd, env=self.environment, capture_output=True, text=True)
@@ -125,7 +145,7 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     (package / "default").mkdir()
     (package / "lib").mkdir()
     (work / "globalConfig.json").write_text(json.dumps(splunk.global_config(plugin, VERSION), indent=2))
-    (package / "lib/requirements.txt").write_text("splunktaucclib==8.2.0\n")
+    (package / "lib/requirements.txt").write_text("".join(f"{one}\n" for one in PAGES))
     (package / f"bin/{app.kind}.py").write_text(START.format(title=plugin.title, plugin=plugin.name))
     (package / f"bin/{app.root}_account.py").write_text(ACCOUNT.format(title=plugin.title, plugin=plugin.name))
     for name, stanzas in confs(plugin, cim).items():
