@@ -18,7 +18,7 @@ class App(NamedTuple):
 
 
 def addon(plugin: Plugin) -> App:
-    """`TA-indusface-apptrana`, `ta_indusface_apptrana`, `apptrana`"""
+    """`TA-acme-gate`, `ta_acme_gate`, `acme`"""
     name = f"TA-{plugin.addon or plugin.name.replace('_', '-')}"
     return App(name, name.lower().replace("-", "_"), plugin.name)
 

@@ -167,7 +167,7 @@ def answers(found: Mapping[str, str], kinds: Mapping[str, str]) -> Dict[str, Any
 
 
 def stanza_name(whole: str) -> str:
-    """`apptrana://main` -> `main`"""
+    """`acme://main` -> `main`"""
     return whole.partition("://")[2]
 
 
