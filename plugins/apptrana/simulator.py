@@ -22,7 +22,7 @@ from siemtap.core.identity import canonical, identify
 from siemtap.core.mapping import rfc3339
 from siemtap.core.windows import DAY, MINUTE, Millis
 from siemtap.edge.http import Request
-from siemtap.runners.simulate import Answer, Fault
+from siemtap.runners.simulate import Answer, Fault, noted
 
 UNIQUE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@-"
 COOKIE, BEARER = "sid=c00kie-of-a-victim", "Bearer bearer-of-a-victim"      # must appear nowhere in output, logs or errors
@@ -135,12 +135,7 @@ class Simulator:
         with self.lock:
             self.began = self.began or now
             call = urlsplit(request.url).path.rpartition("/")[2]
-            if len(self.requests) < 100_000:
-                self.requests.append(request)
-            self.counts[call] = self.counts.get(call, 0) + 1
-            fault = next((fault for fault in self.faults if fault.call in ("", call) and fault.times), None)
-            if fault:
-                fault.times -= 1
+            fault = noted(self, call, request)
         answer = fault.answer(now) if fault else self._answer(call, request, now)
         date = datetime.fromtimestamp(now / 1000 + self.knobs.skew, timezone.utc).strftime("%a, %d %b %Y %H:%M:%S GMT")
         return answer._replace(headers={"Date": date, **answer.headers})

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import communityid
 
-from siemtap.core.convert import integer, ip, millis_of
+from siemtap.core.convert import integer, ip, millis_of, truth
 from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, rfc3339, text
 
 from .formats import moment
@@ -186,10 +186,6 @@ def packet(said: Any, *, decode_data: bool) -> Tuple[Any, ...]:
 def other(said: Any) -> Tuple[Any, ...]:
     """What is no intrusion: an event of the host's, whatever its action."""
     return (None, None, None, None) if said == "intrusion_prevention" else (said, "event", ["host"], ["info"])
-
-
-def truth(said: Any) -> Optional[bool]:
-    return True if said else None
 
 
 EVENT = Dataset(

@@ -20,7 +20,7 @@ from siemtap.core.identity import identify
 from siemtap.core.mapping import rfc3339
 from siemtap.core.windows import DAY, Millis
 from siemtap.edge.http import Request
-from siemtap.runners.simulate import Answer, Fault
+from siemtap.runners.simulate import Answer, Fault, noted
 
 RULES = (("1000128", "Example Traversal Filter", "High"), ("1000552", "Generic Cross Site Scripting Prevention", "Medium"), ("1000608", "Generic SQL Injection Prevention", "Critical"),
          ("1005613", "Generic SQL Injection Prevention - 2", "High"), ("1006067", "Identified Too Many HTTP Requests", "Low"))
@@ -87,13 +87,9 @@ class Simulator:
         with self.lock:
             path = urlsplit(request.url).path
             call = "login" if path.endswith("/authentication/login") else "app" if "/api/app" in path else "notifications"
-            self.counts[call] = self.counts.get(call, 0) + 1
-            if len(self.requests) < 10_000:
-                self.requests.append(request)
-            for fault in self.faults:
-                if fault.times > 0 and fault.call in ("", call):
-                    fault.times -= 1
-                    return fault.answer(now)
+            fault = noted(self, call, request)
+            if fault:
+                return fault.answer(now)
             headers = {name.lower(): value for name, value in request.headers.items()}
             if call == "login":
                 return self._login(request, headers, now)

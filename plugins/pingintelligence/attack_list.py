@@ -41,11 +41,16 @@ def entries(said: Any, settings: Settings) -> Iterator[Tuple[Entry, str, Optiona
             known = True
             yield from _of_kind(LISTS[name], value, settings)
     if not known:
-        key = next((key for key in said if key in KINDS and isinstance(said[key], (str, int))), "")
+        key = _key(said)
         if key:
             yield _entry(KINDS[key], "", said[key], said, settings)
         elif any(isinstance(value, (list, dict)) for value in said.values()):
             raise Malformed("an attack list with no kind of identifier that we know")
+
+
+def _key(entry: Mapping[str, Any]) -> str:
+    """The name under which an entry has its identifier."""
+    return next((key for key in entry if key in KINDS and isinstance(entry[key], (str, int))), "")
 
 
 def _of_kind(kind: str, value: Any, settings: Settings) -> Iterator[Tuple[Entry, str, Optional[str]]]:
@@ -59,7 +64,7 @@ def _of_kind(kind: str, value: Any, settings: Settings) -> Iterator[Tuple[Entry,
 
 def _one(kind: str, name: str, one: Any, settings: Settings) -> Tuple[Entry, str, Optional[str]]:
     if isinstance(one, dict):
-        key = next((key for key in one if key in KINDS and isinstance(one[key], (str, int))), "")
+        key = _key(one)
         if not key:
             raise Malformed("an entry of the attack list without an identifier")
         return _entry(KINDS[key], name, one[key], one, settings)

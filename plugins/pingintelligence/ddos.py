@@ -7,7 +7,6 @@ from typing import Any, Dict, List
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.mapping import Record
 
-from .attacks import end_of
 from .manifest import Settings
 
 DATABASE, COLLECTION = "abs_data", "login_dos"
@@ -26,7 +25,7 @@ def resolved(records: List[Record], settings: Settings) -> List[Record]:
     pointers = [record for record in records if record.get("@who", ("",))[0] == "ddos_info" and record["access_time"]]
     if not pointers:
         return records
-    found = addresses([end_of(record["ddos_info"]) for record in pointers], settings)
+    found = addresses([record["access_time"] for record in pointers], settings)
     more = [{**record, "@who": ("ip", ip)} for record in pointers for ip in found.get(record["access_time"], [])]
     return [*records, *more]
 

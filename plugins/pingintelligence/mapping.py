@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
-from siemtap.core.convert import integer, ip
+from siemtap.core.convert import integer, ip, truth
 from siemtap.core.mapping import Dataset, Field, Given, Join, Record, Split, text
 
 from . import attack_types
@@ -120,10 +120,6 @@ def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
     return {"text": told}, told if re.match(r"https?://\S+$", told) else None
 
 
-def truth(said: Any) -> Optional[bool]:
-    return True if said else None
-
-
 def host(url: Tuple[str, ...]) -> Optional[str]:
     return url[0].partition("//")[2].partition(":")[0] if url else None
 
@@ -201,11 +197,6 @@ ATTACKLIST = Dataset(
 )
 
 
-def in_query(said: Any) -> Optional[str]:
-    """An answer's own range, in a form of which there are several: as it is."""
-    return text(said)
-
-
 def whole_object(said: Any) -> Optional[Dict[str, Any]]:
     if isinstance(said, dict):
         return said or None
@@ -234,8 +225,8 @@ REPORT = Dataset(
         Field("company",           "organization.name"),
         Field("description",       "event.reason", words),
         Field("@api",              ("pingintelligence.api_name", "service.name"), service),
-        Field("@from",             "pingintelligence.query.earlier_date", in_query),
-        Field("@until",            "pingintelligence.query.later_date", in_query),
+        Field("@from",             "pingintelligence.query.earlier_date"),
+        Field("@until",            "pingintelligence.query.later_date"),
         Field("@summary",          "pingintelligence.summary", whole_object),
         Field("@details",          "pingintelligence.details", whole_object),
         Field("@severity",         "event.severity", integer),

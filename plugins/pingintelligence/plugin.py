@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, settings: Settings, http: Http) -> None:
         self.settings, self.http = settings, http
-        self.zone = zone(settings.timezone)
+        zone(settings.timezone)
         if settings.lag < EARLIEST and not settings.allow_early:
             raise ConfigError(f"`lag` is below 30m, and ABS detects for that long: what it finds later would be lost. Raise it, or say `allow_early: true` (it is {settings.lag // MINUTE}m)")
         if settings.url and not (settings.access_key and settings.secret_key):

@@ -20,7 +20,7 @@ from siemtap.core.convert import MONTHS, zone
 from siemtap.core.identity import canonical, identify
 from siemtap.core.windows import DAY, MINUTE, Millis
 from siemtap.edge.http import Request
-from siemtap.runners.simulate import Answer, Fault
+from siemtap.runners.simulate import Answer, Fault, noted
 
 from .attack_types import ACROSS, API, TYPES
 from .reports import REPORTS
@@ -110,7 +110,6 @@ class Simulator:
         self.apis = tuple(f"api_{number:03d}" for number in range(self.knobs.apis)) if isinstance(self.knobs.apis, int) else tuple(self.knobs.apis)
         self.zone: tzinfo = zone(self.knobs.zone)
         self.unblocked: Set[str] = set()
-        self.flying = self.most_flying = 0
         self.minute = lru_cache(maxsize=65_536)(self._minute)
 
     def settings(self, url: str) -> Dict[str, Any]:
@@ -194,20 +193,9 @@ class Simulator:
         path = urlsplit(request.url).path
         call = path.rstrip("/").rpartition("/")[2]
         with self.lock:
-            self.flying += 1
-            self.most_flying = max(self.most_flying, self.flying)
-            if len(self.requests) < 100_000:
-                self.requests.append(request)
-            self.counts[call] = self.counts.get(call, 0) + 1
-            fault = next((fault for fault in self.faults if fault.call in ("", call) and fault.times), None)
-            if fault:
-                fault.times -= 1
-        try:
-            answer = fault.answer(now) if fault else self._answer(path, request, now)
-            return answer._replace(delay=max(answer.delay, self.knobs.delay))
-        finally:
-            with self.lock:
-                self.flying -= 1
+            fault = noted(self, call, request)
+        answer = fault.answer(now) if fault else self._answer(path, request, now)
+        return answer._replace(delay=max(answer.delay, self.knobs.delay))
 
     def _answer(self, path: str, request: Request, now: Millis) -> Answer:
         headers = {name.lower(): value for name, value in request.headers.items()}

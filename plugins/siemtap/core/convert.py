@@ -93,6 +93,11 @@ def country(said: Any) -> str:
     return said.upper()
 
 
+def truth(said: Any) -> Optional[bool]:
+    """Said only where it is so."""
+    return True if said else None
+
+
 def integer(said: Any) -> int:
     """A whole number, as a number or as text."""
     if isinstance(said, bool) or (isinstance(said, float) and not said.is_integer()):

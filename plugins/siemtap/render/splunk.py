@@ -1,4 +1,4 @@
-"""Manifest and mapping -> an add-on: UCC's globalConfig, and what Splunk knows of our sourcetypes. Pure; `packaging/splunk.py` builds it."""
+"""Manifest and mapping -> an add-on: UCC's globalConfig, and what Splunk knows of our sourcetypes. Pure; `packaging/addons.py` builds it."""
 
 from __future__ import annotations
 

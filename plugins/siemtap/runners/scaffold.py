@@ -121,6 +121,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Dict, Iterator, List, Set, Tuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -128,7 +129,7 @@ from siemtap.core.identity import identify
 from siemtap.core.mapping import rfc3339
 from siemtap.core.windows import MINUTE, Millis
 from siemtap.edge.http import Request
-from siemtap.runners.simulate import Answer, Fault
+from siemtap.runners.simulate import Answer, Fault, noted
 
 
 @dataclass
@@ -145,7 +146,9 @@ class Simulator:
 
     knobs: Knobs = field(default_factory=Knobs)
     faults: List[Fault] = field(default_factory=list)
+    requests: List[Request] = field(default_factory=list)
     counts: Dict[str, int] = field(default_factory=dict)
+    lock: Any = field(default_factory=Lock)
 
     def settings(self, url: str) -> Dict[str, Any]:
         return {"url": url, "api_key": self.knobs.api_key}
@@ -153,11 +156,10 @@ class Simulator:
     def answer(self, request: Request, now: Millis) -> Answer:
         parts = urlsplit(request.url)
         call = parts.path.rpartition("/")[2]
-        self.counts[call] = self.counts.get(call, 0) + 1
-        for fault in self.faults:
-            if fault.call in ("", call) and fault.times:
-                fault.times -= 1
-                return fault.answer(now)
+        with self.lock:
+            fault = noted(self, call, request)
+        if fault:
+            return fault.answer(now)
         headers = {name.lower(): value for name, value in request.headers.items()}
         if headers.get("authorization") != f"Bearer {self.knobs.api_key}":
             return self.said({"error": "unauthorised"}, 401)

@@ -1,6 +1,6 @@
 """A vendor's simulator as a server on loopback, or as a function; and the faults it has on request.
 
-A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`, `faults`, `counts`; that of a vendor who
+A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`, `faults`, `counts`, `requests`; that of a vendor who
 pushes has `pushed(start, stop)`, too: things with `time`, `body`, `headers`, `channel` (webhook, syslog), `ids`.
 """
 
@@ -25,6 +25,8 @@ from ..core.manifest import guess
 from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Reply, Request, Send
+
+KEPT = 100_000      # requests that a simulator remembers
 
 
 class Answer(NamedTuple):
@@ -81,6 +83,17 @@ def _read(value: Any) -> Any:
         except ValueError:
             return value
     return tuple(value) if isinstance(value, list) else value
+
+
+def noted(simulated: Any, call: str, request: Request) -> Optional[Fault]:
+    """A call is counted and kept for whoever looks; the fault that waits for it, if one does. With the simulator's lock held."""
+    simulated.counts[call] = simulated.counts.get(call, 0) + 1
+    if len(simulated.requests) < KEPT:
+        simulated.requests.append(request)
+    fault: Optional[Fault] = next((fault for fault in simulated.faults if fault.call in ("", call) and fault.times > 0), None)
+    if fault:
+        fault.times -= 1
+    return fault
 
 
 def in_memory(simulated: Any, clock: Clock = SYSTEM) -> Send:

@@ -22,7 +22,7 @@ from splunklib.binding import HTTPError
 from splunklib.modularinput import Argument, InputDefinition, Scheme, ValidationDefinition
 
 from ..core.convert import millis_of
-from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
+from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.forms import Connection, Every
 from ..core.manifest import describe, fill_in
 from ..core.mapping import Event, rfc3339
@@ -139,10 +139,7 @@ def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any
             return validated(plugin, ValidationDefinition.parse(stdin), out)
         if not words:
             return Input(plugin, app, InputDefinition.parse(stdin), out, clock).run()
-    except SiemtapError as error:
-        print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except Exception as error:
+    except Exception as error:      # ours, and what splunkd's XML may be
         print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(f"ERROR unknown words: {' '.join(words)}; splunkd says --scheme, --validate-arguments, or nothing", file=sys.stderr)
@@ -247,8 +244,7 @@ class Input:
         """True if every unit came to its end."""
         settings, every, connection = self.configured()
         client = self.plugin.connect(settings, connect(connection, clock=self.clock))
-        also = {"data_stream.namespace": every.namespace}
-        say = voice(self.plugin, settings, every, also, lambda: rfc3339(self.clock.now()))
+        say = voice(self.plugin, settings, every, {}, lambda: rfc3339(self.clock.now()))
         units = [Unit(stanza_name(self.stanza), *place) for place in self.plugin.units(client, settings)]
         works = [partial(self._unit, client, unit, say) for unit in units]
         return all(list(ahead(min(self.plugin.at_once(settings), max(1, len(works))), works)))
@@ -268,7 +264,7 @@ class Input:
                 if attempt == ATTEMPTS or wait > LONGEST_WAIT:
                     return False
                 self.stopping.wait(wait)
-            except (AuthError, ConfigError, SiemtapError) as error:
+            except SiemtapError as error:
                 log.error("%s: %s: %s", unit, type(error).__name__, error)
                 return False
         return False
