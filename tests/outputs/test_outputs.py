@@ -2,10 +2,13 @@
 
 import errno
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -323,6 +326,21 @@ def test_a_reader_that_goes_away_is_an_end_and_no_error():
     process.stdout.close()
     assert process.wait(20) == 0 and process.stderr.read() == b""
     process.stderr.close()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_signal_in_the_middle_of_a_full_pipe_costs_no_byte(unbuffered):
+    """A raw file ends a write that a signal interrupts, and says how much it took."""
+    program = ("import signal, sys; sys.path[:0] = sys.argv[1:]\nfrom siemtap.outputs.stdout import Stdout, Settings\n"
+               "signal.signal(signal.SIGUSR1, lambda *_: None)\nprint('there', file=sys.stderr, flush=True)\n"
+               "Stdout(Settings()).deliver(None, [{'a': 'x' * 300_000}, {'b': 1}], None)")
+    process = subprocess.Popen([sys.executable, "-c", program, *sys.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert process.stderr.readline() == b"there\n"
+    for _ in range(3):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and err == b"" and [len(line) for line in out.splitlines()] == [300_008, 7]
 
 
 # The check in front of it

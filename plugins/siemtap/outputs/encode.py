@@ -1,10 +1,10 @@
-"""Event -> JSON in UTF-8, without escapes for what UTF-8 can carry."""
+"""Event -> JSON in UTF-8, without escapes for what UTF-8 can carry; and the way of its bytes into a file or a pipe."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..core.mapping import Event
 
@@ -31,3 +31,11 @@ def encode(event: Event) -> bytes:
 
 def _escaped(line: bytes) -> bytes:
     return UNSAFE.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)
+
+
+def write(out: BinaryIO, said: bytes) -> None:
+    """All of it, and on its way. A raw file takes what it likes of a write that a signal interrupts, and standard output is one under PYTHONUNBUFFERED."""
+    left = memoryview(said)
+    while left:
+        left = left[out.write(left) or 0:]
+    out.flush()

@@ -16,7 +16,7 @@ from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Unit
 from ..core.windows import Millis
 from . import Around, Refused, ids_of
-from .encode import encode
+from .encode import encode, write
 
 ID = re.compile(rb'"id":"([0-9a-f]{32})"')
 TAIL = 256 * 1024 * 1024        # bytes read back at a start: far more than the batches that can be in doubt
@@ -97,9 +97,7 @@ class File:
         return []
 
     def _append(self, lines: bytes) -> None:
-        left = memoryview(lines)
-        while left:
-            left = left[self.file.write(left):]
+        write(self.file, lines)
         os.fsync(self.file.fileno())
         self.end += len(lines)
 

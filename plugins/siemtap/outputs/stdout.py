@@ -12,7 +12,7 @@ from ..core.mapping import Event
 from ..core.model import Mark, Unit
 from ..core.windows import Millis
 from . import Around, Refused
-from .encode import encode
+from .encode import encode, write
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class Stdout:
         lines = b"".join(encode(event) + b"\n" for event in events)
         with self.lock:
             try:
-                sys.stdout.buffer.write(lines)
-                sys.stdout.buffer.flush()
+                write(sys.stdout.buffer, lines)
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # so that Python's own last flush finds no pipe
                 raise Closed(0) from None

@@ -33,7 +33,7 @@ from ..edge.clock import SYSTEM, Clock
 from ..edge.http import connect
 from ..engine import InDoubt, Then, pump, voice
 from ..outputs.compact import compact
-from ..outputs.encode import encode
+from ..outputs.encode import encode, write
 from .names import App, of_account, of_input, sourcetype
 from .splunkd import KvCheckpoints, Splunkd, answers, proxy, stanza_name
 
@@ -85,8 +85,7 @@ class Pipe:
 
     def _write(self, said: bytes) -> None:
         try:
-            self.out.write(said)
-            self.out.flush()
+            write(self.out, said)
         except (BrokenPipeError, ValueError) as error:
             raise Gone from error
 
