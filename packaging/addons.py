@@ -39,7 +39,7 @@ PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK)        # UCC wants to i
 PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any")
 LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
              "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
-MACHINE = ("__init__.py", "engine.py", "core", "edge/__init__.py", "edge/ahead.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
+MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_account.py", "runners/splunkd.py")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
 START = '''"""{title}: what splunkd starts."""
@@ -164,6 +164,7 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     shutil.copytree(tools.lib, built / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.dist-info", "*.egg-info", "bin", "*.pyc"))
     for name in MACHINE:
         copy(root / "plugins/siemtap" / name, built / "lib/siemtap" / name)
+    copy(root / "schemas/cim.json", built / "lib/siemtap/schemas/cim.json")
     shutil.copytree(root / "plugins" / plugin.name, built / "lib" / plugin.name, ignore=shutil.ignore_patterns(*NOT_OF_PLUGIN))
     for path in (built / "default/app.conf", built / "appserver/templates/base.html"):
         path.write_text(re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text())))

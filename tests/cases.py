@@ -78,9 +78,10 @@ def told(folder, plugin, given, now):
     return events, error, None
 
 
-def play(folder, plugin):
-    """What the plugin makes of a case: (events, error's text, exchange)."""
+def play(folder, plugin, **more):
+    """What the plugin makes of a case, perhaps with more settings: (events, error's text, exchange)."""
     given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
+    given["settings"].update(more)
     now = millis_of(given["now"])
     if "channel" in given:
         return told(folder, plugin, given, now)

@@ -161,7 +161,7 @@ def _props_of(dataset: Dataset, rules: Mapping[str, Any], lists: Set[str]) -> Di
             "MAX_TIMESTAMP_LOOKAHEAD": "40", "category": "Network & Security"}
     alternatives = doubles(dataset)
     for field, rule in sorted(rules["fields"].items()):
-        paths = [rule["from"]] if "from" in rule else rule.get("first", [])
+        paths = rule.get("out_of") or rule.get("first") or ([rule["from"]] if "from" in rule else [])
         sources = [f"{one}{{}}" if one in lists else one for one in dict.fromkeys(one for path in paths for one in _sources(path, alternatives, dataset))]
         if "map" in rule:
             of = _coalesce(sources)
@@ -169,6 +169,12 @@ def _props_of(dataset: Dataset, rules: Mapping[str, Any], lists: Set[str]) -> Di
             made[f"EVAL-{field}"] = f"case({cases}true(), {_quoted(rule['else']) if 'else' in rule else 'null()'})"
         elif "is" in rule:
             made[f"EVAL-{field}"] = _quoted(rule["is"])
+        elif "match" in rule:
+            of = _coalesce(sources)
+            found = f'nullif(replace({of}, "{rule["match"]}", "\\1"), "")'
+            made[f"EVAL-{field}"] = f'if(match({of}, "{rule["match"]}"), {f"lower({found})" if rule.get("lower") else found}, null())'
+        elif "unless" in rule:
+            made[f"EVAL-{field}"] = f"nullif({_coalesce(sources)}, {_quoted(rule['unless'])})"
         elif len(sources) == 1 and "else" not in rule and not sources[0].startswith('"'):
             made[f"FIELDALIAS-{field}"] = f"{_alias(sources[0])} ASNEW {field}"
         else:

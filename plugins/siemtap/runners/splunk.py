@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 from splunklib.binding import HTTPError
 from splunklib.modularinput import Argument, InputDefinition, Scheme, ValidationDefinition
 
+from .. import contract
 from ..core.convert import millis_of
 from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.forms import Connection, Every
@@ -58,7 +59,8 @@ class Pipe:
     def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
         self.stanza, self.out = stanza, out
         self.lock = threading.Lock()
-        self.small = {dataset.name: compact(dataset) for dataset in plugin.datasets}
+        rules = contract.read("cim.json")["datasets"]
+        self.small = {dataset.name: compact(dataset, rules.get(dataset.name, {})) for dataset in plugin.datasets}
         self.heads = {dataset.name: f'<event stanza="{escape(stanza)}" unbroken="1"><source>{escape(stanza)}</source><sourcetype>{sourcetype(dataset.name)}</sourcetype><time>'.encode() for dataset in plugin.datasets}
         self.written, self.open, self.ended = 0, False, False
 
