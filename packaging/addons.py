@@ -39,8 +39,8 @@ PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK)        # UCC wants to i
 PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any")
 LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
              "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
-MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
-           "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_account.py", "runners/splunkd.py")
+MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
+           "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_pages.py", "runners/splunkd.py")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
 START = '''"""{title}: what splunkd starts."""
 
@@ -55,17 +55,21 @@ if __name__ == "__main__":
     sys.exit(main(PLUGIN, addon(PLUGIN)))
 '''
 
-ACCOUNT = '''"""The page of accounts: nothing is kept that {title} does not let in."""
+PAGES_OF = '''"""What the pages do beside keeping: no account that {title} does not let in; an input's marks begin and go with it."""
 
 import import_declare_test  # noqa: F401  (lib/ comes first on the path)
 
 from {plugin} import PLUGIN
 from siemtap.runners.names import addon
-from siemtap.runners.splunk_account import trouble
+from siemtap.runners.splunk_pages import begun, forget_account, forget_input, trouble
 from siemtap.runners.splunkd import Splunkd
 from solnlib.splunkenv import get_splunkd_uri
 from splunktaucclib.rest_handler.admin_external import AdminExternalHandler
 from splunktaucclib.rest_handler.error import RestError
+
+
+def session(handler):
+    return Splunkd(addon(PLUGIN), get_splunkd_uri(), handler.getSessionKey())
 
 
 class AccountHandler(AdminExternalHandler):
@@ -77,10 +81,28 @@ class AccountHandler(AdminExternalHandler):
         self.greet()
         AdminExternalHandler.handleEdit(self, confInfo)
 
+    def handleRemove(self, confInfo):
+        AdminExternalHandler.handleRemove(self, confInfo)
+        forget_account(session(self), self.callerArgs.id)
+
     def greet(self):
-        said = trouble(PLUGIN, Splunkd(addon(PLUGIN), get_splunkd_uri(), self.getSessionKey()), self.callerArgs.id, self.payload)
+        said = trouble(PLUGIN, session(self), self.callerArgs.id, self.payload)
         if said:
             raise RestError(400, said)
+
+
+class InputHandler(AdminExternalHandler):
+    def handleCreate(self, confInfo):
+        begun(self.payload, True)
+        AdminExternalHandler.handleCreate(self, confInfo)
+
+    def handleEdit(self, confInfo):
+        begun(self.payload, False)
+        AdminExternalHandler.handleEdit(self, confInfo)
+
+    def handleRemove(self, confInfo):
+        AdminExternalHandler.handleRemove(self, confInfo)
+        forget_input(session(self), addon(PLUGIN).kind + "://" + self.callerArgs.id)
 '''
 
 
@@ -147,7 +169,7 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     (work / "globalConfig.json").write_text(json.dumps(splunk.global_config(plugin, VERSION), indent=2))
     (package / "lib/requirements.txt").write_text("".join(f"{one}\n" for one in PAGES))
     (package / f"bin/{app.kind}.py").write_text(START.format(title=plugin.title, plugin=plugin.name))
-    (package / f"bin/{app.root}_account.py").write_text(ACCOUNT.format(title=plugin.title, plugin=plugin.name))
+    (package / f"bin/{app.root}_pages.py").write_text(PAGES_OF.format(title=plugin.title, plugin=plugin.name))
     for name, stanzas in confs(plugin, cim).items():
         (package / f"default/{name}.conf").write_text(splunk.text(stanzas))
     (package / "README.txt").write_text(f"{plugin.title} Add-on for Splunk, {VERSION}\n\nMade by siemtap from the plugin {plugin.name}.\n")

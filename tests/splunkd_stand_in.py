@@ -1,28 +1,46 @@
-"""A stand-in for splunkd's REST, as far as an input needs it: confs, storage/passwords, the KV store. Answers Atom and JSON, as the SDK asks."""
+"""A stand-in for splunkd's REST, as far as an add-on needs it: confs, storage/passwords, the KV store, data/inputs. Answers Atom and JSON, as the SDK asks.
+
+What a real splunkd does and this does not: layers of conf files, replication, sharing, persistent handlers, schedules.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-KEY = "session-key-of-a-test"
+KEY, POOR = "session-key-of-a-test", "session-key-of-someone-who-may-read"       # an admin's, and one without any capability
 CUT = "``splunk_cred_sep``"
 END = CUT.join(("", "S", "P", "L", "U", "N", "K", ""))
+NEEDED = {"storage/passwords": "list_storage_passwords", "data/inputs": "edit_modinput", "configs": "write of the app's access"}
+VERSION = "10.2.0"
+
+
+class Refused(Exception):
+    """A status, and what splunkd says with it."""
+
+    def __init__(self, status, said):
+        super().__init__(said)
+        self.status, self.said = status, said
+
+
+class Whole(list):
+    """A list that is the answer itself, and no feed."""
 
 
 class Splunkd(ThreadingHTTPServer):
-    """`confs`: file -> stanza -> settings. `documents`: collection -> key -> document; a collection that is not there is None."""
+    """`confs`: file -> stanza -> settings. `documents`: collection -> key -> document; a collection that is not there is None. `inputs`: kind -> name -> settings."""
 
     daemon_threads = True
 
     def __init__(self, app, root):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.app, self.root = app, root
-        self.confs, self.passwords, self.documents = {}, {}, {}
+        self.confs, self.passwords, self.documents, self.inputs = {}, {}, {}, {}
         self.kv_starts_after, self.kv_off, self.asked = 0, False, []
+        self.lock = threading.RLock()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property
@@ -40,10 +58,131 @@ class Splunkd(ThreadingHTTPServer):
         whole = json.dumps(secrets) + END
         for number in range(0, len(whole), 255):
             username = f"{name}{CUT}{number // 255 + 1}"
-            self.passwords[f"{self.app}:{username}:"] = {"realm": f"__REST_CREDENTIAL__#{self.app}#configs/conf-{file}", "username": username, "clear_password": whole[number:number + 255]}
+            self.password(f"__REST_CREDENTIAL__#{self.app}#configs/conf-{file}", username, whole[number:number + 255])
+
+    def password(self, realm, username, clear):
+        self.passwords[f"{realm}:{username}:"] = {"realm": realm, "username": username, "password": "$7$sealed", "encr_password": "$7$sealed", "clear_password": clear}
+
+    def validate(self, kind, name, settings):
+        """What is wrong with an input, as the add-on's own script says; here nobody is asked."""
+        return ""
+
+    # What an endpoint answers: [(name, content)], or anything else as JSON
+
+    def rest(self, method, place, query, body, key):
+        if place[:1] == ["configs"] and len(place) > 1:
+            if place[2:] == ["_reload"]:
+                return []
+            self.may(method == "GET" or key != POOR, "configs")
+            return self.collection(method, self.confs.setdefault(place[1][len("conf-"):], {}), place[2:], form(body))
+        if place[:1] == ["properties"]:
+            return [(name, {}) for name in (self.confs.get(place[1], {}) if len(place) > 1 else self.confs)]
+        if place[:2] == ["storage", "passwords"]:
+            self.may(key != POOR, "storage/passwords")
+            return self.vault(method, place[2:], form(body))
+        if place[:2] == ["storage", "collections"]:
+            return self.collections(method, place[2:], query, body)
+        if place[:2] == ["data", "inputs"] and len(place) > 2:
+            self.may(method == "GET" or key != POOR, "data/inputs")
+            return self.input(method, place[2], place[3:], form(body))
+        if place[:2] == ["data", "indexes"]:
+            return [("main", {}), ("security", {})]
+        if place[:2] == ["server", "info"]:
+            return [("server-info", {"version": VERSION, "instance_type": "enterprise", "product_type": "enterprise", "serverName": "stand-in", "server_roles": ["indexer", "kv_store"]})]
+        raise Refused(404, "Not Found")
+
+    def may(self, allowed, what):
+        if not allowed:
+            raise Refused(403, f"You (user=poor) do not have permission to perform this operation (requires capability: {NEEDED[what]}).")
+
+    def collection(self, method, found, place, said):
+        if method == "POST" and not place:
+            name = said.pop("name")
+            if name in found:
+                raise Refused(409, f"An object with name={name} already exists")
+            found[name] = said
+            return [(name, said)]
+        if not place:
+            return list(found.items())
+        if place[0] not in found:
+            raise Refused(404, f"Could not find object id={place[0]}")
+        if method == "DELETE":
+            del found[place[0]]
+            return []
+        if method == "POST":
+            found[place[0]].update(said)
+        return [(place[0], found[place[0]])]
+
+    def vault(self, method, place, said):
+        if method == "POST" and not place:
+            name = f"{said.get('realm', '')}:{said['name']}:"
+            if name in self.passwords:
+                raise Refused(409, "Cannot create object: it exists")
+            if not said["password"]:
+                raise Refused(400, "password may not be empty")
+            self.password(said.get("realm", ""), said["name"], said["password"])
+            return [(name, self.passwords[name])]
+        if place and place[0] not in self.passwords:
+            raise Refused(404, "Could not find object")
+        if method == "DELETE":
+            del self.passwords[place[0]]
+            return []
+        if method == "POST":
+            self.passwords[place[0]]["clear_password"] = said["password"]
+        return [(name, content) for name, content in self.passwords.items() if not place or name == place[0]]
+
+    def input(self, method, kind, place, said):
+        found = self.inputs.setdefault(kind, {})
+        if place[1:] in (["enable"], ["disable"]):
+            found[place[0]]["disabled"] = "1" if place[1] == "disable" else "0"
+            return [(place[0], found[place[0]])]
+        if method == "POST":
+            name = place[0] if place else said.get("name", "")
+            wrong = self.validate(kind, name, {**found.get(name, {}), **said})
+            if wrong:
+                raise Refused(400, wrong)
+        return self.collection(method, found, place, said)
+
+    def collections(self, method, place, query, body):
+        if self.kv_off:
+            raise Refused(404, "Could not find object")
+        if self.kv_starts_after:
+            self.kv_starts_after -= 1
+            raise Refused(503, "KV Store initialization has not completed yet.")
+        if place[0] == "config":
+            if method == "POST":
+                self.documents.setdefault(form(body)["name"], {})
+                return [(form(body)["name"], {})]
+            there = [(name, {}) for name in self.documents if len(place) < 2 or name == place[1]]
+            if not there:
+                raise Refused(404, "Could not find object")
+            return there
+        documents = self.documents.get(place[1])
+        if documents is None:
+            raise Refused(404, "Could not find object")
+        key = place[2] if len(place) > 2 else ""
+        if method == "POST" and key == "batch_save":
+            for document in json.loads(body):
+                assert len(json.dumps(document)) < 16 * 2**20
+                documents[document["_key"]] = document
+            return Whole(document["_key"] for document in json.loads(body))
+        if method == "DELETE":
+            wanted = json.loads(query.get("query", "{}"))
+            for name in [name for name, document in documents.items() if (name == key or not key) and wanted.items() <= document.items()]:
+                del documents[name]
+            return {}
+        if not key:
+            return Whole(documents.values())
+        if key not in documents:
+            raise Refused(404, "Could not find object.")
+        return documents[key]
 
 
-class _Handler(BaseHTTPRequestHandler):
+def form(body):
+    return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True).items()}
+
+
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *words):
@@ -60,72 +199,56 @@ class _Handler(BaseHTTPRequestHandler):
 
     def serve(self, method):
         parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+        self.server.asked.append((method, parts.path))
+        self.rest(method, parts.path, form(parts.query), body)
+
+    def rest(self, method, path, query, body):
         splunkd = self.server
-        splunkd.asked.append((method, parts.path))
-        if self.headers.get("Authorization") != f"Splunk {KEY}":
-            return self.fail(401, "call not properly authenticated")
-        place = [unquote(part) for part in parts.path.split("/")[1:]]
+        key = self.headers.get("Authorization", "").partition("Splunk ")[2]
+        place = [unquote(part) for part in path.strip("/").split("/")]
         place = place[3:] if place[0] == "servicesNS" else place[1:]
-        if place[0] == "configs":
-            stanzas = splunkd.confs.get(place[1][len("conf-"):], {})
-            found = [(name, content) for name, content in stanzas.items() if len(place) < 3 or name == place[2]]
-            return self.feed(found, query) if found or len(place) < 3 else self.fail(404, f"Could not find object id={place[2]}")
-        if place[:2] == ["storage", "passwords"]:
-            return self.feed(list(splunkd.passwords.items()), query)
-        if place[:2] == ["storage", "collections"]:
-            return self.collections(method, place[2:], query, body)
-        return self.fail(404, "Not Found")
+        if key not in (KEY, POOR) and place != ["server", "info"]:
+            return self.fail(401, "call not properly authenticated", query)
+        try:
+            with splunkd.lock:
+                found = splunkd.rest(method, place, query, body, key)
+                said = json.dumps(found) if isinstance(found, (dict, Whole)) else None
+                if said is None:
+                    return self.feed(found, "/".join(quote(part, safe="") for part in place), query)
+        except Refused as error:
+            return self.fail(error.status, error.said, query)
+        return self.say(200, said, "application/json")
 
-    def collections(self, method, place, query, body):
-        splunkd = self.server
-        if splunkd.kv_off:
-            return self.fail(404, "Could not find object")
-        if splunkd.kv_starts_after:
-            splunkd.kv_starts_after -= 1
-            return self.fail(503, "KV Store initialization has not completed yet.")
-        if place[0] == "config":
-            if method == "POST":
-                splunkd.documents.setdefault(parse_qs(body)["name"][0], {})
-                return self.feed([(parse_qs(body)["name"][0], {})], query)
-            there = [(name, {}) for name in splunkd.documents if len(place) < 2 or name == place[1]]
-            return self.feed(there, query) if there else self.fail(404, "Could not find object")
-        documents = splunkd.documents.get(place[1])
-        if documents is None:
-            return self.fail(404, "Could not find object")
-        key = place[2] if len(place) > 2 else ""
-        if method == "POST" and key == "batch_save":
-            for document in json.loads(body):
-                assert len(json.dumps(document)) < 16 * 2**20
-                documents[document["_key"]] = document
-            return self.say(200, json.dumps([document["_key"] for document in json.loads(body)]), "application/json")
-        if method == "DELETE":
-            wanted = json.loads(query.get("query", "{}"))
-            for name in [name for name, document in documents.items() if (name == key or not key) and wanted.items() <= document.items()]:
-                del documents[name]
-            return self.say(200, "{}", "application/json")
-        if key:
-            return self.say(200, json.dumps(documents[key]), "application/json") if key in documents else self.fail(404, "Could not find object.")
-        return self.say(200, json.dumps(list(documents.values())), "application/json")
-
-    def feed(self, entries, query):
+    def feed(self, entries, place, query):
+        server = self.server
+        acl = {"app": server.app, "owner": "nobody", "sharing": "app", "can_write": "1", "modifiable": "1", "removable": "1", "can_list": "1", "perms": {"read": ["*"], "write": ["admin"]}}
+        content = [(name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **said}) for name, said in entries]
         if query.get("output_mode") == "json":
-            return self.say(200, json.dumps({"entry": [{"name": name, "content": content} for name, content in entries]}), "application/json")
-        made = "".join(f'<entry><title>{escape(name)}</title><id>{self.server.url}/x/{escape(name)}</id><link href="/servicesNS/nobody/{self.server.app}/x/{escape(name)}" rel="alternate"/><content type="text/xml">'
-                       f'<s:dict>{"".join(f"<s:key name={chr(34)}{escape(key)}{chr(34)}>{escape(str(value))}</s:key>" for key, value in content.items())}'
-                       f'<s:key name="eai:acl"><s:dict><s:key name="app">{self.server.app}</s:key><s:key name="owner">nobody</s:key><s:key name="sharing">app</s:key></s:dict></s:key></s:dict></content></entry>' for name, content in entries)
-        return self.say(200, f'<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{made}</feed>', "text/xml")
+            made = [{"name": name, "id": f"{server.url}/{place}", "links": {}, "author": "nobody", "acl": acl, "content": {**said, "eai:acl": None}} for name, said in content]
+            return self.say(200, json.dumps({"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}), "application/json")
+        whole = "".join(f'<entry><title>{escape(name)}</title><id>{server.url}/servicesNS/nobody/{server.app}/{place}</id>'
+                        f'<link href="/servicesNS/nobody/{server.app}/{place}" rel="alternate"/><content type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>' for name, said in content)
+        return self.say(200, f'<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>', "text/xml")
 
-    def fail(self, status, said):
+    def fail(self, status, said, query):
+        if query.get("output_mode") == "json":
+            return self.say(status, json.dumps({"messages": [{"type": "ERROR", "text": said}]}), "application/json")
         return self.say(status, f'<response><messages><msg type="ERROR">{escape(said)}</msg></messages></response>', "text/xml")
 
-    def say(self, status, said, kind):
-        data = said.encode()
+    def say(self, status, said, kind, headers=()):
+        data = said if isinstance(said, bytes) else said.encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Connection", "close")         # the SDK reads empty bodies otherwise
+        for name, value in (("Content-Type", kind), ("Content-Length", str(len(data))), ("Connection", "close"), *headers):         # the SDK reads empty bodies otherwise
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
         self.close_connection = True
+
+
+def _xml(said):
+    if isinstance(said, dict):
+        return "<s:dict>" + "".join(f'<s:key name="{escape(str(name))}">{_xml(value)}</s:key>' for name, value in said.items()) + "</s:dict>"
+    if isinstance(said, list):
+        return "<s:list>" + "".join(f"<s:item>{_xml(value)}</s:item>" for value in said) + "</s:list>"
+    return escape("" if said is None else str(said))

@@ -6,15 +6,15 @@ Follows the vendor's page "SIEM Integration through API". A comment in quotation
 from __future__ import annotations
 
 import base64
-import threading
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import parse_qsl, urlsplit
 
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Batch, Cursor, Plugin, Unit
 from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole
+from siemtap.edge.bearer import Bearer
 from siemtap.edge.http import FORM, Http, Reply, Request, refuse
 from siemtap.edge.walk import Walk
 
@@ -24,14 +24,8 @@ from .mapping import ACTIVITY, ATTACK
 RETENTION = 30 * DAY            # "details are available up to 30 days"
 FORGOTTEN = 29 * DAY            # a 400 for a window older than this is the vendor's memory, not our mistake
 NARROWEST = 1 * SECOND
-TOKEN_REST = 30                 # seconds between two questions for a token, lest an ageing one is asked for in a loop
 BLOCKED = "the vendor's own firewall answered, and not the API: ask support whether this address is on the connector's allow-list, or set `user_agent`"
 MODES = "client_credentials, basic, code"
-
-
-class Token(NamedTuple):
-    text: str
-    refresh_at: float       # of the clock that only runs forward, seconds
 
 
 class Client:
@@ -39,10 +33,7 @@ class Client:
 
     def __init__(self, settings: Settings, http: Http) -> None:
         self.settings, self.http = settings, http
-        self.lock = threading.Lock()            # one question for a token in flight
-        self.token = Token("", 0.0)
-        self.asked_at = float("-inf")
-        self.refused: Optional[AuthError] = None
+        self.bearer = Bearer(http, self.get_auth_token, settings.token_margin)
         self.parallel = settings.concurrency    # halved to one where the service says "too many"
 
     # Authorization Code
@@ -65,7 +56,8 @@ class Client:
 
     # Generate Token
 
-    def get_auth_token(self) -> Dict[str, Any]:
+    def get_auth_token(self) -> Tuple[str, Millis]:
+        """(the token, how long it lives)"""
         mine, url = self.settings, f"{self.settings.url}/siem/v1/getAuthToken"
         who = {"client_id": mine.client_id, "client_secret": mine.client_secret}
         if mine.auth == "basic":
@@ -86,26 +78,7 @@ class Client:
             raise Retry("a token was asked for, and the answer is no JSON", request.line) from None
         if not isinstance(said, dict) or not isinstance(said.get("access_token"), str) or not said["access_token"]:
             raise Retry("a token was asked for, and the answer has no access_token", request.line)
-        return said
-
-    def bearer(self, refused: str = "") -> str:
-        """The token, fetched if there is none, if it is about to end, or if it is the one just refused."""
-        with self.lock:
-            now = self.http.clock.elapsed()
-            rested = now - self.asked_at >= TOKEN_REST
-            if self.refused and not rested:     # a wrong key is not presented again by every thread that waited
-                raise AuthError(self.refused.what, self.refused.where, self.refused.status)
-            if not self.token.text or (now >= self.token.refresh_at and rested) or (refused and refused == self.token.text):
-                self.asked_at, self.refused = now, None
-                try:
-                    said = self.get_auth_token()
-                except AuthError as error:
-                    self.refused = error
-                    raise
-                life = lifetime(said.get("expires_in"))
-                margin = self.settings.token_margin / 1000
-                self.token = Token(said["access_token"], now + (life - margin if life > margin else life / 2))
-            return self.token.text
+        return said["access_token"], lifetime(said.get("expires_in"))
 
     # Get Attack Details
 
@@ -195,12 +168,12 @@ class Client:
         refuse(request, reply, self.http.now())
 
 
-def lifetime(expires_in: Any) -> float:
-    """Seconds; "approximately 24 hours" where the answer does not say."""
+def lifetime(expires_in: Any) -> Millis:
+    """From seconds; "approximately 24 hours" where the answer does not say."""
     try:
-        return max(0.0, float(expires_in))
-    except (TypeError, ValueError):
-        return 86_400.0
+        return max(0, int(float(expires_in) * SECOND))
+    except (TypeError, ValueError, OverflowError):
+        return DAY
 
 
 def attacks(row: Any) -> List[Record]:

@@ -7,7 +7,6 @@ Follows the vendor's page "IPS - RESTful API". A comment in quotation marks is t
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from siemtap.core.convert import zone
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
 from siemtap.core.windows import DAY, Millis
+from siemtap.edge.bearer import Bearer
 from siemtap.edge.http import JSON, Http, Reply, Request, wait
 
 from .commands import COMMANDS
@@ -27,12 +27,11 @@ DONE = (200, 201, 202, 204)
 
 
 class Client:
-    """The calls of the API. One per account; the token lives in memory."""
+    """The calls of the API. One per account."""
 
     def __init__(self, settings: Settings, http: Http) -> None:
         self.settings, self.http = settings, http
-        self.lock = threading.Lock()
-        self.token, self.renew_at = "", 0.0
+        self.bearer = Bearer(http, self.login)
         for name in (settings.json_timezone, settings.syslog_timezone):
             zone(name)
         if settings.servers and not settings.account:
@@ -40,23 +39,19 @@ class Client:
 
     # Authentication
 
-    def bearer(self, refused: str = "") -> str:
+    def login(self) -> Tuple[str, Millis]:
         """ "In order to use the IPS-API you must retrieve a bearer token from CLC." It lives two weeks; nothing in the answer says so."""
         mine = self.settings
-        with self.lock:
-            if not self.token or refused == self.token or self.http.clock.elapsed() >= self.renew_at:
-                if not mine.username or not mine.password:
-                    raise ConfigError("the API needs `username` and `password`")
-                request = self.http.post(f"{mine.login_url}/v2/authentication/login", {"username": mine.username, "password": mine.password})
-                reply = self.http.ask(request)
-                if reply.status in (400, 401, 403):     # 400 is how it says that name or password is wrong
-                    raise AuthError(f"{words(reply)}; check `username` and `password`", f"{request.line}: {reply.status}", reply.status)
-                said = _object(self.understood(request, reply))
-                token = said.get("bearerToken")
-                if not isinstance(token, str) or not token:
-                    raise Retry("a token was asked for, and the answer has none", request.line)
-                self.token, self.renew_at = token, self.http.clock.elapsed() + mine.token_days * DAY / 1000
-            return self.token
+        if not mine.username or not mine.password:
+            raise ConfigError("the API needs `username` and `password`")
+        request = self.http.post(f"{mine.login_url}/v2/authentication/login", {"username": mine.username, "password": mine.password})
+        reply = self.http.ask(request)
+        if reply.status in (400, 401, 403):     # 400 is how it says that name or password is wrong
+            raise AuthError(f"{words(reply)}; check `username` and `password`", f"{request.line}: {reply.status}", reply.status)
+        token = _object(self.understood(request, reply)).get("bearerToken")
+        if not isinstance(token, str) or not token:
+            raise Retry("a token was asked for, and the answer has none", request.line)
+        return token, mine.token_days * DAY
 
     # Install, uninstall
 

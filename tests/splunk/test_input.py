@@ -15,22 +15,23 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from splunkd_stand_in import KEY, Splunkd
+from splunkd_stand_in import KEY, POOR, Splunkd
 
 from apptrana import simulator
 from siemtap import contract
 from siemtap.core.convert import instant, millis_of
 from siemtap.core.errors import ConfigError
-from siemtap.core.mapping import Dataset
+from siemtap.core.mapping import Dataset, rfc3339
 from siemtap.core.model import Mark, Unit
 from siemtap.core.windows import MINUTE
+from siemtap.edge.bearer import Kept
 from siemtap.outputs.compact import compact
 from siemtap.outputs.encode import encode
 from siemtap.runners import plugins, simulate, splunkd
 from siemtap.runners.names import App
 from siemtap.runners.simulate import Fault, Server
 from siemtap.runners.splunk import escaped
-from siemtap.runners.splunk_account import trouble
+from siemtap.runners.splunk_pages import begun, forget_input, trouble
 from siemtap.runners.splunkd import proxy
 
 ROOT = Path(__file__).parents[2]
@@ -242,6 +243,62 @@ def test_a_checkpoint_in_a_file_where_an_admin_chose_it(splunk, vendor, tmp_path
     assert code == 1 and "seems to be switched off" in log(tmp_path) and events(out) == []
     first, second = run(splunk, tmp_path, lookback="30m", checkpoint="file"), run(splunk, tmp_path, lookback="30m", checkpoint="file")
     assert first[0] == second[0] == 0 and len(ids(first[1])) > 50 and max(ids(first[1], second[1]).values()) == 1 and (tmp_path / "first.db").exists()
+
+
+def test_one_login_serves_many_intervals_until_the_account_changes(splunk, vendor, tmp_path):
+    settings = vendor.simulated.settings(vendor.url)
+    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
+    for _ in range(3):
+        assert run(splunk, tmp_path, lookback="5m")[0] == 0
+    assert vendor.simulated.counts["getAuthToken"] == 1
+    token, = [content["clear_password"] for content in splunk.passwords.values() if content["realm"] == "ta_test_token"]
+    assert json.loads(token)["token"] in [text for text, _ in vendor.simulated.tokens.values()] and "demo-secret" not in token
+    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"] + "/", client_id=settings["client_id"])
+    assert run(splunk, tmp_path, lookback="5m")[0] == 0 and vendor.simulated.counts["getAuthToken"] == 2
+    vendor.simulated.tokens.clear()         # taken back by the vendor
+    assert run(splunk, tmp_path, lookback="5m")[0] == 0 and vendor.simulated.counts["getAuthToken"] == 3
+    assert run(splunk, tmp_path, lookback="5m")[0] == 0 and vendor.simulated.counts["getAuthToken"] == 3
+
+
+def test_a_token_longer_than_a_password_may_be_and_one_that_has_ended(splunk):
+    session = splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY)
+    tokens = splunkd.Tokens(session, "main", {"a": "1"})
+    assert tokens.recall() is None
+    for text in ("t" * 1_500, "short", "u" * 600):
+        tokens.keep(Kept(text, 5))
+        assert tokens.recall() == Kept(text, 5) and splunkd.Tokens(session, "main", {"a": "2"}).recall() is None and splunkd.Tokens(session, "mai", {"a": "1"}).recall() is None
+    tokens.drop()
+    assert tokens.recall() is None and not splunk.passwords
+    poor = splunkd.Tokens(splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, POOR), "main", {"a": "1"})
+    poor.keep(Kept("t", 5))
+    assert poor.recall() is None, "who may not keep it logs in again, and goes on"
+
+
+def test_a_start_a_reset_and_a_removal(splunk, vendor, tmp_path):
+    settings = vendor.simulated.settings(vendor.url)
+    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
+    now = int(time.time() * 1000)
+    start_at = rfc3339(now - 40 * MINUTE)[:16] + "Z"
+
+    def read(**more):
+        code, out, _ = run(splunk, tmp_path, lookback="5m", **more)
+        assert code == 0, log(tmp_path)
+        return set(ids(out))
+
+    first = read(start=start_at)
+    assert vendor.simulated.ledger(now, now - 39 * MINUTE, now - 15_000) <= first and read(start=start_at).isdisjoint(first)
+    assert read(start=start_at, generation="1") >= first, "reset: from the start again"
+    assert read(start=start_at, generation="1").isdisjoint(first)
+    fewer = read(start=rfc3339(now - 20 * MINUTE)[:16] + "Z", generation="1")
+    assert fewer and len(fewer & first) < len(first) * 0.7
+    for word, new, kept in (("", False, ""), ("1", False, "more"), ("", True, "more")):
+        said = {"name": "x", "reset": word, "generation": ""}
+        begun(said, new)
+        assert "reset" not in said and bool(said["generation"]) == bool(kept)
+    forget_input(splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY), "apptrana://first")
+    assert splunk.documents["ta_test_checkpoints"] == {}
+    code, out, _ = run(splunk, tmp_path, words=["--validate-arguments"], said='<items><item name="first"><param name="account">main</param><param name="start">yesterday</param></item></items>')
+    assert code == 1 and b"a day or a moment in UTC" in out
 
 
 def test_a_mark_that_is_too_large_forgets_the_oldest(splunk, monkeypatch, caplog):

@@ -9,7 +9,7 @@ import email.utils
 import json
 import re
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
@@ -21,6 +21,9 @@ from ..core.errors import AuthError, ConfigError, Malformed, Retry
 from ..core.forms import Connection
 from ..core.windows import Millis
 from .clock import SYSTEM, Clock
+
+if TYPE_CHECKING:
+    from .bearer import Vault
 
 CONNECT_TIMEOUT = 10.0              # seconds
 LARGEST_REPLY = 512 * 1024 * 1024   # bytes, decompressed; more is asked for in smaller pieces
@@ -64,6 +67,7 @@ class Http:
         self.send, self.timeout, self.clock = send, timeout, clock
         self.user_agent = user_agent or f"siemtap/{VERSION} (python-requests)"
         self.skew: Dict[str, Millis] = {}       # host -> its clock less ours
+        self.vault: Optional[Vault] = None      # where tokens outlive the process
 
     def now(self) -> Millis:
         return self.clock.now()

@@ -14,6 +14,7 @@ from ..runners.names import addon, of_account, of_input, sourcetype
 from .datasets import schema_of
 
 NAME = r"^[a-zA-Z]\w*$"
+START = r"^$|^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?$"
 LARGEST = 1_000_000             # bytes of an event; Splunk cuts at 10,000 by itself
 UCC_SCHEMA = "0.0.10"
 Conf = Dict[str, Dict[str, str]]        # stanza -> key -> value
@@ -32,7 +33,7 @@ SKIP = {"type": "checkbox", "field": "skip_test", "label": "Save without a test"
 def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
     app = addon(plugin)
     accounts = {"name": "account", "title": "Accounts", "table": {"header": [{"field": "name", "label": "Name"}, *_columns(of_account(plugin))], "actions": ["edit", "clone", "delete"]},
-                "entity": [_name("account"), *map(_entity, of_account(plugin)), SKIP], "restHandlerModule": f"{app.root}_account", "restHandlerClass": "AccountHandler"}
+                "entity": [_name("account"), *map(_entity, of_account(plugin)), SKIP], "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "AccountHandler"}
     return {
         "pages": {
             "configuration": {"title": "Configuration", "description": f"Who we are to {plugin.title}, and how to reach it", "tabs": [accounts, _proxy(), {"type": "loggingTab"}, _advanced()]},
@@ -41,7 +42,7 @@ def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
                 "moreInfo": [{"field": "name", "label": "Name"}, {"field": "account", "label": "Account"}, {"field": "interval", "label": "Interval"}, {"field": "index", "label": "Index"},
                              {"field": "disabled", "label": "Status", "mapping": {"true": "Inactive", "false": "Active"}}],
                 "actions": ["edit", "delete", "clone"]},
-                "services": [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin))}]},
+                "services": [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin)), "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "InputHandler"}]},
         },
         "meta": {"name": app.name, "restRoot": app.root, "version": version, "displayName": f"{plugin.title} Add-on for Splunk", "schemaVersion": UCC_SCHEMA, "supportedThemes": ["light", "dark"],
                  "supportedPythonVersion": ["3.9", "3.13"], "checkForUpdates": False},
@@ -51,10 +52,15 @@ def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
 def _input_entities(plugin: Plugin) -> Iterable[Dict[str, Any]]:
     yield _name("input")
     yield {"type": "singleSelect", "field": "account", "label": "Account", "help": "One of those on the configuration page.", "required": True, "options": {"referenceName": "account"}}
-    yield {"type": "interval", "field": "interval", "label": "Interval", "help": "Seconds between two cycles, or a cron expression.", "required": True, "defaultValue": _seconds(plugin), "options": {"range": [10, 86_400]}}
+    yield {"type": "interval", "field": "interval", "label": "Interval", "help": "Seconds between two cycles, or a cron expression.", "required": True, "defaultValue": _seconds(plugin)}
     yield {"type": "index", "field": "index", "label": "Index", "help": "Where the events go.", "required": True, "defaultValue": "default"}
+    if any(s["name"] == "lookback" for s in of_input(plugin)):
+        yield {"type": "text", "field": "start", "label": "Start", "required": False, "validators": [{"type": "regex", "pattern": START, "errorMsg": "A day or a moment in UTC, such as 2026-11-01 or 2026-11-01T06:00Z."}],
+               "help": "A day, or a moment in UTC: read from there instead of First look back. Change it, and the input reads from there again: Splunk then has twice what it had already."}
     for s in of_input(plugin):
         yield _entity(s)
+    yield {"type": "checkbox", "field": "reset", "label": "Begin afresh", "required": False, "help": "Tick and save to forget what was read: the input begins again at Start or First look back."}
+    yield {"type": "text", "field": "generation", "label": "Generation", "required": False, "options": {"display": False}}
     yield {"type": "singleSelect", "field": "checkpoint", "label": "Checkpoint", "help": "file: only where the KV store is switched off; it then stays on this instance.", "defaultValue": "kvstore",
            "options": {"disableSearch": True, "autoCompleteFields": [{"value": "kvstore", "label": "KV store"}, {"value": "file", "label": "File"}]}}
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import re
 import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, List, Optional, Set, Tuple
+from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
 from xml.sax.saxutils import escape
 
 from splunklib.binding import HTTPError
 from splunklib.modularinput import Argument, InputDefinition, Scheme, ValidationDefinition
 
 from .. import contract
-from ..core.convert import millis_of
+from ..core.convert import instant, millis_of
 from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.forms import Connection, Every
 from ..core.manifest import describe, fill_in
 from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Plugin, Unit
+from ..core.windows import Millis
 from ..edge.ahead import ahead
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
@@ -36,7 +39,7 @@ from ..engine import InDoubt, Then, pump, voice
 from ..outputs.compact import compact
 from ..outputs.encode import encode, write
 from .names import App, of_account, of_input, sourcetype
-from .splunkd import KvCheckpoints, Splunkd, answers, proxy, stanza_name
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, proxy, stanza_name
 
 log = logging.getLogger("siemtap")
 
@@ -44,7 +47,7 @@ ATTEMPTS = 3                    # of a unit in a cycle; then the next interval
 LONGEST_WAIT = 60.0             # seconds that a cycle waits for a vendor who says "later"
 WATCHED_EVERY = 2.0             # seconds between two looks for a splunkd that is gone
 LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
-STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell", "account", "checkpoint")
+STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell", "account", "checkpoint", "start", "reset", "generation")
 
 
 class Gone(Exception):
@@ -152,6 +155,9 @@ def scheme(plugin: Plugin) -> Scheme:
     made.description = f"Events of {plugin.title}"
     made.use_external_validation, made.use_single_instance, made.streaming_mode = True, False, Scheme.streaming_mode_xml
     made.add_argument(Argument("account", title="Account", description="The account of the configuration page to log in with.", required_on_create=bool(of_account(plugin))))
+    made.add_argument(Argument("start", title="Start", description="A day, or a moment in UTC: read from there at the first run, and again when it is changed.", required_on_create=False))
+    made.add_argument(Argument("reset", title="Reset", description="Begin afresh; a page's word, never kept.", required_on_create=False))
+    made.add_argument(Argument("generation", title="Generation", description="Which beginning of the input this is; the page's own.", required_on_create=False))
     made.add_argument(Argument("checkpoint", title="Checkpoint", description="kvstore (the default) or file, where the KV store is switched off.", required_on_create=False))
     for s in of_input(plugin):
         made.add_argument(Argument(s["name"], title=s["label"], description=s["help"], required_on_create=False))
@@ -172,6 +178,8 @@ def validated(plugin: Plugin, asked: Any, out: BinaryIO) -> int:
         kinds = {s["name"]: s["kind"] for s in of_input(plugin)}
         if found.get("checkpoint", "") not in ("", "kvstore", "file"):
             raise ConfigError(f'checkpoint is "{found["checkpoint"]}"; it is kvstore or file')
+        started(found.get("start", ""))
+        _interval(found.get("interval", ""))
         unknown = set(found) - set(kinds) - set(STANDARD)
         if unknown:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]}; there are {', '.join(sorted(kinds))}")
@@ -182,6 +190,22 @@ def validated(plugin: Plugin, asked: Any, out: BinaryIO) -> int:
         out.flush()
         return 1
     return 0
+
+
+def started(said: str) -> Optional[Millis]:
+    """A day or a moment of the page -> when to begin; None: as the settings say."""
+    if not said:
+        return None
+    try:
+        return millis_of(instant(said if "T" in said else f"{said}T00:00Z"))
+    except ValueError:
+        raise ConfigError(f'start is "{said}"; it is a day or a moment in UTC, such as 2026-11-01 or 2026-11-01T06:00Z') from None
+
+
+def _interval(said: str) -> None:
+    seconds = re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]+)?", said)
+    if said and not ((seconds and float(said) >= 1) or len(said.split()) == 5):
+        raise ConfigError(f'interval is "{said}"; it is a number of seconds from 1 on, or a cron expression of five fields')
 
 
 class Input:
@@ -195,12 +219,14 @@ class Input:
         self.checkpoints: Any = self._checkpoints(said.metadata.get("checkpoint_dir", ""))
         self.stopping, self.in_main = threading.Event(), threading.current_thread() is threading.main_thread()
         self.unmarked: Set[str] = set()
+        self.account: Dict[str, str] = {}
 
     def _checkpoints(self, folder: str) -> Any:
         """In the KV store, but where an admin chose a file: it stays on this instance, and a cluster knows nothing of it."""
+        began = " ".join(filter(None, (self.found.get("start", ""), self.found.get("generation", ""))))
         if self.found.get("checkpoint") != "file":
-            return KvCheckpoints(self.splunkd, self.stanza)
-        return Checkpoints(Database(Path(folder) / f"{stanza_name(self.stanza)}.db"))
+            return KvCheckpoints(self.splunkd, self.stanza, began)
+        return Checkpoints(Database(Path(folder) / f"{stanza_name(self.stanza)}{re.sub('[^0-9A-Za-z]+', '-', ' ' + began) if began else ''}.db"))
 
     def run(self) -> int:
         self._listen_to_splunkd()
@@ -231,12 +257,15 @@ class Input:
     def configured(self) -> Tuple[Any, Any, Connection]:
         """(the plugin's settings, what every input has, how to reach the vendor)"""
         name = self.found.get("account", "")
-        account = self.splunkd.stanza("account", name) if name else {}
+        self.account = account = self.splunkd.stanza("account", name) if name else {}
         kinds = {s["name"]: s["kind"] for s in [*of_account(self.plugin), *of_input(self.plugin)]}
         said = {**answers(account, kinds), **answers(self.found, {s["name"]: s["kind"] for s in of_input(self.plugin)})}
         own, every = {s["name"] for s in describe(self.plugin.settings)}, {s["name"] for s in describe(Every)}
         interval = str(self.found.get("interval", ""))
         settings = fill_in(self.plugin.settings, {**{key: value for key, value in said.items() if key in own}, **({"interval": f"{max(1, int(float(interval)))}s"} if interval.replace(".", "", 1).isdigit() else {})})
+        start = started(self.found.get("start", ""))
+        if start is not None and hasattr(settings, "lookback"):
+            settings = replace(settings, lookback=max(0, self.clock.now() - start))
         more = {**self.splunkd.settings("advanced"), **proxy(self.splunkd.settings("proxy"))}
         connection = fill_in(Connection, answers(more, {s["name"]: s["kind"] for s in describe(Connection)}))
         return settings, fill_in(Every, {key: value for key, value in said.items() if key in every - own}), connection
@@ -244,7 +273,10 @@ class Input:
     def cycle(self) -> bool:
         """True if every unit came to its end."""
         settings, every, connection = self.configured()
-        client = self.plugin.connect(settings, connect(connection, clock=self.clock))
+        http = connect(connection, clock=self.clock)
+        if self.found.get("account"):
+            http.vault = Tokens(self.splunkd, self.found["account"], self.account)
+        client = self.plugin.connect(settings, http)
         say = voice(self.plugin, settings, every, {}, lambda: rfc3339(self.clock.now()))
         units = [Unit(stanza_name(self.stanza), *place) for place in self.plugin.units(client, settings)]
         works = [partial(self._unit, client, unit, say) for unit in units]

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import zlib
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 from urllib.parse import quote, urlsplit
 
 from splunklib.binding import HTTPError
@@ -18,11 +18,13 @@ from ..core.errors import ConfigError, Retry
 from ..core.identity import canonical
 from ..core.mapping import rfc3339
 from ..core.model import Mark, Unit
+from ..edge.bearer import Kept
 from .names import App
 
 log = logging.getLogger("siemtap")
 
 CUT = "``splunk_cred_sep``"         # secrets longer than 255 characters stand in pieces: name, this, number
+PIECE = 255
 LARGEST = 4 * 1024 * 1024           # bytes of a document, packed; the KV store takes 16 MB
 PATIENCE = 30.0                     # seconds that the KV store may take to come up
 STARTING = (503, 500)
@@ -57,19 +59,35 @@ class Splunkd:
 
     def secrets(self, file: str, name: str) -> Dict[str, str]:
         """What the pages' handlers encrypt: JSON in pieces, under a realm of the add-on's."""
-        realm = f"__REST_CREDENTIAL__#{self.app.name}#configs/conf-{file}"
-        pieces: Dict[int, str] = {}
-        for password in self.service.storage_passwords.list(count=-1):
-            if password.content.get("realm") == realm:
-                of, cut, number = str(password.content.get("username")).rpartition(CUT)
-                if cut and of == name:
-                    pieces[int(number)] = str(password.content.get("clear_password"))
-        whole = "".join(piece for _, piece in sorted(pieces.items()))
+        whole = self.password(f"__REST_CREDENTIAL__#{self.app.name}#configs/conf-{file}", name)
         try:
             said = json.loads(whole.partition("``splunk_cred_sep``S``splunk_cred_sep``P``splunk_cred_sep``L")[0] or "{}")
         except ValueError:
             raise ConfigError(f'the secrets of "{name}" cannot be read: enter them again on the configuration page') from None
         return {str(key): str(value) for key, value in said.items()}
+
+    def password(self, realm: str, name: str) -> str:
+        """What is encrypted under a name: in pieces, for one holds no more than 255 characters."""
+        pieces: Dict[int, str] = {}
+        for password in self.service.storage_passwords.list(count=-1):
+            of, cut, number = str(password.content.get("username")).rpartition(CUT)
+            if password.content.get("realm") == realm and cut and of == name:
+                pieces[int(number)] = str(password.content.get("clear_password"))
+        return "".join(piece for _, piece in sorted(pieces.items()))
+
+    def keep_password(self, realm: str, name: str, whole: str) -> None:
+        place = "storage/passwords"
+        wanted = {f"{name}{CUT}{number // PIECE + 1}": whole[number:number + PIECE] for number in range(0, len(whole), PIECE)}
+        for password in self.service.storage_passwords.list(count=-1):
+            username = str(password.content.get("username"))
+            if password.content.get("realm") == realm and username.rpartition(CUT)[0] == name:
+                entry = f"{realm}:{username}:"          # the SDK quotes it
+                if username in wanted:
+                    self.service.post(f"{place}/{entry}", password=wanted.pop(username))
+                else:
+                    self.service.delete(f"{place}/{entry}")
+        for username, piece in wanted.items():
+            self.service.post(place, name=username, realm=realm, password=piece)
 
     def _get(self, path: str) -> Mapping[str, Any]:
         answer = self.service.get(path, output_mode="json")
@@ -77,11 +95,39 @@ class Splunkd:
         return content
 
 
-class KvCheckpoints:
-    """Marks as documents of a collection, one for each unit of an input."""
+class Tokens:
+    """A vendor's token in storage/passwords, one for each account and what it says: who changes the account logs in again."""
 
-    def __init__(self, splunkd: Splunkd, input: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.input, self.collection, self.sleep = input, f"{splunkd.app.root}_checkpoints", sleep
+    def __init__(self, splunkd: Splunkd, account: str, said: Mapping[str, str]) -> None:
+        self.splunkd, self.account, self.realm = splunkd, account, f"{splunkd.app.root}_token"
+        self.of = hashlib.sha256(canonical(dict(said)).encode()).hexdigest()
+
+    def recall(self) -> Optional[Kept]:
+        try:
+            said = json.loads(self.splunkd.password(self.realm, self.account) or "{}")
+            return Kept(said["token"], int(said["until"])) if said.get("of") == self.of else None
+        except (ValueError, TypeError, KeyError):
+            return None         # pieces of two tokens, say
+        except (HTTPError, OSError) as error:
+            log.warning("the token of account %s cannot be read from storage/passwords (%s): logging in", self.account, error)
+            return None
+
+    def keep(self, token: Kept) -> None:
+        try:
+            self.splunkd.keep_password(self.realm, self.account, json.dumps({"token": token.text, "until": token.until, "of": self.of}))
+        except (HTTPError, OSError) as error:
+            log.warning("the token of account %s cannot be kept in storage/passwords (%s): the next start logs in again", self.account, error)
+
+
+    def drop(self) -> None:
+        self.splunkd.keep_password(self.realm, self.account, "")
+
+
+class KvCheckpoints:
+    """Marks as documents of a collection, one for each unit of an input. `began`: which beginning of the input they belong to; those of another are none."""
+
+    def __init__(self, splunkd: Splunkd, input: str, began: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
+        self.input, self.began, self.collection, self.sleep = input, began, f"{splunkd.app.root}_checkpoints", sleep
         self.data = splunkd.service.kvstore
         self.service = splunkd.service
 
@@ -95,6 +141,9 @@ class KvCheckpoints:
             if error.status == 404:
                 return Mark()
             raise
+        if str(document.get("began", "")) != self.began:
+            log.info("%s begins afresh: it was reset, or its start was changed", unit)
+            return Mark()
         try:
             return Mark.from_json(json.loads(zlib.decompress(base64.b64decode(document["state"]))))
         except (ValueError, TypeError, KeyError, zlib.error):
@@ -108,7 +157,7 @@ class KvCheckpoints:
             log.warning("%s: %d ids of the overlap do not fit into the KV store; what comes again from before %s will be sent again", unit, len(mark.seen), rfc3339(keep))
             mark = Mark(mark.cursor, {id: until for id, until in mark.seen.items() if until >= keep})
             packed = _packed(mark)
-        document = json.dumps({"_key": self.key(unit), "input": self.input, "unit": str(unit), "state": packed, "until": str(mark.cursor.get("until", ""))})
+        document = json.dumps({"_key": self.key(unit), "input": self.input, "unit": str(unit), "began": self.began, "state": packed, "until": str(mark.cursor.get("until", ""))})
         self._ask(lambda: self._documents().batch_save(json.loads(document)))
 
     def forget(self) -> None:

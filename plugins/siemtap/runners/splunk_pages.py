@@ -1,9 +1,10 @@
-"""What the page of accounts does before it keeps one: log in to the vendor, once, and show what he answers."""
+"""What the pages do beside keeping what was entered: an account is tried, an input begins afresh, and what was kept of it goes with it."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import Mapping
+from typing import Dict, Mapping
 
 from ..core.errors import SiemtapError
 from ..core.forms import Connection
@@ -12,7 +13,7 @@ from ..core.model import Plugin
 from ..core.windows import SECOND
 from ..edge.http import connect
 from .names import of_account
-from .splunkd import Splunkd, answers, proxy
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, proxy
 
 MASK = "******"             # what a page says of a secret that is to stay as it is
 PATIENCE = 15 * SECOND      # a page gives up after half a minute
@@ -34,3 +35,19 @@ def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]
     except SiemtapError as error:
         return f"{error}. Tick \"Save without a test\" if this machine cannot reach the vendor and another one collects."
     return ""
+
+
+def begun(said: Dict[str, str], new: bool) -> None:
+    """An input as it is to be kept. One that is new, a clone too, and one that is to be reset have a `generation` of their own: a mark of another
+    is none of theirs. A number in the stanza, because the input that is just running may still save a mark after us."""
+    if said.pop("reset", "") in ("1", "true") or new:
+        said["generation"] = str(int(time.time()))
+
+
+def forget_input(splunkd: Splunkd, input: str) -> None:
+    """`acme://main` is no more."""
+    KvCheckpoints(splunkd, input).forget()
+
+
+def forget_account(splunkd: Splunkd, name: str) -> None:
+    Tokens(splunkd, name, {}).drop()
