@@ -79,7 +79,7 @@ class Splunkd(ThreadingHTTPServer):
             return [(name, {}) for name in (self.confs.get(place[1], {}) if len(place) > 1 else self.confs)]
         if place[:2] == ["storage", "passwords"]:
             self.may(key != POOR, "storage/passwords")
-            return self.vault(method, place[2:], form(body))
+            return self.vault(method, ["/".join(place[2:])] if place[2:] else [], form(body))       # the SDK leaves a slash in a name as it is
         if place[:2] == ["storage", "collections"]:
             return self.collections(method, place[2:], query, body)
         if place[:2] == ["data", "inputs"] and len(place) > 2:
@@ -215,21 +215,23 @@ class Handler(BaseHTTPRequestHandler):
                 found = splunkd.rest(method, place, query, body, key)
                 said = json.dumps(found) if isinstance(found, (dict, Whole)) else None
                 if said is None:
-                    return self.feed(found, "/".join(quote(part, safe="") for part in place), query)
+                    new = method == "POST" and place in (["storage", "passwords"], ["configs", place[-1]])
+                    return self.feed(found, "/".join(quote(part, safe="") for part in place), query, 201 if new else 200)
         except Refused as error:
             return self.fail(error.status, error.said, query)
         return self.say(200, said, "application/json")
 
-    def feed(self, entries, place, query):
+    def feed(self, entries, place, query, status=200):
         server = self.server
         acl = {"app": server.app, "owner": "nobody", "sharing": "app", "can_write": "1", "modifiable": "1", "removable": "1", "can_list": "1", "perms": {"read": ["*"], "write": ["admin"]}}
         content = [(name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **said}) for name, said in entries]
         if query.get("output_mode") == "json":
             made = [{"name": name, "id": f"{server.url}/{place}", "links": {}, "author": "nobody", "acl": acl, "content": {**said, "eai:acl": None}} for name, said in content]
-            return self.say(200, json.dumps({"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}), "application/json")
-        whole = "".join(f'<entry><title>{escape(name)}</title><id>{server.url}/servicesNS/nobody/{server.app}/{place}</id>'
-                        f'<link href="/servicesNS/nobody/{server.app}/{place}" rel="alternate"/><content type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>' for name, said in content)
-        return self.say(200, f'<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>', "text/xml")
+            return self.say(status, json.dumps({"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}), "application/json")
+        own = {name: escape(f"/servicesNS/nobody/{server.app}/{place}" + ("" if place.endswith(f"/{quote(name, safe='')}") else f"/{quote(name, safe='')}")) for name, _ in content}
+        whole = "".join(f'<entry><title>{escape(name)}</title><id>{server.url}{own[name]}</id><link href="{own[name]}" rel="alternate"/>'
+                        f'<content type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>' for name, said in content)
+        return self.say(status, f'<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>', "text/xml")
 
     def fail(self, status, said, query):
         if query.get("output_mode") == "json":

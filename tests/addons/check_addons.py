@@ -98,7 +98,7 @@ def test_what_is_on_the_pages(plugin, apps):
     account, service = {entity["field"]: entity for entity in tabs["account"]["entity"]}, {entity["field"]: entity for entity in said["pages"]["inputs"]["services"][0]["entity"]}
     for s in (s for s in describe(plugin.settings) if s["name"] != "interval"):         # Splunk's own
         place = account if s.get("of") == "account" else service
-        assert s["name"] in place and place[s["name"]]["help"] == s["help"] and bool(place[s["name"]].get("encrypted")) == (s["kind"] == "secret"), s["name"]
+        assert s["name"] in place and place[s["name"]]["help"] == s["help"].replace("`", "") and bool(place[s["name"]].get("encrypted")) == (s["kind"] == "secret"), s["name"]
     spec = (app / "README/inputs.conf.spec").read_text()
     assert f"[{plugin.name}://<name>]" in spec and all(f"{name} = " in spec for name in service if name not in ("name",))
     assert "python.version = python3" in (app / "default/inputs.conf").read_text() and "python.required = 3.13" in (app / "default/inputs.conf").read_text().replace("3.9, ", "")
@@ -109,7 +109,7 @@ def test_what_is_on_the_pages(plugin, apps):
 def test_the_scheme_and_validation(plugin, python, apps, splunk):
     out, err = start(apps, python, plugin, ["--scheme"]).communicate(timeout=60)
     assert ElementTree.fromstring(out).findtext("streaming_mode") == "xml", err.decode()
-    for params, good in ((f'<param name="account">main</param><param name="{"lookback" if plugin.name != "centurylink_ips" else "interval"}">1h</param>', True), ('<param name="nonsense">1</param>', False)):
+    for params, good in ((f'<param name="account">main</param><param name="{"lookback" if plugin.name != "centurylink_ips" else "skip_after"}">1h</param>', True), ('<param name="nonsense">1</param>', False)):
         said = f'<items><server_host>h</server_host><server_uri>{splunk.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>x</checkpoint_dir><item name="first">{params}</item></items>'
         process = start(apps, python, plugin, ["--validate-arguments"], said)
         out, err = process.communicate(timeout=60)

@@ -42,7 +42,7 @@ def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
                 "moreInfo": [{"field": "name", "label": "Name"}, {"field": "account", "label": "Account"}, {"field": "interval", "label": "Interval"}, {"field": "index", "label": "Index"},
                              {"field": "disabled", "label": "Status", "mapping": {"true": "Inactive", "false": "Active"}}],
                 "actions": ["edit", "delete", "clone"]},
-                "services": [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin)), "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "InputHandler"}]},
+                "services": [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin)), "groups": _groups(plugin), "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "InputHandler"}]},
         },
         "meta": {"name": app.name, "restRoot": app.root, "version": version, "displayName": f"{plugin.title} Add-on for Splunk", "schemaVersion": UCC_SCHEMA, "supportedThemes": ["light", "dark"],
                  "supportedPythonVersion": ["3.9", "3.13"], "checkForUpdates": False},
@@ -65,6 +65,14 @@ def _input_entities(plugin: Plugin) -> Iterable[Dict[str, Any]]:
            "options": {"disableSearch": True, "autoCompleteFields": [{"value": "kvstore", "label": "KV store"}, {"value": "file", "label": "File"}]}}
 
 
+def _groups(plugin: Plugin) -> List[Dict[str, Any]]:
+    """What stands behind `interval` in the manifest is for whoever knows why; but everybody should see how far back the first run reads."""
+    names = [s["name"] for s in describe(plugin.settings)]
+    late = set(names[names.index("interval"):]) - {"lookback"} if "interval" in names else set()
+    fields = [s["name"] for s in of_input(plugin) if s["name"] in late or s["name"] not in names]
+    return [{"label": "Advanced", "fields": [*fields, "checkpoint"], "options": {"isExpandable": True, "expand": False}}]
+
+
 def _seconds(plugin: Plugin) -> str:
     return str(next((millis(s["default"]) // 1000 for s in describe(plugin.settings) if s["name"] == "interval"), 60))
 
@@ -80,7 +88,7 @@ def _columns(settings: List[Dict[str, Any]]) -> List[Dict[str, str]]:
 
 
 def _entity(s: Mapping[str, Any]) -> Dict[str, Any]:
-    made = {"field": s["name"], "label": s["label"], "help": s["help"], "required": bool(s["required"]), **WIDGETS[s["kind"]](s)}
+    made = {"field": s["name"], "label": s["label"], "help": s["help"].replace("`", ""), "required": bool(s["required"]), **WIDGETS[s["kind"]](s)}
     default = _default(s)
     if default not in (None, ""):
         made["defaultValue"] = default
@@ -90,7 +98,7 @@ def _entity(s: Mapping[str, Any]) -> Dict[str, Any]:
 def _default(s: Mapping[str, Any]) -> Any:
     default = s["default"]
     if s["kind"] == "many":
-        return ", ".join(default or ())
+        return ("," if s.get("options") else ", ").join(default or ())
     if s["kind"] in ("table", "secret"):
         return None             # an empty field means the default
     return default if s["kind"] == "switch" else None if default is None else str(default)
@@ -108,15 +116,19 @@ def _bounds(s: Mapping[str, Any]) -> Dict[str, Any]:
     return {"type": "text", "validators": [{"type": "number", "range": [s.get("least", -2**31), s.get("most", 2**31)], "errorMsg": f"{s['label']} is a whole number from {s.get('least', 'any')} to {s.get('most', 'any')}."}]}
 
 
+def _items(options: Iterable[str]) -> List[Dict[str, str]]:
+    return [{"value": option, "label": option} for option in options]
+
+
 WIDGETS: Dict[str, Callable[[Mapping[str, Any]], Dict[str, Any]]] = {
     "text": _plain,
     "secret": lambda s: {"type": "text", "encrypted": True},
-    "choice": lambda s: {"type": "singleSelect", "options": {"disableSearch": True, "autoCompleteFields": [{"value": option, "label": option} for option in s["options"]]}},
+    "choice": lambda s: {"type": "singleSelect", "options": {"disableSearch": True, "autoCompleteFields": _items(s["options"])}},
     "duration": lambda s: _checks((DURATION, f"{s['label']} is a number and a unit, such as 30s, 5m, 12h or 1d.")),
     "switch": lambda s: {"type": "checkbox"},
     "integer": _bounds,
     "url": lambda s: _checks((r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", f"{s['label']} looks like https://host.example.com/path.")),
-    "many": lambda s: {"type": "text"},
+    "many": lambda s: {"type": "multipleSelect", "options": {"delimiter": ",", "items": _items(s["options"])}} if s.get("options") else {"type": "text"},
     "table": lambda s: {"type": "textarea", "options": {"rowsMin": 2, "rowsMax": 8}},
 }
 
