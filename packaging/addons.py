@@ -189,7 +189,8 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     copy(root / "schemas/cim.json", built / "lib/siemtap/schemas/cim.json")
     shutil.copytree(root / "plugins" / plugin.name, built / "lib" / plugin.name, ignore=shutil.ignore_patterns(*NOT_OF_PLUGIN))
     for path in (built / "default/app.conf", built / "appserver/templates/base.html"):
-        path.write_text(re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text())))
+        said = re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text()))
+        path.write_text(said.replace('lang=""', 'lang="en"'))        # a page says its language to who listens to it
     return built
 
 

@@ -65,7 +65,7 @@ class Web(Splunkd):
         known = self.handlers[place[0]]
         name = place[1] if len(place) > 1 else None
         action = ACTIONS.get(method) or ("edit" if name else "create")
-        if action not in known["handleractions"].split(", "):
+        if action not in known["handleractions"].split(", ") or (action == "remove" and not name):
             raise Refused(405, "method not allowed")
         said.pop("output_mode", None)
         if action == "create":

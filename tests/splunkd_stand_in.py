@@ -133,7 +133,7 @@ class Splunkd(ThreadingHTTPServer):
 
     def input(self, method, kind, place, said):
         found = self.inputs.setdefault(kind, {})
-        if place[1:] in (["enable"], ["disable"]):
+        if place[1:] in (["enable"], ["disable"]) and place[0] in found:
             found[place[0]]["disabled"] = "1" if place[1] == "disable" else "0"
             return [(place[0], found[place[0]])]
         if method == "POST":
@@ -197,6 +197,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self):
         self.serve("DELETE")
 
+    def do_PUT(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.fail(405, "method not allowed", {})
+
+    do_PATCH = do_TRACE = do_OPTIONS = do_HEAD = do_QUERY = do_PUT
+
     def serve(self, method):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
@@ -207,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         splunkd = self.server
         key = self.headers.get("Authorization", "").partition("Splunk ")[2]
         place = [unquote(part) for part in path.strip("/").split("/")]
-        place = place[3:] if place[0] == "servicesNS" else place[1:]
+        place = (place[3:] if place[0] == "servicesNS" else place[1:]) or [""]
         if key not in (KEY, POOR) and place != ["server", "info"]:
             return self.fail(401, "call not properly authenticated", query)
         try:

@@ -2,14 +2,13 @@
 
 import copy
 import json
-import os
 import re
 import subprocess
-from pathlib import Path
 
 import jsonschema
 import jsonschema_rs
 import pytest
+from cache import CACHE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,7 +98,6 @@ def test_the_reason_names_the_place_and_never_the_value():
 
 # ECS's own list
 
-CACHE = Path(os.environ.get("SIEMTAP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap")
 OURS_ALONE = {"fields"}         # what the user adds
 JSON_TYPES = {"keyword": {"string"}, "constant_keyword": {"string"}, "match_only_text": {"string"}, "wildcard": {"string"}, "text": {"string"}, "date": {"string"}, "ip": {"string"},
               "long": {"integer"}, "integer": {"integer"}, "float": {"number", "integer"}, "scaled_float": {"number"}, "boolean": {"boolean"}, "flattened": {"object"}, "object": {"object"}}

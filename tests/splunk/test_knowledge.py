@@ -1,10 +1,12 @@
 """What a search sees: Splunk's order (JSON's fields, then aliases, then evals that do not see each other), told again in Python, on the event of every case."""
 
 import json
+import os
 import re
 import statistics
 
 import pytest
+from cache import CACHE
 
 from cases import folders, play
 from siemtap import contract
@@ -15,6 +17,7 @@ from siemtap.runners import plugins
 from siemtap.runners.names import addon, sourcetype
 
 LIMIT = 10_240          # characters of an event that Splunk extracts fields from by itself
+DEFINITIONS = CACHE / "cim-6.4.0/pytest_splunk_addon"
 CIM, CONTRACT = contract.read("cim.json"), contract.read("event.schema.json")
 SPLUNKS_OWN = {"host", "index", "source", "sourcetype", "_raw", "_time", "linecount", "punct", "splunk_server", "timestamp", "eventtype", "tag", "date_hour", "date_mday", "date_minute", "date_month",
                "date_second", "date_wday", "date_year", "date_zone"}
@@ -58,7 +61,7 @@ def searched(raw, props):
 
 
 class Eval:
-    """coalesce, case, if, match, replace, nullif, lower, true(), null(), ==, texts, fields: what we write, and not a word more."""
+    """coalesce, case, if, match, replace, nullif, len, lower, true(), null(), ==, texts, fields: what we write, and not a word more."""
 
     def __init__(self, said, fields):
         self.tokens, self.fields = TOKEN.findall(said), fields
@@ -102,6 +105,8 @@ class Eval:
             return values[0] is not None and re.search(values[1], values[0]) is not None
         if name == "replace":
             return None if values[0] is None else re.sub(values[1], values[2], values[0], count=1)
+        if name == "len":
+            return None if values[0] is None else str(len(values[0]))
         if name == "lower":
             return None if values[0] is None else values[0].lower()
         if name == "nullif":
@@ -135,6 +140,51 @@ def test_every_event_has_the_cim_fields_it_should(folder):
         assert fields["event.id"] == [event["event"]["id"]] and not SPLUNKS_OWN & set(fields)
 
 
+# What pytest-splunk-addon calls required and an event cannot always have, and why.
+UNSAID = {
+    "apptrana.attack": {
+        "Web": {"bytes": "the vendor has no request's size", "bytes_in": "the same", "bytes_out": "only where the response has a Content-Length", "dest": "where the record has no host name", "dest_port": "never said",
+                "http_method": "never said", "http_user_agent": "where the client sent none, or its headers cannot be read", "http_user_agent_length": "the same", "src": "where the record has no address",
+                "status": "where the record has none, or 0", "url_domain": "where the record has no host name"},
+        "Intrusion_Detection": {}},
+    "centurylink_ips.event": {"Intrusion_Detection": {}},
+    "pingintelligence.attack": {
+        "Intrusion_Detection": {},
+        "Alerts": {"app": "an attack across APIs is on no one of them", "dest": "the same", "description": "attack.log has none", "src": "a token, a cookie, a user may be all that is known", "user": "an address may be"}},
+}
+VALUES = {("ids_type", "application"), ("severity", "unknown")}        # CIM has them, these definitions do not
+
+
+def test_what_the_cims_own_tests_ask_for():
+    """pytest-splunk-addon's definitions: our tags lead to the models we say, and what is required is there, or its absence has a reason."""
+    if not DEFINITIONS.is_dir():
+        pytest.fail("ci/tools fetches the definitions of pytest-splunk-addon 6.4.0") if os.environ.get("CI") else pytest.skip("ci/tools fetches the definitions")
+    models = {path.stem: json.loads(path.read_text())["objects"][0] for path in (DEFINITIONS / "data_models").glob("*.json")}
+    forbidden = {field["name"] for field in json.loads((DEFINITIONS / "cim_tests/CommonFields.json").read_text())["fields"] if "not_allowed" in field["type"] and "props" in field["type"]}
+    for dataset, rules in CIM["datasets"].items():
+        reached = {name for name, model in models.items() if any(set(tags) <= set(rules["tags"]) for tags in model["tags"] or [])}
+        assert reached == set(rules["models"]), dataset
+        assert not forbidden & set(rules["fields"]), dataset
+    missing = {dataset: {model: set() for model in said} for dataset, said in UNSAID.items()}
+    for folder in folders():
+        plugin = plugins.plugin(folder.parents[1].name)
+        props = splunk.props(plugin, CONTRACT, CIM)
+        for event in play(folder, plugin)[0]:
+            name = event["event"]["dataset"]
+            if event["event"].get("kind") == "pipeline_error" or name not in UNSAID:
+                continue
+            rules = CIM["datasets"][name]
+            fields = searched(encode(compact(plugin.dataset(name), rules)(event)).decode(), props[sourcetype(name)])
+            for model in rules["models"]:
+                for field in models[model]["fields"]:
+                    found = fields.get(field["name"])
+                    if field["type"] == "required" and not found:
+                        missing[name][model].add(field["name"])
+                    assert not found or not field.get("expected_values") or {(field["name"], value) for value in found} <= {(field["name"], value) for value in field["expected_values"]} | VALUES, (folder.name, field["name"], found)
+    odd = {(dataset, model): sorted(found ^ set(UNSAID[dataset][model])) for dataset, models in missing.items() for model, found in models.items() if found != set(UNSAID[dataset][model])}
+    assert not odd, f"missing without a reason, or a reason for what is never missing: {odd}"
+
+
 @pytest.mark.parametrize("dataset, median, most", [("apptrana.attack", 1.1, 1.3), ("centurylink_ips.event", 1.15, 1.6), ("pingintelligence.attack", 1.35, 1.55)])
 def test_an_event_is_hardly_larger_than_the_record(dataset, median, most):
     """Splunk's licence counts bytes. Of what an add-on can get: the other formats come by syslog."""
@@ -158,6 +208,8 @@ def expected(event, rule):
     found = next((value for path in ([rule["from"]] if "from" in rule else rule["first"]) for value in [at(event, path)] if value is not None), None)
     if "map" in rule:
         return rule["map"].get(found, rule.get("else"))
+    if "length" in rule and found is not None:
+        return str(len(found))
     return found if found is not None else rule.get("else")
 
 

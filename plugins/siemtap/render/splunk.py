@@ -191,6 +191,8 @@ def _props_of(dataset: Dataset, rules: Mapping[str, Any], lists: Set[str]) -> Di
             of = _coalesce(sources)
             found = f'nullif(replace({of}, "{rule["match"]}", "\\1"), "")'
             made[f"EVAL-{field}"] = f'if(match({of}, "{rule["match"]}"), {f"lower({found})" if rule.get("lower") else found}, null())'
+        elif "length" in rule:
+            made[f"EVAL-{field}"] = f"len({_coalesce(sources)})"
         elif "unless" in rule:
             made[f"EVAL-{field}"] = f"nullif({_coalesce(sources)}, {_quoted(rule['unless'])})"
         elif len(sources) == 1 and "else" not in rule and not sources[0].startswith('"'):

@@ -1,0 +1,6 @@
+"""Where ci/ keeps what the tests read beside Python."""
+
+import os
+from pathlib import Path
+
+CACHE = Path(os.environ.get("SIEMTAP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap")
