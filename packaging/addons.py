@@ -28,6 +28,7 @@ from typing import Any, Dict, Sequence
 from siemtap import VERSION, contract
 from siemtap.core.model import Plugin
 from siemtap.render import splunk
+from siemtap.render import splunk_views as views
 from siemtap.runners import plugins
 from siemtap.runners.names import addon
 
@@ -40,7 +41,7 @@ PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--imp
 LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
              "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
 MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
-           "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_pages.py", "runners/splunkd.py")
+           "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_alert.py", "runners/splunk_pages.py", "runners/splunkd.py")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
 START = '''"""{title}: what splunkd starts."""
 
@@ -103,6 +104,20 @@ class InputHandler(AdminExternalHandler):
     def handleRemove(self, confInfo):
         AdminExternalHandler.handleRemove(self, confInfo)
         forget_input(session(self), addon(PLUGIN).kind + "://" + self.callerArgs.id)
+'''
+
+
+ALERT = '''"""{label}, where an alert fires."""
+
+import import_declare_test  # noqa: F401  (lib/ comes first on the path)
+import sys
+
+from {plugin} import PLUGIN
+from siemtap.runners.names import addon
+from siemtap.runners.splunk_alert import main
+
+if __name__ == "__main__":
+    sys.exit(main(PLUGIN, addon(PLUGIN), "{command}"))
 '''
 
 
@@ -172,6 +187,8 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     (package / f"bin/{app.root}_pages.py").write_text(PAGES_OF.format(title=plugin.title, plugin=plugin.name))
     for name, stanzas in confs(plugin, cim).items():
         (package / f"default/{name}.conf").write_text(splunk.text(stanzas))
+    for command in views.alerts(plugin):
+        (package / f"bin/{views.action_name(plugin, command)}.py").write_text(ALERT.format(label=command.alert, plugin=plugin.name, command=command.name))
     (package / "README.txt").write_text(f"{plugin.title} Add-on for Splunk, {VERSION}\n\nMade by siemtap from the plugin {plugin.name}.\n")
     (package / "LICENSES").mkdir()
     shutil.copy(root / "LICENSE", package / "LICENSES/Apache-2.0.txt")
@@ -188,6 +205,12 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
         copy(root / "plugins/siemtap" / name, built / "lib/siemtap" / name)
     copy(root / "schemas/cim.json", built / "lib/siemtap/schemas/cim.json")
     shutil.copytree(root / "plugins" / plugin.name, built / "lib" / plugin.name, ignore=shutil.ignore_patterns(*NOT_OF_PLUGIN))
+    ui = built / "default/data/ui"
+    for path, said in ((ui / "views/overview.xml", views.overview(plugin, cim)), (ui / "views/health.xml", views.health(plugin, cim)), (ui / "nav/default.xml", views.nav(plugin)),
+                       *((ui / f"alerts/{views.action_name(plugin, command)}.html", views.alert_form(plugin, command)) for command in views.alerts(plugin)),
+                       *([(built / "README/alert_actions.conf.spec", views.alert_spec(plugin))] if views.alerts(plugin) else [])):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(said)
     for path in (built / "default/app.conf", built / "appserver/templates/base.html"):
         said = re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text()))
         path.write_text(said.replace('lang=""', 'lang="en"'))        # a page says its language to who listens to it
@@ -195,7 +218,10 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
 
 
 def confs(plugin: Plugin, cim: Any) -> Dict[str, splunk.Conf]:
-    return {"props": splunk.props(plugin, contract.read("event.schema.json"), cim), "eventtypes": splunk.eventtypes(plugin, cim), "tags": splunk.tags(plugin, cim), "macros": splunk.macros(plugin), "collections": splunk.collections(plugin)}
+    found = {"props": splunk.props(plugin, contract.read("event.schema.json"), cim), "eventtypes": splunk.eventtypes(plugin, cim), "tags": splunk.tags(plugin, cim), "macros": splunk.macros(plugin),
+             "collections": splunk.collections(plugin), "transforms": views.transforms(plugin), "savedsearches": views.savedsearches(plugin, cim), "workflow_actions": views.workflow_actions(plugin, cim),
+             "alert_actions": views.alert_actions(plugin)}
+    return {name: stanzas for name, stanzas in found.items() if stanzas}
 
 
 def copy(source: Path, target: Path) -> None:

@@ -60,7 +60,7 @@ def forensics(site: Site, subjects: Tuple[str, ...], start: str = "", stop: str 
 COMMANDS = (
     Command("unblock", "Take clients off ABS's attack list (PUT).", unblock, (
         *(option._replace(several=True) if option.name != "cookie" else Option("cookie", "NAME=VALUE", "A cookie, by name and value.", several=True) for option in WHO),
-        Option("dry_run", "", "Only show what would be sent.", flag=True)), subject=""),
+        Option("dry_run", "", "Only show what would be sent.", flag=True)), subject="", alert="Remove from the ABS attack list"),
     Command("forensics", "All that ABS knows of one client, as JSON. What is asked for stands in the URL, and so in the logs of every proxy in between.", forensics, (
         *WHO, Option("start", "TIME", "From then on, such as 2026-03-04T10:00Z; a day before the end by default."), Option("stop", "TIME", "Until then; now by default.")), subject="", prints=True),
 )

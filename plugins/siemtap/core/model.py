@@ -112,7 +112,7 @@ class Outcome(NamedTuple):
 
 class Command(NamedTuple):
     """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects, **options)` yields an outcome each.
-    `subject`: what it is given, one or several; empty: nothing but options. `prints`: its outcomes' data is the output, as JSON."""
+    `subject`: what it is given, one or several; empty: nothing but options. `prints`: its outcomes' data is the output, as JSON. `alert`: what it is called where a SIEM's alert may call it."""
 
     name: str                           # words; the first ones of several commands make a group
     help: str
@@ -120,6 +120,7 @@ class Command(NamedTuple):
     options: Tuple[Option, ...] = ()
     subject: str = "HOST"
     prints: bool = False
+    alert: str = ""
 
 
 def one(settings: Any) -> int:
@@ -137,6 +138,7 @@ class Plugin:
     units: Callable[[Any, Any], Iterable[Tuple[str, str]]]          # (client, settings) -> (dataset, scope) of each unit
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
+    portal: str = ""                                                # where the vendor's own pages are, if they are the same for everybody
     addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
     greet: Optional[Callable[[Any], Any]] = None                    # (client): log in and ask for as little as can be; raises what is wrong
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure

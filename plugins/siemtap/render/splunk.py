@@ -158,6 +158,7 @@ def props(plugin: Plugin, contract: Dict[str, Any], cim: Mapping[str, Any]) -> C
     app = addon(plugin)
     found: Conf = {sourcetype(dataset.name): _props_of(dataset, cim["datasets"].get(dataset.name, {"fields": {}}), _lists(schema_of(contract, dataset))) for dataset in plugin.datasets}
     found[f"source::...{app.root}_*.log*"] = {"sourcetype": f"{app.root}:log", "SHOULD_LINEMERGE": "false", "TIME_FORMAT": "%Y-%m-%dT%H:%M:%S%z"}
+    found[f"{app.root}:log"] = {"EXTRACT-siemtap": r"^\S+ (?<level>[A-Z]+) pid=(?<pid>\d+) input=(?<input>\S+) (?<message>.*)$"}
     return found
 
 
@@ -247,4 +248,4 @@ def macros(plugin: Plugin) -> Conf:
 
 
 def collections(plugin: Plugin) -> Conf:
-    return {f"{addon(plugin).root}_checkpoints": {"enforceTypes": "true", "field.input": "string", "field.unit": "string", "field.state": "string", "field.until": "string", "replicate": "false"}}
+    return {f"{addon(plugin).root}_checkpoints": {"enforceTypes": "true", "field.input": "string", "field.unit": "string", "field.began": "string", "field.state": "string", "field.until": "string", "replicate": "false"}}

@@ -39,7 +39,7 @@ from ..engine import InDoubt, Then, pump, voice
 from ..outputs.compact import compact
 from ..outputs.encode import encode, write
 from .names import App, of_account, of_input, sourcetype
-from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, proxy, stanza_name
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, stanza_name
 
 log = logging.getLogger("siemtap")
 
@@ -266,9 +266,7 @@ class Input:
         start = started(self.found.get("start", ""))
         if start is not None and hasattr(settings, "lookback"):
             settings = replace(settings, lookback=max(0, self.clock.now() - start))
-        more = {**self.splunkd.settings("advanced"), **proxy(self.splunkd.settings("proxy"))}
-        connection = fill_in(Connection, answers(more, {s["name"]: s["kind"] for s in describe(Connection)}))
-        return settings, fill_in(Every, {key: value for key, value in said.items() if key in every - own}), connection
+        return settings, fill_in(Every, {key: value for key, value in said.items() if key in every - own}), self.splunkd.connection()
 
     def cycle(self) -> bool:
         """True if every unit came to its end."""

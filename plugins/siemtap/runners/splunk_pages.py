@@ -10,13 +10,12 @@ from typing import Dict, Mapping
 from splunklib.binding import HTTPError
 
 from ..core.errors import SiemtapError
-from ..core.forms import Connection
-from ..core.manifest import describe, fill_in
+from ..core.manifest import fill_in
 from ..core.model import Plugin
 from ..core.windows import SECOND
 from ..edge.http import connect
 from .names import of_account
-from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, proxy
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers
 
 MASK = "******"             # what a page says of a secret that is to stay as it is
 PATIENCE = 15 * SECOND      # a page gives up after half a minute
@@ -32,8 +31,7 @@ def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]
             kept = splunkd.stanza("account", name)
             given = {key: kept.get(key, "") if value == MASK else value for key, value in given.items()}
         settings = fill_in(plugin.settings, answers(given, {s["name"]: s["kind"] for s in of_account(plugin)}))
-        more = answers({**splunkd.settings("advanced"), **proxy(splunkd.settings("proxy"))}, {s["name"]: s["kind"] for s in describe(Connection)})
-        connection = fill_in(Connection, more)
+        connection = splunkd.connection()
         plugin.greet(plugin.connect(settings, connect(replace(connection, timeout=min(connection.timeout, PATIENCE)))))
     except SiemtapError as error:
         return f"{error}. Tick \"Save without a test\" if this machine cannot reach the vendor and another one collects."

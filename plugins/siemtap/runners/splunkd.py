@@ -15,7 +15,9 @@ from splunklib.binding import HTTPError
 from splunklib.client import Service, connect
 
 from ..core.errors import ConfigError, Retry
+from ..core.forms import Connection
 from ..core.identity import canonical
+from ..core.manifest import describe, fill_in
 from ..core.mapping import rfc3339
 from ..core.model import Mark, Unit
 from ..edge.bearer import Kept
@@ -56,6 +58,12 @@ class Splunkd:
             return self.stanza("settings", name)
         except ConfigError:
             return {}
+
+    def connection(self) -> Connection:
+        """How to reach a vendor from here: the tabs of the proxy and of what is advanced."""
+        said = {**self.settings("advanced"), **proxy(self.settings("proxy"))}
+        found: Connection = fill_in(Connection, answers(said, {s["name"]: s["kind"] for s in describe(Connection)}))
+        return found
 
     def secrets(self, file: str, name: str) -> Dict[str, str]:
         """What the pages' handlers encrypt: JSON in pieces, under a realm of the add-on's."""
