@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 import pytest
 from splunkd_stand_in import KEY, Splunkd
 
+from siemtap import VERSION
 from siemtap.core.manifest import describe
 from siemtap.core.windows import MINUTE
 from siemtap.runners import plugins, simulate
@@ -74,23 +75,6 @@ def log(home, plugin):
 
 
 @each_plugin
-def test_pure_python_small_and_nothing_that_splunk_refuses(plugin):
-    with tarfile.open(tarball(plugin)) as tar:
-        names = tar.getnames()
-        assert {member.uid for member in tar} == {0} and {member.mtime for member in tar} == {1_767_225_600}
-        assert {member.mode for member in tar if member.isfile()} == {0o644} and not [member for member in tar if member.issym() or member.islnk()]
-        sources = {name: tar.extractfile(name).read().decode("utf-8", "replace") for name in names if name.endswith(".py") and ("/siemtap/" in name or f"/lib/{plugin.name}/" in name or "/bin/" in name)}
-    assert tarball(plugin).stat().st_size < 3 * 2**20
-    assert not [name for name in names if re.search(r"\.(so|pyd|dll|pyc|dylib)$|/\.|dist-info|egg-info|/local/|simulator\.py|/cases/", name)]
-    stdlib = {f"{name}.py" for name in sys.stdlib_module_names}
-    assert not [name for name in names if "/bin/" in name and Path(name).name in stdlib]
-    for name, said in sources.items():
-        assert "SOCK_DGRAM" not in said and "UDPServer" not in said, f"{name}: no UDP in an add-on"
-        looks_at_itself = name.endswith("centurylink_ips/commands.py")      # a command asks our own listener for its certificate
-        assert looks_at_itself or not re.search(r"verify\s*=\s*False|CERT_NONE|_create_unverified", said), f"{name}: certificates are verified"
-
-
-@each_plugin
 def test_what_is_on_the_pages(plugin, apps):
     app = apps / "etc/apps" / addon(plugin).name
     said = json.loads((app / "appserver/static/js/build/globalConfig.json").read_text())
@@ -109,7 +93,7 @@ def test_what_is_on_the_pages(plugin, apps):
 def test_the_scheme_and_validation(plugin, python, apps, splunk):
     out, err = start(apps, python, plugin, ["--scheme"]).communicate(timeout=60)
     assert ElementTree.fromstring(out).findtext("streaming_mode") == "xml", err.decode()
-    for params, good in ((f'<param name="account">main</param><param name="{"lookback" if plugin.name != "centurylink_ips" else "skip_after"}">1h</param>', True), ('<param name="nonsense">1</param>', False)):
+    for params, good in ((f'<param name="account">main</param><param name="{"lookback" if plugin.name != "centurylink_ips" else "our_url"}">{"1h" if plugin.name != "centurylink_ips" else "https://siem.example.com/x"}</param>', True), ('<param name="nonsense">1</param>', False)):
         said = f'<items><server_host>h</server_host><server_uri>{splunk.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>x</checkpoint_dir><item name="first">{params}</item></items>'
         process = start(apps, python, plugin, ["--validate-arguments"], said)
         out, err = process.communicate(timeout=60)
@@ -151,5 +135,67 @@ def test_a_stream_through_accidents_and_a_stop(plugin, python, apps, splunk):
             must = vendor.simulated.ledger(began, began - 170 * MINUTE, began - 80 * MINUTE)
             assert len(must) > 20 and must <= set(got)
         assert all(secret not in log(apps, plugin) for secret in ("demo-secret", "demo-access"))
+    finally:
+        vendor.close()
+
+
+@each_python
+def test_an_alert_takes_clients_off_the_list(python, apps, splunk):
+    vendor, plugin = simulate.Server(simulate.simulator("pingintelligence", {"role": "admin"})), plugins.plugin("pingintelligence")
+    app = addon(plugin)
+    splunk.app, splunk.root = app.name, app.root
+    settings = vendor.simulated.settings(vendor.url)
+    splunk.account("main", {name: settings[name] for name in SECRETS[plugin.name]}, role="admin", url=",".join(settings["url"]) if isinstance(settings["url"], list) else settings["url"])
+
+    def fired(**said):
+        process = subprocess.Popen([python, "-B", str(apps / f"etc/apps/{app.name}/bin/pingintelligence_unblock.py"), "--execute"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={"SPLUNK_HOME": str(apps), "PATH": "/usr/bin:/bin"}, cwd="/")
+        out, err = process.communicate(json.dumps({"server_uri": splunk.url, "session_key": KEY, "search_name": "Attackers", "result": {}, "configuration": said}).encode(), timeout=60)
+        return process.returncode, err.decode()
+
+    try:
+        assert fired(account="main", ip="192.0.2.11, 192.0.2.12", username="$result.user$") == (0, "")
+        asked = [call for call in vendor.simulated.counts if "attacklist" in call]
+        assert asked and "2 ips" in log(apps, plugin) and "Attackers" in log(apps, plugin)
+        before = dict(vendor.simulated.counts)
+        assert fired(account="main", ip="", username="$result.user$") == (0, "") and vendor.simulated.counts == before, "nobody is named: nothing is asked"
+        code, err = fired(account="nobody", ip="192.0.2.11")
+        assert code == 1 and 'there is no account "nobody"' in err
+    finally:
+        vendor.close()
+
+
+@each_python
+@each_plugin
+def test_the_next_version_goes_on_where_this_one_was(plugin, python, tmp_path, splunk):
+    """1.0.0 with local configuration and marks; the next version over it, as Splunk unpacks one."""
+    app = addon(plugin)
+    with tarfile.open(tarball(plugin)) as tar:
+        tar.extractall(tmp_path / "etc/apps", filter="data")
+    folder = tmp_path / "etc/apps" / app.name
+    for path in (folder / "app.manifest", folder / "default/app.conf"):
+        path.write_text(path.read_text().replace(VERSION, "1.0.0"))
+    (folder / "local").mkdir()
+    (folder / "local/inputs.conf").write_text(f"[{plugin.name}://first]\naccount = main\ninterval = 60\n")
+    (folder / "default/retired.conf").write_text("[x]\n")
+    vendor = simulate.Server(simulate.simulator(plugin.name, {}))
+    splunk.app, splunk.root = app.name, app.root
+    splunk.documents[f"{app.root}_checkpoints"] = {}
+    try:
+        own = {s["name"]: s for s in describe(plugin.settings)}
+        settings = {name: ",".join(value) if isinstance(value, list) else value for name, value in vendor.simulated.settings(vendor.url).items()}
+        splunk.account("main", {name: settings.pop(name) for name in SECRETS[plugin.name]}, **{name: settings.pop(name) for name in list(settings) if own[name].get("of") == "account"})
+        settings.update({"lookback": "2h"} if "lookback" in own else {"servers": "VA1ACMEWEB01", "our_url": "https://siem.example.com/centurylink_ips/x"})
+
+        def cycle():
+            out, err = start(tmp_path, python, plugin, said=asked(splunk, tmp_path, plugin, "first", **settings)).communicate(timeout=120)
+            return {re.search('"(?:event.)?id":"([0-9a-f]{32})"', event.findtext("data"))[1] for event in ElementTree.fromstring(out)}
+
+        (tmp_path / "var/log/splunk").mkdir(parents=True)
+        before, marks = cycle(), dict(splunk.documents[f"{app.root}_checkpoints"])
+        with tarfile.open(tarball(plugin)) as tar:
+            tar.extractall(tmp_path / "etc/apps", filter="data")
+        assert VERSION in (folder / "app.manifest").read_text() and "account = main" in (folder / "local/inputs.conf").read_text()
+        assert before and set(splunk.documents[f"{app.root}_checkpoints"]) == set(marks) and cycle().isdisjoint(before), "from the marks of 1.0.0"
     finally:
         vendor.close()
