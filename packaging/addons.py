@@ -8,6 +8,7 @@ What is built twice is the same byte for byte: times, owners and the build numbe
 
 from __future__ import annotations
 
+import email
 import gzip
 import hashlib
 import io
@@ -30,7 +31,7 @@ from siemtap.core.model import Plugin
 from siemtap.render import splunk
 from siemtap.render import splunk_views as views
 from siemtap.runners import plugins
-from siemtap.runners.names import addon
+from siemtap.runners.names import addon, webhook
 
 STAMP = 1_767_225_600           # 2026-01-01: the time of every file, and the number of every build
 UCC = ("splunk-add-on-ucc-framework==6.6.0", "pip==26.2", "setuptools==80.9.0", "wheel==0.46.3")
@@ -42,6 +43,8 @@ LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1"
              "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
 MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_alert.py", "runners/splunk_pages.py", "runners/splunkd.py")
+RECEIVER = ("edge/arrivals.py", "edge/listen.py", "edge/spool.py", "runners/receiving.py", "runners/splunk_webhook.py")
+OF_RECEIVER = ("uvicorn==0.39.0", "h11==0.16.0", "click==8.1.8", "typing-extensions==4.15.0")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
 START = '''"""{title}: what splunkd starts."""
 
@@ -54,6 +57,19 @@ from siemtap.runners.splunk import main
 
 if __name__ == "__main__":
     sys.exit(main(PLUGIN, addon(PLUGIN)))
+'''
+WEBHOOK = '''"""{title}, pushed: what splunkd starts on a heavy forwarder."""
+
+import import_declare_test  # noqa: F401  (lib/ comes first on the path)
+import sys
+
+from {plugin} import PLUGIN
+from siemtap.runners.names import addon, webhook
+from siemtap.runners.splunk import main
+from siemtap.runners.splunk_webhook import Webhook
+
+if __name__ == "__main__":
+    sys.exit(main(PLUGIN, webhook(addon(PLUGIN)), kind=Webhook))
 '''
 
 PAGES_OF = '''"""What the pages do beside keeping: no account that {title} does not let in; an input's marks begin and go with it."""
@@ -146,7 +162,7 @@ def fill(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as place:
         venv.create(place, with_pip=True)
         pip = [str(Path(place) / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip", "download", "-q", "--disable-pip-version-check", "-d", str(folder)]
-        for more in (UCC, PAGES, ("--no-deps", "--no-binary", "splunk-sdk", SDK), (*PURE, *(one for one in LIBRARIES if one != SDK))):
+        for more in (UCC, PAGES, ("--no-deps", "--no-binary", "splunk-sdk", SDK), (*PURE, *(one for one in LIBRARIES if one != SDK)), (*PURE, *OF_RECEIVER)):
             if subprocess.run([*pip, *more]).returncode:
                 return 1
     print(f"filled: {folder}, {len(list(folder.iterdir()))} files")
@@ -163,10 +179,11 @@ class Tools:
         venv.create(folder, with_pip=True)
         self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
         self.call(self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *UCC)
-        self.lib = folder / "lib-of-addons"
+        self.lib, self.receiver = folder / "lib-of-addons", folder / "lib-of-receivers"
         into = ["--target", str(self.lib), "--no-compile", "-q", "--disable-pip-version-check"]
         self.call(self.bin / "python", "-m", "pip", "install", *into, "--no-deps", "--no-build-isolation", "--no-binary", "splunk-sdk", SDK)       # there is no wheel of it
         self.call(self.bin / "python", "-m", "pip", "install", *into, *PURE, *(one for one in LIBRARIES if one != SDK))
+        self.call(self.bin / "python", "-m", "pip", "install", "--target", str(self.receiver), *into[2:], *PURE, *OF_RECEIVER)
 
     def call(self, *words: Any, cwd: Any = None) -> None:
         done = subprocess.run([str(word) for word in words], cwd=cwd, env=self.environment, capture_output=True, text=True)
@@ -187,6 +204,8 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     (package / f"bin/{app.root}_pages.py").write_text(PAGES_OF.format(title=plugin.title, plugin=plugin.name))
     for name, stanzas in confs(plugin, cim).items():
         (package / f"default/{name}.conf").write_text(splunk.text(stanzas))
+    if plugin.webhook:
+        (package / f"bin/{webhook(app).kind}.py").write_text(WEBHOOK.format(title=plugin.title, plugin=plugin.name))
     for command in views.alerts(plugin):
         (package / f"bin/{views.action_name(plugin, command)}.py").write_text(ALERT.format(label=command.alert, plugin=plugin.name, command=command.name))
     (package / "README.txt").write_text(f"{plugin.title} Add-on for Splunk, {VERSION}\n\nMade by siemtap from the plugin {plugin.name}.\n")
@@ -200,8 +219,10 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
     tools.call(tools.bin / "ucc-gen", "build", "--source", "package", "--ta-version", VERSION, "--pip-version", "26.2", "--python-binary-name", tools.bin / "python", cwd=work)
     built = work / "output" / app.name
     shutil.rmtree(built / "lib")
-    shutil.copytree(tools.lib, built / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.dist-info", "*.egg-info", "bin", "*.pyc"))
-    for name in MACHINE:
+    for lib in (tools.lib, *([tools.receiver] if plugin.webhook else [])):
+        shutil.copytree(lib, built / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.dist-info", "*.egg-info", "bin", "*.pyc"), dirs_exist_ok=True)
+        licences(lib, built / "LICENSES")
+    for name in (*MACHINE, *(RECEIVER if plugin.webhook else ())):
         copy(root / "plugins/siemtap" / name, built / "lib/siemtap" / name)
     copy(root / "schemas/cim.json", built / "lib/siemtap/schemas/cim.json")
     shutil.copytree(root / "plugins" / plugin.name, built / "lib" / plugin.name, ignore=shutil.ignore_patterns(*NOT_OF_PLUGIN))
@@ -215,6 +236,20 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
         said = re.sub(r"(?m)^build = \d+$", f"build = {STAMP}", re.sub(r"/static/@\d+/", f"/static/@{STAMP}/", path.read_text()))
         path.write_text(said.replace('lang=""', 'lang="en"'))        # a page says its language to who listens to it
     return built
+
+
+def licences(lib: Path, into: Path) -> None:
+    """Whose work is carried, under which terms; their own words beside it."""
+    lines = []
+    for info in sorted([*lib.glob("*.dist-info"), *lib.glob("*.egg-info")]):
+        said = email.message_from_string((info / ("METADATA" if info.suffix == ".dist-info" else "PKG-INFO")).read_text(encoding="utf-8"))
+        classified = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier", []) if line.startswith("License ::")]
+        lines.append(f"{said['Name']} {said['Version']}: {said['License-Expression'] or ', '.join(classified) or said['License']}; {said['Home-page'] or ''}\n".replace("; \n", "\n"))
+        for path in sorted(info.rglob("*")):
+            if path.is_file() and re.match(r"(?i)(licen[sc]e|notice|copying)", path.name):
+                shutil.copy(path, into / f"{said['Name']}-{path.name if path.suffix else f'{path.name}.txt'}")
+    with open(into / "THIRDPARTY.txt", "a", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def confs(plugin: Plugin, cim: Any) -> Dict[str, splunk.Conf]:

@@ -3,24 +3,30 @@
 import collections
 import json
 import os
+import random
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import pytest
-from splunkd_stand_in import KEY, Splunkd
+from splunkd_stand_in import CUT, END, KEY, Splunkd
+from tls import make
 
 from siemtap import VERSION
 from siemtap.core.manifest import describe
 from siemtap.core.windows import MINUTE
 from siemtap.runners import plugins, simulate
-from siemtap.runners.names import addon
+from siemtap.runners.names import addon, webhook
 from siemtap.runners.simulate import Fault
 
 BUILT = Path(os.environ.get("SIEMTAP_ADDONS", "dist"))
@@ -199,3 +205,93 @@ def test_the_next_version_goes_on_where_this_one_was(plugin, python, tmp_path, s
         assert before and set(splunk.documents[f"{app.root}_checkpoints"]) == set(marks) and cycle().isdisjoint(before), "from the marks of 1.0.0"
     finally:
         vendor.close()
+
+
+class Receiver:
+    """The webhook's process, its output read as splunkd does."""
+
+    def __init__(self, python, home, plugin, said):
+        self.home, self.plugin, self.app = home, plugin, webhook(addon(plugin))
+        known = len(self.log())
+        self.process = subprocess.Popen([python, "-B", str(home / f"etc/apps/{self.app.name}/bin/{self.app.kind}.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                        env={"SPLUNK_HOME": str(home), "PATH": "/usr/bin:/bin"}, cwd="/")
+        self.process.stdin.write(said.encode())
+        self.process.stdin.close()
+        self.out = b""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        deadline = time.monotonic() + 30
+        while not (found := re.search(r"listening at (https://127\.0\.0\.1:\d+)", self.log()[known:])):
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log()
+            time.sleep(0.05)
+        self.url = f"{found[1]}/{plugin.name}/{SECRET}"
+
+    def log(self):
+        path = self.home / f"var/log/splunk/{self.app.root}_{self.app.kind}.log"
+        return path.read_text() if path.exists() else ""
+
+    def _read(self):
+        while part := self.process.stdout.read1(65_536):
+            self.out += part
+
+    def post(self, body, headers, url=""):
+        """The status, or 0 where there was no answer."""
+        asked = urllib.request.Request(url or self.url, body, {"Content-Type": "application/json", **headers}, method="POST")
+        try:
+            with urllib.request.urlopen(asked, timeout=10, context=ssl.create_default_context(cafile=str(self.home / "cert.pem"))) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def end(self, how):
+        self.process.send_signal(how)
+        code = self.process.wait(30)
+        self.reader.join(10)
+        self.process.stdout.close()
+        return code
+
+    def ids(self):
+        return collections.Counter(re.findall('"(?:event.)?id":"([0-9a-f]{32})"', self.out.decode("utf-8", "replace")))
+
+
+SECRET = "a-secret-of-the-webhook"
+
+
+@each_python
+def test_the_webhook_of_a_heavy_forwarder(python, apps, splunk):
+    """What was answered with 204 is in the stream, whatever ends the process; what a sender repeats is there once."""
+    plugin, stanza = plugins.plugin("centurylink_ips"), f"here_{PYTHONS.index(python)}"
+    app = webhook(addon(plugin))
+    splunk.app, splunk.root = app.name, app.root
+    make(apps)
+    realm = f"__REST_CREDENTIAL__#{app.name}#data/inputs/{app.kind}"
+    splunk.password(realm, f"{stanza}{CUT}1", json.dumps({"secret": SECRET}) + END)
+    said = asked(splunk, apps, plugin, stanza, listen="127.0.0.1:0", secret="******", certificate=str(apps / "cert.pem"), key=str(apps / "key.pem"), interval="10").replace(
+        f"{plugin.name}://", f"{app.kind}://").replace('<param name="account">main</param>', "")
+    sender, luck, now = simulate.simulator("centurylink_ips", {"formats": ("json", "array", "wrapper", "slack", "form")}), random.Random(5), int(time.time() * 1000)
+    acknowledged, got, number = set(), collections.Counter(), 0
+    for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        receiver = Receiver(python, apps, plugin, said)
+        assert receiver.post(b"{}", {}, receiver.url + "x") == 404 and receiver.post(b"x" * 2**21, {}) in (413, 0)
+        until = number + luck.randint(60, 120)
+        while number < until:
+            sent = sender.sent(number, now + number)
+            number += 1
+            for _ in range(1 + (number % 7 == 0)):         # some senders repeat
+                if receiver.post(sent.body, dict(sent.headers)) == 204:
+                    acknowledged |= set(sent.ids)
+        time.sleep(luck.uniform(0, 0.4))
+        code = receiver.end(how)
+        assert code == (0 if how == signal.SIGTERM else -signal.SIGKILL), receiver.log()[-2000:]
+        if how == signal.SIGTERM:
+            ElementTree.fromstring(receiver.out)            # whole, to the last tag
+        got += receiver.ids()
+    receiver = Receiver(python, apps, plugin, said)
+    time.sleep(1.5)
+    assert receiver.end(signal.SIGTERM) == 0
+    got += receiver.ids()
+    assert len(acknowledged) > 200 and acknowledged <= set(got)
+    assert sum(count - 1 for count in got.values()) <= 2 * 120, "twice is only what was in the pipe when the process was killed"
+    assert SECRET not in receiver.log()

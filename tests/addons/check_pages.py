@@ -113,6 +113,12 @@ def test_the_handlers(plugin, python, web, vendor):
     assert rest(kind, {**entered, "name": "clone", "generation": first})[0] == 200 and web.inputs[kind]["clone"]["generation"] > first, "a clone starts afresh"
     assert rest(f"{kind}/first", method="DELETE")[0] == 200
     assert not [document for document in web.documents[f"{app.root}_checkpoints"].values() if document["input"] == f"{kind}://first"]
+    if plugin.webhook:
+        pushed = {"name": "pushed", "interval": "10", "index": "main", "listen": "127.0.0.1:0", "secret": "a-secret-of-the-webhook", "plain_http": "1"}
+        assert "listen" in rest(f"{kind}_webhook", {**pushed, "listen": "nowhere"})[1] and rest(f"{kind}_webhook", {**pushed, "listen": "0.0.0.0:8443", "plain_http": "0"})[0] == 400
+        status, said = rest(f"{kind}_webhook", pushed)
+        assert status == 200, said
+        assert web.inputs[f"{kind}_webhook"]["pushed"]["secret"] == "******" and rest(f"{kind}_webhook/pushed")[1]["pushed"]["secret"] == "******"
     assert rest("account/main", method="DELETE")[0] == 200 and not [content for content in web.passwords.values() if content["username"].startswith("main`")]
     for tab, values in (("proxy", {"proxy_enabled": "1", "proxy_url": "proxy.example.com", "proxy_port": "3128", "proxy_username": "ü:@", "proxy_password": "p@ss:/w"}),
                         ("logging", {"loglevel": "DEBUG"}), ("advanced", {"ca_file": "/etc/ssl/private-ca.pem", "timeout": "90s"})):
@@ -205,6 +211,8 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
 
         page.goto(f"{web.url}/en-US/app/{app.name}/inputs")
         page.get_by_role("button", name="Create New Input").click()
+        if plugin.webhook:
+            page.get_by_role("menuitem", name=plugin.title, exact=True).click()
         expect(dialog).to_be_visible()
         fill(page, {"name": "first"})
         choose(page, "account", "main")

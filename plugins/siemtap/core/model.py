@@ -142,6 +142,7 @@ class Plugin:
     addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
     greet: Optional[Callable[[Any], Any]] = None                    # (client): log in and ask for as little as can be; raises what is wrong
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
+    webhook: bool = False                                           # what we are told comes as HTTP POSTs, too
     commands: Tuple[Command, ...] = ()
     at_once: Callable[[Any], int] = one                             # (settings) -> units of one input that may be asked at the same time
 

@@ -10,7 +10,7 @@ from ..core.manifest import DURATION, describe, millis
 from ..core.mapping import Dataset
 from ..core.model import Plugin
 from ..outputs.compact import doubles
-from ..runners.names import addon, of_account, of_input, sourcetype
+from ..runners.names import addon, of_account, of_input, of_webhook, sourcetype, webhook
 from .datasets import schema_of
 
 NAME = r"^[a-zA-Z]\w*$"
@@ -42,18 +42,34 @@ def global_config(plugin: Plugin, version: str) -> Dict[str, Any]:
                 "moreInfo": [{"field": "name", "label": "Name"}, {"field": "account", "label": "Account"}, {"field": "interval", "label": "Interval"}, {"field": "index", "label": "Index"},
                              {"field": "disabled", "label": "Status", "mapping": {"true": "Inactive", "false": "Active"}}],
                 "actions": ["edit", "delete", "clone"]},
-                "services": [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin)), "groups": _groups(plugin), "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "InputHandler"}]},
+                "services": _services(plugin)},
         },
         "meta": {"name": app.name, "restRoot": app.root, "version": version, "displayName": f"{plugin.title} Add-on for Splunk", "schemaVersion": UCC_SCHEMA, "supportedThemes": ["light", "dark"],
                  "supportedPythonVersion": ["3.9", "3.13"], "checkForUpdates": False},
     }
 
 
+def _services(plugin: Plugin) -> List[Dict[str, Any]]:
+    app = addon(plugin)
+    made = [{"name": app.kind, "title": plugin.title, "entity": list(_input_entities(plugin)), "groups": _groups(plugin), "restHandlerModule": f"{app.root}_pages", "restHandlerClass": "InputHandler"}]
+    if plugin.webhook:
+        fields = of_webhook(plugin)
+        late = [s["name"] for s in fields if s["name"] not in ("listen", "secret", "certificate", "key", "networks")]
+        made.append({"name": webhook(app).kind, "title": f"{plugin.title}, webhook on a heavy forwarder", "groups": [{"label": "Advanced", "fields": late, "options": {"isExpandable": True, "expand": False}}], "entity": [
+            _name("input"), {"type": "interval", "field": "interval", "label": "Interval", "help": "Seconds until it is started again, if it ends.", "required": True, "defaultValue": "10"}, _index(),
+            *({**_entity(s), "required": s["name"] in ("listen", "secret")} for s in fields)]})
+    return made
+
+
+def _index() -> Dict[str, Any]:
+    return {"type": "index", "field": "index", "label": "Index", "help": "Where the events go.", "required": True, "defaultValue": "default"}
+
+
 def _input_entities(plugin: Plugin) -> Iterable[Dict[str, Any]]:
     yield _name("input")
     yield {"type": "singleSelect", "field": "account", "label": "Account", "help": "One of those on the configuration page.", "required": True, "options": {"referenceName": "account"}}
     yield {"type": "interval", "field": "interval", "label": "Interval", "help": "Seconds between two cycles, or a cron expression.", "required": True, "defaultValue": _seconds(plugin)}
-    yield {"type": "index", "field": "index", "label": "Index", "help": "Where the events go.", "required": True, "defaultValue": "default"}
+    yield _index()
     if any(s["name"] == "lookback" for s in of_input(plugin)):
         yield {"type": "text", "field": "start", "label": "Start", "required": False, "validators": [{"type": "regex", "pattern": START, "errorMsg": "A day or a moment in UTC, such as 2026-11-01 or 2026-11-01T06:00Z."}],
                "help": "A day, or a moment in UTC: read from there instead of First look back. Change it, and the input reads from there again: Splunk then has twice what it had already."}

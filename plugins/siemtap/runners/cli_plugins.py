@@ -17,7 +17,7 @@ from . import plugins
 from .config import Config, Input, load
 from .demo import printable
 from .options import chosen, config_option
-from .running import RECEIVED
+from .receiving import RECEIVED
 
 
 def groups() -> List[click.Group]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, NamedTuple
 
-from ..core.forms import Every
+from ..core.forms import Every, Receiving
 from ..core.manifest import describe
 from ..core.model import Plugin
 
@@ -34,5 +34,18 @@ def of_account(plugin: Plugin) -> List[Dict[str, Any]]:
 
 def of_input(plugin: Plugin) -> List[Dict[str, Any]]:
     """Settings of the input page; when it runs and where its events go are Splunk's own."""
-    every = [s for s in describe(Every) if s["name"] in ("tags", "drop")]
-    return [*(s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"), *every]
+    return [*(s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"), *_of_every()]
+
+
+def webhook(app: App) -> App:
+    """The same add-on's input that is pushed to."""
+    return app._replace(kind=f"{app.kind}_webhook")
+
+
+def of_webhook(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Settings of the page of a webhook: how it is reached, and how its events are read. No syslog: AppInspect refuses a UDP socket."""
+    return [*(s for s in describe(Receiving) if s["name"] != "syslog"), *(s for s in describe(plugin.settings) if not s.get("of") and s["name"] != "interval"), *_of_every()]
+
+
+def _of_every() -> List[Dict[str, Any]]:
+    return [s for s in describe(Every) if s["name"] in ("tags", "drop")]

@@ -15,8 +15,9 @@ from ..core.model import Cursor, Plugin
 from ..edge.clock import Clock
 from ..edge.listen import Door, Listener, Network
 from ..edge.spool import Spool
-from ..edge.syslog import listener, place
 
+RECEIVED = "received"           # the scope of what an input was pushed
+RECEIVED_EVERY = 0.2            # seconds between two looks into a spool
 PIECE, PAUSE = 0.001, 0.003     # seconds of work beside a receiver, and of rest after it
 SWITCH = 0.000_3                # seconds until the interpreter's lock goes to another thread; each answer asks for it several times, and 5 ms is the default
 
@@ -31,9 +32,15 @@ def check(wish: Receiving) -> None:
             raise ConfigError("`listen` needs a `secret`: whoever knows the address could write events otherwise")
         if not wish.certificate and not wish.plain_http and not _is_loopback(host):
             raise ConfigError(f"`listen` on {host} needs `certificate` and `key`; behind a proxy that has them, say `plain_http: true`")
-    if any(place(said)[0] == "tls" for said in wish.syslog) and not wish.certificate:
+    if wish.syslog and any(_syslog().place(said)[0] == "tls" for said in wish.syslog) and not wish.certificate:
         raise ConfigError("`syslog: tls://…` needs `certificate` and `key`")
     networks(wish)
+
+
+def _syslog() -> Any:
+    """Where it is needed only: an add-on has none, for AppInspect refuses a UDP socket in one."""
+    from ..edge import syslog
+    return syslog
 
 
 def address(said: str) -> Tuple[str, int]:
@@ -121,7 +128,7 @@ class Reception:
             listening.app.doors.append(self.door)
             self.addresses.append(f"{listening.address}/{self.plugin.name}/<secret>")
         for said in self.wish.syslog:
-            self.syslogs.append(listener(said, self.spool, allowed, self.wish.certificate, self.wish.key, ears.clock))
+            self.syslogs.append(_syslog().listener(said, self.spool, allowed, self.wish.certificate, self.wish.key, ears.clock))
             self.addresses.append(self.syslogs[-1].address)
 
     def deafen(self) -> None:

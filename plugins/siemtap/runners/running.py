@@ -18,7 +18,7 @@ from ..edge.arrivals import Arrivals
 from ..engine import pump, spooled, voice
 from ..outputs import ids_of
 from .config import Input
-from .receiving import Considerate
+from .receiving import RECEIVED, RECEIVED_EVERY, Considerate
 from .stats import Lateness
 
 log = logging.getLogger("siemtap")
@@ -27,8 +27,6 @@ TURN = 20.0                     # seconds a unit may take while others of its in
 DEGRADED_AFTER = 5              # failed attempts
 LONGEST_WAIT = 60.0             # seconds between attempts, but for what the vendor asks
 REDISCOVER = 1 * HOUR
-RECEIVED = "received"           # the scope of what an input was pushed
-RECEIVED_EVERY = 0.2            # seconds between two looks into a spool
 PIECE = 5                       # records
 ENOUGH = 0.8                    # of the overlap is what events may be late before we warn
 

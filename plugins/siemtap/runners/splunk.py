@@ -17,7 +17,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Set, Tuple, Type
 from xml.sax.saxutils import escape
 
 from splunklib.binding import HTTPError
@@ -47,7 +47,7 @@ ATTEMPTS = 3                    # of a unit in a cycle; then the next interval
 LONGEST_WAIT = 60.0             # seconds that a cycle waits for a vendor who says "later"
 WATCHED_EVERY = 2.0             # seconds between two looks for a splunkd that is gone
 LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
-STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell", "account", "checkpoint", "start", "reset", "generation")
+STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell")
 
 
 class Gone(Exception):
@@ -132,17 +132,17 @@ def escaped(line: bytes) -> bytes:
 
 # The three ways in which splunkd starts us
 
-def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any = None, out: Optional[BinaryIO] = None, clock: Clock = SYSTEM) -> int:
+def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any = None, out: Optional[BinaryIO] = None, clock: Clock = SYSTEM, kind: Optional[Type[Input]] = None) -> int:
     """The exit status."""
-    words = sys.argv[1:] if words is None else words
+    words, kind = sys.argv[1:] if words is None else words, kind or Input
     stdin, out = stdin or sys.stdin.buffer, out or sys.stdout.buffer
     try:
         if words == ["--scheme"]:
-            return shown(scheme(plugin), out)
+            return shown(scheme(plugin, kind), out)
         if words == ["--validate-arguments"]:
-            return validated(plugin, ValidationDefinition.parse(stdin), out)
+            return validated(plugin, ValidationDefinition.parse(stdin), out, kind)
         if not words:
-            return Input(plugin, app, InputDefinition.parse(stdin), out, clock).run()
+            return kind(plugin, app, InputDefinition.parse(stdin), out, clock).run()
     except Exception as error:      # ours, and what splunkd's XML may be
         print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -150,16 +150,13 @@ def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any
     return 1
 
 
-def scheme(plugin: Plugin) -> Scheme:
+def scheme(plugin: Plugin, kind: Type[Input]) -> Scheme:
     made = Scheme(plugin.title)
     made.description = f"Events of {plugin.title}"
     made.use_external_validation, made.use_single_instance, made.streaming_mode = True, False, Scheme.streaming_mode_xml
-    made.add_argument(Argument("account", title="Account", description="The account of the configuration page to log in with.", required_on_create=bool(of_account(plugin))))
-    made.add_argument(Argument("start", title="Start", description="A day, or a moment in UTC: read from there at the first run, and again when it is changed.", required_on_create=False))
-    made.add_argument(Argument("reset", title="Reset", description="Begin afresh; a page's word, never kept.", required_on_create=False))
-    made.add_argument(Argument("generation", title="Generation", description="Which beginning of the input this is; the page's own.", required_on_create=False))
-    made.add_argument(Argument("checkpoint", title="Checkpoint", description="kvstore (the default) or file, where the KV store is switched off.", required_on_create=False))
-    for s in of_input(plugin):
+    for name, title, about in kind.arguments:
+        made.add_argument(Argument(name, title=title, description=about, required_on_create=name == "account" and bool(of_account(plugin))))
+    for s in kind.fields(plugin):
         made.add_argument(Argument(s["name"], title=s["label"], description=s["help"], required_on_create=False))
     return made
 
@@ -171,20 +168,19 @@ def shown(said: Scheme, out: BinaryIO) -> int:
     return 0
 
 
-def validated(plugin: Plugin, asked: Any, out: BinaryIO) -> int:
+def validated(plugin: Plugin, asked: Any, out: BinaryIO, kind: Type[Input]) -> int:
     """Only what needs nobody else: a page must not wait for a vendor."""
     try:
         found = {name: value for name, value in asked.parameters.items() if isinstance(value, str)}
-        kinds = {s["name"]: s["kind"] for s in of_input(plugin)}
-        if found.get("checkpoint", "") not in ("", "kvstore", "file"):
-            raise ConfigError(f'checkpoint is "{found["checkpoint"]}"; it is kvstore or file')
-        started(found.get("start", ""))
+        kinds = {s["name"]: s["kind"] for s in kind.fields(plugin)}
         _interval(found.get("interval", ""))
-        unknown = set(found) - set(kinds) - set(STANDARD)
+        unknown = set(found) - set(kinds) - {name for name, _, _ in kind.arguments} - set(STANDARD)
         if unknown:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]}; there are {', '.join(sorted(kinds))}")
+        said = answers(found, kinds)
         needed = {s["name"]: "https://example.com" if s["kind"] in ("url", "many") else "x" for s in of_account(plugin) if s["required"]}
-        fill_in(plugin.settings, {**needed, **{name: value for name, value in answers(found, kinds).items() if name in {s["name"] for s in describe(plugin.settings)}}})
+        fill_in(plugin.settings, {**needed, **{name: value for name, value in said.items() if name in {s["name"] for s in describe(plugin.settings)}}})
+        kind.check({**found, **said})
     except SiemtapError as error:
         out.write(f"<error><message>{escape(str(error))}</message></error>\n".encode())
         out.flush()
@@ -210,6 +206,22 @@ def _interval(said: str) -> None:
 
 class Input:
     """One stanza: its account, its units, one cycle of each."""
+
+    # (name, title, what it is) of what no form of ours has
+    arguments: Tuple[Tuple[str, str, str], ...] = (
+        ("account", "Account", "The account of the configuration page to log in with."),
+        ("start", "Start", "A day, or a moment in UTC: read from there at the first run, and again when it is changed."),
+        ("reset", "Reset", "Begin afresh; a page's word, never kept."),
+        ("generation", "Generation", "Which beginning of the input this is; the page's own."),
+        ("checkpoint", "Checkpoint", "kvstore (the default) or file, where the KV store is switched off."))
+    fields: Callable[[Plugin], List[Dict[str, Any]]] = staticmethod(of_input)
+
+    @staticmethod
+    def check(found: Dict[str, Any]) -> None:
+        """ConfigError for what the forms do not know."""
+        started(found.get("start", ""))
+        if found.get("checkpoint", "") not in ("", "kvstore", "file"):
+            raise ConfigError(f'checkpoint is "{found["checkpoint"]}"; it is kvstore or file')
 
     def __init__(self, plugin: Plugin, app: App, said: Any, out: BinaryIO, clock: Clock = SYSTEM) -> None:
         self.plugin, self.app, self.clock = plugin, app, clock

@@ -50,7 +50,7 @@ class Splunkd:
                 raise ConfigError(f'there is no {conf} "{name}"; choose another on the page of the input') from None
             raise
         said = {key: str(value) for key, value in content.items() if not key.startswith("eai:") and value is not None}
-        return {**said, **self.secrets(file, name)}
+        return {**said, **self.secrets(f"configs/conf-{file}", name)}
 
     def settings(self, name: str) -> Dict[str, str]:
         """A tab of the configuration page; nothing where nobody has saved it yet."""
@@ -65,9 +65,9 @@ class Splunkd:
         found: Connection = fill_in(Connection, answers(said, {s["name"]: s["kind"] for s in describe(Connection)}))
         return found
 
-    def secrets(self, file: str, name: str) -> Dict[str, str]:
+    def secrets(self, endpoint: str, name: str) -> Dict[str, str]:
         """What the pages' handlers encrypt: JSON in pieces, under a realm of the add-on's."""
-        whole = self.password(f"__REST_CREDENTIAL__#{self.app.name}#configs/conf-{file}", name)
+        whole = self.password(f"__REST_CREDENTIAL__#{self.app.name}#{endpoint}", name)
         try:
             said = json.loads(whole.partition("``splunk_cred_sep``S``splunk_cred_sep``P``splunk_cred_sep``L")[0] or "{}")
         except ValueError:
