@@ -26,6 +26,8 @@ import zlib
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
+from addon_readme import readme
+
 from siemtap import VERSION, contract
 from siemtap.core.model import Plugin
 from siemtap.render import splunk
@@ -208,7 +210,7 @@ def build(root: Path, work: Path, plugin: Plugin, tools: Tools) -> Path:
         (package / f"bin/{webhook(app).kind}.py").write_text(WEBHOOK.format(title=plugin.title, plugin=plugin.name))
     for command in views.alerts(plugin):
         (package / f"bin/{views.action_name(plugin, command)}.py").write_text(ALERT.format(label=command.alert, plugin=plugin.name, command=command.name))
-    (package / "README.txt").write_text(f"{plugin.title} Add-on for Splunk, {VERSION}\n\nMade by siemtap from the plugin {plugin.name}.\n")
+    (package / "README.txt").write_text(readme(plugin))
     (package / "LICENSES").mkdir()
     shutil.copy(root / "LICENSE", package / "LICENSES/Apache-2.0.txt")
     (package / "static").mkdir()

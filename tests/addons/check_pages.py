@@ -5,6 +5,7 @@ With SIEMTAP_PICTURES=docs the pictures of the README are taken anew.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -163,6 +164,17 @@ def serious(page):
 OF_UCC = {"label-content-name-mismatch": "the buttons of a row: their name is longer than the icon says", "aria-input-field-name": "the list in a choice of several, beside its label"}
 
 
+def test_the_readme_speaks_of_what_is_there():
+    """Each bold word of "Splunk in five minutes" is on a page, in a menu, or the name of a field there."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    words = re.findall(r"\*\*([^*]+)\*\*", text[text.index("## Splunk in five minutes"):text.index("## Receive what is pushed")])
+    with tarfile.open(next(BUILT.glob("TA-indusface-apptrana-*.tar.gz"))) as tar:
+        config = tar.extractfile("TA-indusface-apptrana/appserver/static/js/build/globalConfig.json").read().decode()
+        nav = tar.extractfile("TA-indusface-apptrana/default/data/ui/nav/default.xml").read().decode()
+    said = {"Add", "Create New Input", "None of it was ever run in a real splunkd"}         # UCC's own buttons; a sentence
+    assert len(words) > 8 and not [word for word in words if word not in said and f'"{word}"' not in config and f'name="{word.lower()}"' not in nav and word not in ("Proxy",)]
+
+
 @pytest.mark.parametrize("plugin, theme", [*((plugin, "light") for plugin in PLUGINS), (PLUGINS[0], "dark")], ids=lambda said: getattr(said, "name", said))
 @pytest.mark.parametrize("python", PYTHONS[:1], ids=lambda python: Path(python).parents[1].name)
 def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
@@ -229,6 +241,7 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
         expect(page.locator("[data-name=checkpoint]")).to_be_visible()
         dialog.get_by_text("Advanced").click()
         if theme == "light" and plugin.name == "apptrana":
+            page.locator("[data-name=name]").scroll_into_view_if_needed()
             page.screenshot(path=pictures / "splunk-input.png")
         dialog.get_by_role("button", name="Add").click()
         expect(dialog).to_be_hidden(timeout=20_000)
