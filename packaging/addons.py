@@ -24,7 +24,7 @@ import tempfile
 import venv
 import zlib
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Sequence, Tuple
 
 from addon_readme import readme
 
@@ -36,17 +36,12 @@ from siemtap.runners import plugins
 from siemtap.runners.names import addon, webhook
 
 STAMP = 1_767_225_600           # 2026-01-01: the time of every file, and the number of every build
-UCC = ("splunk-add-on-ucc-framework==6.6.0", "pip==26.2", "setuptools==80.9.0", "wheel==0.46.3")
-# Of what the pages need, and of what the input needs. splunktaucclib asks for an urllib3 below 2, and uses none of it: ours wins.
-SDK = "splunk-sdk==2.1.1"
-PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK)        # UCC wants to install these itself; what it installs is not what is carried
+LOCKED = Path(__file__).with_name("requirements")       # to the byte; packaging/locked.py writes them
+PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", "splunk-sdk==2.1.1")        # UCC wants to install these itself; what it installs is not what is carried
 PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any")
-LIBRARIES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", SDK, "defusedxml==0.7.1", "sortedcontainers==2.4.0", "PySocks==1.7.1", "deprecation==2.1.0", "packaging==25.0",
-             "requests==2.32.5", "urllib3==2.6.3", "idna==3.11", "certifi==2026.10.18", "charset-normalizer==3.4.4", "tzdata==2026.6", "communityid==1.5")
 MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_alert.py", "runners/splunk_pages.py", "runners/splunkd.py")
 RECEIVER = ("edge/arrivals.py", "edge/listen.py", "edge/spool.py", "runners/receiving.py", "runners/splunk_webhook.py")
-OF_RECEIVER = ("uvicorn==0.39.0", "h11==0.16.0", "click==8.1.8", "typing-extensions==4.15.0")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md")
 START = '''"""{title}: what splunkd starts."""
 
@@ -164,11 +159,15 @@ def fill(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as place:
         venv.create(place, with_pip=True)
         pip = [str(Path(place) / ("Scripts" if os.name == "nt" else "bin") / "python"), "-m", "pip", "download", "-q", "--disable-pip-version-check", "-d", str(folder)]
-        for more in (UCC, PAGES, ("--no-deps", "--no-binary", "splunk-sdk", SDK), (*PURE, *(one for one in LIBRARIES if one != SDK)), (*PURE, *OF_RECEIVER)):
+        for more in (_locked("build"), PAGES, ("--no-deps", "--no-binary", "splunk-sdk", *_locked("sdk")), (*PURE, *_locked("carried")), (*PURE, *_locked("receiver"))):
             if subprocess.run([*pip, *more]).returncode:
                 return 1
     print(f"filled: {folder}, {len(list(folder.iterdir()))} files")
     return 0
+
+
+def _locked(group: str) -> Tuple[str, ...]:
+    return "--require-hashes", "-r", str(LOCKED / f"{group}.txt")
 
 
 class Tools:
@@ -180,12 +179,12 @@ class Tools:
             self.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(Path(offline).resolve()), PIP_CONFIG_FILE=os.devnull)
         venv.create(folder, with_pip=True)
         self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
-        self.call(self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *UCC)
+        pip = (self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+        self.call(*pip, *_locked("build"))
         self.lib, self.receiver = folder / "lib-of-addons", folder / "lib-of-receivers"
-        into = ["--target", str(self.lib), "--no-compile", "-q", "--disable-pip-version-check"]
-        self.call(self.bin / "python", "-m", "pip", "install", *into, "--no-deps", "--no-build-isolation", "--no-binary", "splunk-sdk", SDK)       # there is no wheel of it
-        self.call(self.bin / "python", "-m", "pip", "install", *into, *PURE, *(one for one in LIBRARIES if one != SDK))
-        self.call(self.bin / "python", "-m", "pip", "install", "--target", str(self.receiver), *into[2:], *PURE, *OF_RECEIVER)
+        self.call(*pip, "--target", self.lib, "--no-compile", "--no-deps", "--no-build-isolation", "--no-binary", "splunk-sdk", *_locked("sdk"))       # there is no wheel of it
+        self.call(*pip, "--target", self.lib, "--no-compile", *PURE, *_locked("carried"))
+        self.call(*pip, "--target", self.receiver, "--no-compile", *PURE, *_locked("receiver"))
 
     def call(self, *words: Any, cwd: Any = None) -> None:
         done = subprocess.run([str(word) for word in words], cwd=cwd, env=self.environment, capture_output=True, text=True)

@@ -6,10 +6,12 @@ usage: packaging/inspected.py FOLDER-WITH-BOTH TARBALL…
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import List
 
@@ -32,26 +34,27 @@ SLIM = ("supported_themes", "python.version", "python.required")        # keys t
 
 
 def main(words: List[str]) -> int:
-    tools, wrong = Path(words[0]), 0
-    for tarball in map(Path, words[1:]):
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder) / "report.json"
-            subprocess.run([tools / "splunk-appinspect", "inspect", tarball, "--mode", "precert", *(word for tag in TAGS for word in ("--included-tags", tag)), "--data-format", "json", "--output-file", report,
-                            "--ci", "--skip-trusted-libraries-update"], capture_output=True, timeout=600, check=False)
-            said = json.loads(report.read_text())
-            checks = [check for one in said["reports"] for group in one["groups"] for check in group["checks"]]
-            bad = [check for check in checks if check["result"] in ("error", "failure", "future_failure", "future", "manual_check") or (check["result"] == "warning" and check["name"] not in EXPECTED)]
-            for check in bad:
-                print(f"{tarball.name}: {check['result']}: {check['name']}: {'; '.join(message['message'][:300] for message in check['messages'])}")
-            with tarfile.open(tarball) as tar:
-                tar.extractall(folder, filter="data")
-            slim = subprocess.run([tools / "slim", "validate", str(next(path for path in Path(folder).iterdir() if path.is_dir()))], capture_output=True, text=True, timeout=300, check=False)
-            lines = [line for line in (slim.stdout + slim.stderr).splitlines() if ("[WARNING]" in line or "[ERROR]" in line) and not any(word in line for word in SLIM)]
-            for line in lines:
-                print(f"{tarball.name}: {line}")
-            wrong += len(bad) + len(lines) + (len(checks) < 200)
-            print(f"{tarball.name}: AppInspect {said['summary']}, slim {'clean' if not lines else 'not clean'}")
-    return 1 if wrong else 0
+    tools = Path(words[0])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return 1 if any(list(pool.map(lambda tarball: looked_at(tools, Path(tarball)), words[1:]))) else 0
+
+
+def looked_at(tools: Path, tarball: Path) -> int:
+    """How much is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        subprocess.run([tools / "splunk-appinspect", "inspect", tarball, "--mode", "precert", *(word for tag in TAGS for word in ("--included-tags", tag)), "--data-format", "json", "--output-file", report,
+                        "--ci", "--skip-trusted-libraries-update"], capture_output=True, timeout=600, check=False)
+        said = json.loads(report.read_text())
+        checks = [check for one in said["reports"] for group in one["groups"] for check in group["checks"]]
+        bad = [check for check in checks if check["result"] in ("error", "failure", "future_failure", "future", "manual_check") or (check["result"] == "warning" and check["name"] not in EXPECTED)]
+        with tarfile.open(tarball) as tar:
+            tar.extractall(folder, filter="data")
+        slim = subprocess.run([tools / "slim", "validate", str(next(path for path in Path(folder).iterdir() if path.is_dir()))], capture_output=True, text=True, timeout=300, check=False)
+    lines = [line for line in (slim.stdout + slim.stderr).splitlines() if ("[WARNING]" in line or "[ERROR]" in line) and not any(word in line for word in SLIM)]
+    print("\n".join([*(f"{tarball.name}: {check['result']}: {check['name']}: {'; '.join(message['message'][:300] for message in check['messages'])}" for check in bad), *(f"{tarball.name}: {line}" for line in lines),
+                     f"{tarball.name}: AppInspect {said['summary']}, slim {'clean' if not lines else 'not clean'}"]), flush=True)
+    return len(bad) + len(lines) + (len(checks) < 200)
 
 
 if __name__ == "__main__":

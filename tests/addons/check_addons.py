@@ -100,9 +100,11 @@ def test_the_scheme_and_validation(plugin, python, apps, splunk):
     out, err = start(apps, python, plugin, ["--scheme"]).communicate(timeout=60)
     assert ElementTree.fromstring(out).findtext("streaming_mode") == "xml", err.decode()
     for params, good in ((f'<param name="account">main</param><param name="{"lookback" if plugin.name != "centurylink_ips" else "our_url"}">{"1h" if plugin.name != "centurylink_ips" else "https://siem.example.com/x"}</param>', True), ('<param name="nonsense">1</param>', False)):
-        said = f'<items><server_host>h</server_host><server_uri>{splunk.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>x</checkpoint_dir><item name="first">{params}</item></items>'
+        said = f'<items><server_host>h</server_host><server_uri>https://192.0.2.1:8089</server_uri><session_key>{KEY}</session_key><checkpoint_dir>x</checkpoint_dir><item name="first">{params}</item></items>'
+        began = time.monotonic()
         process = start(apps, python, plugin, ["--validate-arguments"], said)
         out, err = process.communicate(timeout=60)
+        assert time.monotonic() - began < 20, "whoever does not answer is not asked: splunkd waits half a minute, and no longer"
         assert process.returncode == (0 if good else 1) and (not out if good else b"nonsense" in out), (out, err.decode())
 
 
@@ -130,6 +132,7 @@ def test_a_stream_through_accidents_and_a_stop(plugin, python, apps, splunk):
         out, err = process.communicate(timeout=60)
         outs.append(out)
         for _ in range(3):
+            getattr(vendor.simulated, "tokens", {}).clear()             # the one that was kept is no longer taken
             process = start(apps, python, plugin, said=asked(splunk, apps, plugin, stanza, **settings))
             out, err = process.communicate(timeout=120)
             outs.append(out)
@@ -143,6 +146,27 @@ def test_a_stream_through_accidents_and_a_stop(plugin, python, apps, splunk):
         assert all(secret not in log(apps, plugin) for secret in ("demo-secret", "demo-access"))
     finally:
         vendor.close()
+
+
+SAYS = """import json, sys
+sys.path.insert(0, sys.argv[1])
+from siemtap.outputs.encode import encode
+from siemtap.runners.splunk import escaped
+for line in sys.stdin:
+    sys.stdout.buffer.write(b"<data>" + escaped(encode({"v": json.loads(line)})) + b"</data>\\n")
+"""
+
+
+@each_python
+def test_any_text_an_attacker_can_send_survives(python, apps):
+    """By the bundle's own writer: what expat reads of it is the text again."""
+    luck = random.Random(11)
+    odd = [*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\ufffe", "\uffff", "\ud800", "\udfff", "\ufeff", "😀", "ü", "<", "&", "]]>", '"', "\\", "\r\n", "</data>", "<!--", "&#0;"]
+    texts = [*odd, *("".join(luck.choice([*odd, "a", chr(luck.randrange(0x110000))]) for _ in range(luck.randrange(40))) for _ in range(2_000))]
+    asked_of = "".join(json.dumps(text) + "\n" for text in texts)
+    done = subprocess.run([python, "-B", "-c", SAYS, str(apps / f"etc/apps/{addon(PLUGINS[0]).name}/lib")], input=asked_of.encode(), capture_output=True, timeout=120, check=True)
+    found = [json.loads(one.text)["v"] for one in ElementTree.fromstring(b"<stream>" + done.stdout + b"</stream>")]
+    assert found == [json.loads(json.dumps(text)) for text in texts]
 
 
 @each_python

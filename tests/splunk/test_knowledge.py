@@ -61,7 +61,7 @@ def searched(raw, props):
 
 
 class Eval:
-    """coalesce, case, if, match, replace, nullif, len, lower, true(), null(), ==, texts, fields: what we write, and not a word more."""
+    """coalesce, case, if, match, replace, nullif, isnotnull, len, lower, true(), null(), ==, texts, fields: what we write, and not a word more."""
 
     def __init__(self, said, fields):
         self.tokens, self.fields = TOKEN.findall(said), fields
@@ -105,6 +105,8 @@ class Eval:
             return values[0] is not None and re.search(values[1], values[0]) is not None
         if name == "replace":
             return None if values[0] is None else re.sub(values[1], values[2], values[0], count=1)
+        if name == "isnotnull":
+            return values[0] is not None
         if name == "len":
             return None if values[0] is None else str(len(values[0]))
         if name == "lower":
@@ -185,7 +187,7 @@ def test_what_the_cims_own_tests_ask_for():
     assert not odd, f"missing without a reason, or a reason for what is never missing: {odd}"
 
 
-@pytest.mark.parametrize("dataset, median, most", [("apptrana.attack", 1.1, 1.3), ("centurylink_ips.event", 1.15, 1.6), ("pingintelligence.attack", 1.35, 1.55)])
+@pytest.mark.parametrize("dataset, median, most", [("apptrana.attack", 1.1, 1.3), ("centurylink_ips.event", 1.15, 1.6), ("pingintelligence.attack", 1.31, 1.5)])
 def test_an_event_is_hardly_larger_than_the_record(dataset, median, most):
     """Splunk's licence counts bytes. Of what an add-on can get: the other formats come by syslog."""
     plugin, sizes = plugins.plugin(dataset.partition(".")[0]), []

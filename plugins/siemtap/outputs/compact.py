@@ -25,6 +25,7 @@ Out = Dict[str, Any]            # name -> None: never there; a list: not with th
 def compact(dataset: Dataset, rules: Rules) -> Callable[[Event], Event]:
     """The event, without what its dataset or another of its fields says. Errors of the pipe keep all they have."""
     out: Out = dict.fromkeys(SPLUNKS)
+    read = set(reads(rules))
     for path, value in {**dataset.constant, "event.module": dataset.namespace, "event.dataset": dataset.name}.items():      # the sourcetype says it
         _put(out, path, [value])
     for path, values in rules.get("usual", NOTHING).items():
@@ -45,7 +46,7 @@ def compact(dataset: Dataset, rules: Rules) -> Callable[[Event], Event]:
             said = _at(event, other)
             if said is not None and (value is ANY or said == (_at(event, path) if value is SAME else value)):
                 _drop(short, path, last)
-        last.sort(key=_length)
+        last.sort(key=lambda pair: (pair[0] not in read, _length(pair)))        # what the CIM reads ends as early as can be
         short = _flat(short)
         short.update(last)
         return short

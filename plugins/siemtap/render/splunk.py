@@ -204,6 +204,9 @@ def _props_of(dataset: Dataset, rules: Mapping[str, Any], lists: Set[str]) -> Di
             made[f"EVAL-{field}"] = f"case({cases}true(), {_quoted(rule['else']) if 'else' in rule else 'null()'})"
         elif "is" in rule:
             made[f"EVAL-{field}"] = _quoted(rule["is"])
+        elif "present" in rule:
+            cases = "".join(f"isnotnull({_field(path)}), {_quoted(value)}, " for path, value in rule["present"].items())
+            made[f"EVAL-{field}"] = f"case({cases}true(), {_coalesce(sources)})"
         elif "match" in rule:
             of = _coalesce(sources)
             found = f'nullif(replace({of}, "{rule["match"]}", "\\1"), "")'
