@@ -18,6 +18,7 @@ from siemtap.core.convert import millis_of
 from siemtap.core.errors import SiemtapError
 from siemtap.core.forms import Every
 from siemtap.core.manifest import fill_in
+from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Payload, Unit
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
@@ -96,3 +97,25 @@ def play(folder, plugin, **more):
     except SiemtapError as caught:
         error = f"{type(caught).__name__}: {caught}\n"
     return events, error, exchange
+
+
+def played(folder, plugin, **more):
+    """Each record of a case, and what becomes of it: (settings, dataset, record, end of its window as text, event)."""
+    given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
+    now = millis_of(given["now"])
+    settings, every = fill_in(plugin.settings, {**given["settings"], **more}), fill_in(Every, given.get("every", {}))
+    also = {"data_stream.namespace": every.namespace}
+    if "channel" in given:
+        path, = folder.glob("payload.*")
+        body = base64.b64decode(path.read_bytes()) if given.get("base64") else path.read_bytes()
+        batches = plugin.receive(settings, Payload(body, given["channel"], given.get("path", ""), "192.0.2.99", now, given.get("headers", {})))
+    else:
+        client = plugin.connect(settings, Http(Exchange((folder / "exchange.http").read_text(encoding="utf-8")), clock=Clock(lambda: now, lambda: 0.0)))
+        batches = plugin.collect(client, Unit(plugin.name, given["dataset"], given.get("scope", "")), given.get("cursor", {}), now)
+    try:
+        for batch in batches:
+            say = batch.dataset.bind(settings, also)
+            for record in batch.records:
+                yield settings, batch.dataset, record, rfc3339(batch.until), say(record, batch.until, None)
+    except SiemtapError:
+        return

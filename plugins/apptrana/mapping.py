@@ -18,12 +18,17 @@ except ImportError:
 
 ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
 PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
-JSON = json.JSONDecoder(strict=False, object_pairs_hook=list)
 TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
 PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
 OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
 REDACTED = "REDACTED"
 
+
+class Pairs(List[Any]):
+    """An object as it came, a name that stands there twice included."""
+
+
+JSON = json.JSONDecoder(strict=False, object_pairs_hook=Pairs)
 
 @lru_cache(maxsize=4096, typed=True)
 def attacker(said: Any) -> Tuple[Optional[str], ...]:
@@ -37,6 +42,10 @@ def attacker_geo(said: Any) -> Tuple[Optional[str], Optional[str]]:
         return country(said), None
     except ValueError:
         return None, text(said)
+
+
+def kind_of(alerts: str) -> str:
+    return "alert" if alerts == "all" else "event"
 
 
 def severity(said: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int], int]:
@@ -111,7 +120,7 @@ def thorough_headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     found = pairs(said)
     if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
         found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
-    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(value)).strip()) for name, value in found)
+    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(plain(value))).strip()) for name, value in found)
     return {name: value for name, value in texts if value not in ABSENT}
 
 
@@ -123,6 +132,12 @@ def pairs(said: str) -> Optional[List[Tuple[str, Any]]]:
     except (ValueError, RecursionError):
         return None
     return found if end == len(text) else None
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Pairs):
+        return {name: plain(one) for name, one in value}
+    return list(map(plain, value)) if isinstance(value, list) else value
 
 
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
@@ -210,7 +225,7 @@ ATTACK = Dataset(
     constant={**OBSERVER, "event.kind": "event", "event.category": ["web", "intrusion_detection"], "event.type": ["info"]},
     rows=(
         Given("account",          "observer.name"),
-        Given("alerts",           "event.kind", lambda alerts: "alert" if alerts == "all" else "event"),
+        Given("alerts",           "event.kind", kind_of),
         Field("websiteName",      ("apptrana.website", "service.name", "related.hosts")),
         Split("attackerIP",       ("source.ip", "source.address", "client.ip", "related.ip"), attacker),
         Split("attackerGeo",      ("source.geo.country_iso_code", "apptrana.attacker_geo"), attacker_geo),

@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apptrana.mapping import headers, redact, thorough_headers, unpaired
+from apptrana.manifest import Settings
+from apptrana.mapping import ATTACK, headers, redact, thorough_headers, unpaired
+from siemtap.core.manifest import fill_in
+from siemtap.core.mapping import Given
 
+SETTINGS = fill_in(Settings, {"client_id": "x", "client_secret": "y"})
 SECRET = ("cookie", "authorization")
 BLANKS = ("", " ", "\t", "\u00a0", "\n", "  ")
 WORD = st.text(st.characters(exclude_characters='"\\', exclude_categories=("Cs",)), max_size=12) | st.sampled_from(["-", " - ", "", "Cookie", " COOKIE ", "\tcookie", "Host"])
@@ -52,3 +56,15 @@ def test_what_nothing_can_read_is_cut_after_a_secrets_name(said):
     assert "s3cret" not in unpaired(said, SECRET) and "REDACTED" in unpaired(said, SECRET)
     for record in (said, [said], {"requestHeader": said}, {"requestHeader": {"Cookie": "s3cret"}}, {"requestHeader": [{"Cookie": "s3cret"}]}):
         assert "s3cret" not in json.dumps(redact(record, redact_headers=SECRET)), record
+
+
+@pytest.mark.parametrize("name", [*(name for row in ATTACK.rows if not isinstance(row, Given) for name in ([row.theirs] if isinstance(row.theirs, str) else row.theirs))])
+@pytest.mark.parametrize("value", [[], ["x"], {"a": [1]}, True, 2.5, 10**30], ids=str)
+def test_a_value_of_any_kind_in_any_place_is_kept_and_stops_nobody(name, value):
+    event = ATTACK.bind(SETTINGS, {})({"attackTime": "2026-03-04T10:02:13.417Z", "requestId": "r", "tlsVersion": "TLSv1.2", "hostName": "h", "attackUri": "/", name: value}, 0, None)
+    assert event["event"]["kind"] != "pipeline_error" and event["@timestamp"] == "2026-03-04T10:02:13.417Z"
+    assert isinstance(value, (bool, float, int)) or name in event["apptrana"]["extra"]
+
+
+def test_an_object_in_a_header_stays_one():
+    assert headers('"A":[1,{"b":{"c":null}}]', ()) == {"a": '[1,{"b":{"c":null}}]'}

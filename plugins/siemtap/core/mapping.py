@@ -56,7 +56,7 @@ class Split(NamedTuple):
 
 
 class Join(NamedTuple):
-    """One row made of several of theirs; the converter gets them in order, as sent, None where one is absent."""
+    """One row made of several of theirs; the converter gets them in order, as sent, None where one is absent. What it refuses is nothing."""
 
     theirs: Tuple[str, ...]
     ours: str
@@ -197,13 +197,13 @@ class _Bound:
         varying = _objects(self.dataset)
         return {name: value for name, value in place.items() if f"{path}.{name}".lstrip(".") not in varying}
 
-    def unreadable(self, record: Record, error: Exception, until: Millis, created: Optional[str]) -> Event:
+    def unreadable(self, record: Record, until: Millis, created: Optional[str]) -> Event:
         """A record that does not fit the page: kept whole, redacted; its id is of the words alone."""
         event = nest({path: value for path, value in self.flat.items() if path not in ("event.kind", "event.type")})
         event["@timestamp"] = rfc3339(until)
         event["event"].update(id=identify(self.dataset.name, [canonical(record)]), kind="pipeline_error",
                               original=canonical(self.redact(record)))
-        event["error"] = {"message": f"{type(error).__name__} in a record of {self.dataset.name}: it does not have the shape of the vendor's page"}
+        event["error"] = {"message": f"a record of {self.dataset.name} does not have the shape of the vendor's page"}
         if created:
             event["event"]["created"] = created
         return event
@@ -306,8 +306,8 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "    def event(record, until, created=None):"
     yield "        try:"
     yield "            get, timestamp = record.get, clock(record)"
-    yield "        except REFUSED as error:"
-    yield "            return unreadable(record, error, until, created)"
+    yield "        except REFUSED:"
+    yield "            return unreadable(record, until, created)"
     yield "        try:"
     yield f"            {said}, = fetch(record)"
     yield "            foreign = len(record) != len(NAMES)"
@@ -420,7 +420,10 @@ def _word(dataset: Dataset, number: int, word: Word) -> str:
 
 def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterator[str]:
     if isinstance(row, Join):
-        yield f"value = {_call(number, row, said)}"
+        yield "try:"        # its parts are kept by rows of their own
+        yield f"    value = {_call(number, row, said)}"
+        yield "except REFUSED:"
+        yield "    value = None"
         yield from _store(row.ours, "value")
     elif row.convert is text:
         yield f"said = {said[0]}"
