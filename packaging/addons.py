@@ -42,7 +42,7 @@ PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--imp
 MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_alert.py", "runners/splunk_pages.py", "runners/splunkd.py")
 RECEIVER = ("edge/arrivals.py", "edge/listen.py", "edge/spool.py", "runners/receiving.py", "runners/splunk_webhook.py")
-NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md", "ingest.py")
+NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md", "ingest.py", "elastic")
 START = '''"""{title}: what splunkd starts."""
 
 import import_declare_test  # noqa: F401  (lib/ comes first on the path)

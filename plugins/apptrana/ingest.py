@@ -1,10 +1,23 @@
-"""The converters of mapping.py once more, in Painless, for the ingest pipeline of Elastic's package."""
+"""What Elastic's package needs beside the manifest and the mapping: how an agent asks, and the converters of mapping.py once more, in Painless."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable, Dict
 
+from siemtap.render.package import Program
+
 from . import mapping as of
+
+PROGRAMS = {
+    "apptrana.attack": Program(
+        cel=(Path(__file__).parent / "elastic/attack.cel").read_text(encoding="utf-8"),
+        account=("url", "client_id", "client_secret", "auth", "account"),
+        own=("interval", "lookback", "lag", "overlap", "window", "event_type", "alerts"),
+        state={"url": "{{url}}", "client_id": "{{client_id}}", "client_secret": "{{client_secret}}", "auth": "{{auth}}", "lag": "{{lag}}", "overlap": "{{overlap}}", "window": "{{window}}",
+               "lookback": "{{initial_interval}}", "event_type": "{{event_type}}"},
+        conf={"account": "{{account}}", "alerts": "{{alerts}}"}, without={"auth": ("code",)}, sample="a_blocked_attack"),
+}
 
 TWINS: Dict[Callable[..., Any], str] = {
     of.attacker: r"""
@@ -72,7 +85,8 @@ List request_protocol(def v) {
 }""",
     # `at`: where it reads, and how deep it is; a name that stands there twice comes twice
     of.headers: r"""
-void blanks(String s, int[] at) { while (at[0] < s.length() && ' \t\n\r'.indexOf(s.substring(at[0], at[0] + 1)) >= 0) { at[0]++ } }
+boolean json_blank(int c) { return c == 32 || c == 9 || c == 10 || c == 13 }
+void blanks(String s, int[] at) { while (at[0] < s.length() && json_blank((int) s.charAt(at[0]))) { at[0]++ } }
 String json_string(String s, int[] at) {
   if (at[0] >= s.length() || s.substring(at[0], at[0] + 1) != '"') { throw new IllegalArgumentException('no string') }
   StringBuilder b = new StringBuilder(); at[0]++;
@@ -89,7 +103,8 @@ String json_string(String s, int[] at) {
     } else {
       int which = '"\\/bfnrt'.indexOf(escaped);
       if (which < 0) { throw new IllegalArgumentException('no escape') }
-      b.append('"\\/\b\f\n\r\t'.substring(which, which + 1));
+      int[] meant = new int[] {34, 92, 47, 8, 12, 10, 13, 9};
+      b.append((char) meant[which]);
     }
   }
 }

@@ -219,5 +219,5 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
                 RETENTION, FORGOTTEN).batches(cursor, now)
 
 
-PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana", portal="https://tas.indusface.com", addon="indusface-apptrana",
+PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana", portal="https://tas.indusface.com", categories=("web_application_firewall",), addon="indusface-apptrana",
                 greet=lambda client: client.bearer())

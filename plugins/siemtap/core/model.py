@@ -139,6 +139,7 @@ class Plugin:
     collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
     title: str = ""
     portal: str = ""                                                # where the vendor's own pages are, if they are the same for everybody
+    categories: Tuple[str, ...] = ()                                # in Elastic's words, beside "security"
     addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
     greet: Optional[Callable[[Any], Any]] = None                    # (client): log in and ask for as little as can be; raises what is wrong
     receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure

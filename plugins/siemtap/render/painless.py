@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 
 from ..core.convert import country, instant, integer, ip
@@ -17,25 +16,28 @@ from ..core.mapping import ECS_VERSION, Dataset, Field, Given, Join, Split, coll
 
 Twins = Mapping[Callable[..., Any], str]
 
-# Painless knows \\ and the quote; what else is written with a backslash here goes in as the character itself.
-ESCAPE = re.compile(r"(?<!\\)\\(u[0-9a-f]{4}|[bfnrt])")
-LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-
 # Python's str.strip() and its JSON, in Painless. `spell` and `digest` are the recipe of core/identity.py.
 CORE = r"""
+boolean blank(int c) {
+  return c == 32 || (c >= 9 && c <= 13) || (c >= 28 && c <= 31) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 8239 || c == 8287 || c == 0x3000;
+}
 String strip(String s) {
-  String blanks = "\u0009\u000a\u000b\u000c\u000d\u001c\u001d\u001e\u001f\u0020\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
   int a = 0; int b = s.length();
-  while (a < b && blanks.indexOf(s.substring(a, a + 1)) >= 0) { a++ }
-  while (b > a && blanks.indexOf(s.substring(b - 1, b)) >= 0) { b-- }
+  while (a < b && blank((int) s.charAt(a))) { a++ }
+  while (b > a && blank((int) s.charAt(b - 1))) { b-- }
   return s.substring(a, b);
 }
+boolean ascii_blank(int c) { return c == 32 || (c >= 9 && c <= 13) }
 String trimmed(String s) {
-  String blanks = " \u0009\u000a\u000d\u000c\u000b";
   int a = 0; int b = s.length();
-  while (a < b && blanks.indexOf(s.substring(a, a + 1)) >= 0) { a++ }
-  while (b > a && blanks.indexOf(s.substring(b - 1, b)) >= 0) { b-- }
+  while (a < b && ascii_blank((int) s.charAt(a))) { a++ }
+  while (b > a && ascii_blank((int) s.charAt(b - 1))) { b-- }
   return s.substring(a, b);
+}
+String joined(List words) {
+  StringBuilder b = new StringBuilder();
+  for (int i = 0; i < words.size(); i++) { if (i > 0) { b.append((char) 10) } b.append(words.get(i)) }
+  return b.toString();
 }
 boolean absent(def v) { return v == null || v == '' || v == '-' }
 String quoted(String s) {
@@ -122,7 +124,7 @@ String instant(def v) {
 String ip(def v) {
   if (!(v instanceof String)) { return null }
   String s = v;
-  if (s =~ /^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$/ && !s.endsWith('\n')) { return s }
+  if (s =~ /^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$/ && (int) s.charAt(s.length() - 1) != 10) { return s }
   if (!s.contains(':') || s.contains('%') || s.length() > 45) { return null }
   int dot = s.indexOf('.');
   if (dot >= 0) {
@@ -163,16 +165,19 @@ String ip(def v) {
 }
 
 
-def script(dataset: Dataset, twins: Twins) -> str:
-    """`ctx._record` and `ctx._conf` -> the event in `ctx`. `_conf`: settings by name, `until` (the end of the record's window), `also` (path -> value)."""
+def script(dataset: Dataset, twins: Twins, defaults: Mapping[str, Any] = {}) -> str:
+    """`ctx._record` and `ctx._conf` -> the event in `ctx`. `_conf`: settings by name, over `defaults`; `until` (the end of the record's window); `also`
+    (path -> value). The tag preserve_original_event asks for the original, as Elastic's pages do."""
     functions = {**LIBRARY, **twins}
-    source = "\n".join([CORE.strip(), *(source.strip() for source in functions.values()), *_main(dataset, functions)]) + "\n"
-    return ESCAPE.sub(lambda found: chr(int(found[1][1:], 16)) if found[1][0] == "u" else LETTERS[found[1]], source)
+    source = "\n".join([CORE.strip(), *(source.strip() for source in functions.values()), *_main(dataset, functions, defaults)]) + "\n"
+    assert source.isascii() and all(char.isprintable() or char == "\n" for char in source), "a script stands in YAML as it is"
+    return source
 
 
-def _main(dataset: Dataset, functions: Twins) -> Iterator[str]:
+def _main(dataset: Dataset, functions: Twins, defaults: Mapping[str, Any]) -> Iterator[str]:
     known = _names(dataset)
-    yield "Map conf = ctx._conf == null ? new HashMap() : ctx._conf;"
+    yield f"Map conf = {_literal(dict(defaults))}; if (ctx._conf != null) {{ conf.putAll(ctx._conf) }}"
+    yield "if (ctx.tags != null && ctx.tags.contains('preserve_original_event')) { conf.put('keep_original', true) }"
     yield "def r = ctx._record;"
     yield f"Map e = {_literal(nest({**fixed(dataset), **dataset.constant}))};"
     for row in dataset.rows:
@@ -184,7 +189,7 @@ def _main(dataset: Dataset, functions: Twins) -> Iterator[str]:
     yield "if (!readable) {"
     yield "  e.event.remove('kind'); e.event.remove('type');"
     yield "  e.put('@timestamp', conf.get('until'));"
-    yield f"  put(e, 'event.id', ({_quoted(dataset.name)} + '\\n' + spell(canonical(r))).sha256().substring(0, 32)); put(e, 'event.kind', 'pipeline_error');"
+    yield f"  put(e, 'event.id', joined([{_quoted(dataset.name)}, spell(canonical(r))]).sha256().substring(0, 32)); put(e, 'event.kind', 'pipeline_error');"
     yield f"  put(e, 'event.original', canonical({_called(dataset.redact, ['r'], functions)}));"
     yield f"  put(e, 'error.message', 'a record of {dataset.name} does not have the shape of the vendor\\'s page');"
     yield "} else {"
@@ -196,12 +201,12 @@ def _main(dataset: Dataset, functions: Twins) -> Iterator[str]:
     yield f"Set known = new HashSet({json.dumps(known)});"
     yield f"for (def one : {_called(dataset.redact, ['r'], functions)}.entrySet()) {{ if (!known.contains(one.getKey())) {{ kept.put(one.getKey(), one.getValue()) }} }}"
     yield f"if (!kept.isEmpty()) {{ put(e, '{dataset.namespace}.extra', kept) }}"
-    words = " + '\\n' + ".join([_quoted(dataset.name), *(f"spell({f'r.get({_quoted(word)})' if isinstance(word, str) else _called(word, ['r'], functions)})" for word in dataset.identity)])
-    yield f"put(e, 'event.id', ({words}).sha256().substring(0, 32));"
+    words = ", ".join([_quoted(dataset.name), *(f"spell({f'r.get({_quoted(word)})' if isinstance(word, str) else _called(word, ['r'], functions)})" for word in dataset.identity)])
+    yield f"put(e, 'event.id', joined([{words}]).sha256().substring(0, 32));"
     yield f"if (conf.get('keep_original') == true) {{ put(e, 'event.original', canonical({_called(dataset.redact, ['r'], functions)})) }}"
     yield "}"
     yield "ctx.remove('_record'); ctx.remove('_conf');"
-    yield "for (def one : e.entrySet()) { ctx.put(one.getKey(), one.getValue()) }"
+    yield "for (def one : e.entrySet()) { if (ctx.get(one.getKey()) instanceof Map && one.getValue() instanceof Map) { ctx.get(one.getKey()).putAll(one.getValue()) } else { ctx.put(one.getKey(), one.getValue()) } }"
 
 
 def fixed(dataset: Dataset) -> Dict[str, Any]:
