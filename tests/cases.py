@@ -63,55 +63,36 @@ class Exchange:
         return reply
 
 
-def told(folder, plugin, given, now):
-    """The same for what was pushed."""
-    path, = folder.glob("payload.*")
-    body = base64.b64decode(path.read_bytes()) if given.get("base64") else path.read_bytes()
-    settings = fill_in(plugin.settings, given["settings"])
-    say = voice(plugin, settings, fill_in(Every, given.get("every", {})), {}, lambda: None)
-    payload = Payload(body, given["channel"], given.get("path", ""), "192.0.2.99", now, given.get("headers", {}))
-    events, error = [], ""
-    try:
-        for batch in plugin.receive(settings, payload):
-            events += say(batch)
-    except SiemtapError as caught:
-        error = f"{type(caught).__name__}: {caught}\n"
-    return events, error, None
+def given_by(folder, plugin, **more):
+    """A case, perhaps with more settings: (what it gives, settings, its batches, exchange)."""
+    given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
+    now, settings = millis_of(given["now"]), fill_in(plugin.settings, {**given["settings"], **more})
+    if "channel" in given:
+        path, = folder.glob("payload.*")
+        body = base64.b64decode(path.read_bytes()) if given.get("base64") else path.read_bytes()
+        return given, settings, plugin.receive(settings, Payload(body, given["channel"], given.get("path", ""), "192.0.2.99", now, given.get("headers", {}))), None
+    exchange = Exchange((folder / "exchange.http").read_text(encoding="utf-8"))
+    client = plugin.connect(settings, Http(exchange, clock=Clock(lambda: now, lambda: 0.0)))
+    return given, settings, plugin.collect(client, Unit(plugin.name, given["dataset"], given.get("scope", "")), given.get("cursor", {}), now), exchange
 
 
 def play(folder, plugin, **more):
-    """What the plugin makes of a case, perhaps with more settings: (events, error's text, exchange)."""
-    given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
-    given["settings"].update(more)
-    now = millis_of(given["now"])
-    if "channel" in given:
-        return told(folder, plugin, given, now)
-    exchange = Exchange((folder / "exchange.http").read_text(encoding="utf-8"))
-    settings = fill_in(plugin.settings, given["settings"])
-    client = plugin.connect(settings, Http(exchange, clock=Clock(lambda: now, lambda: 0.0)))
+    """What the plugin makes of a case: (events, error's text, exchange)."""
+    given, settings, batches, exchange = given_by(folder, plugin, **more)
     say = voice(plugin, settings, fill_in(Every, given.get("every", {})), {}, lambda: None)
     events, error = [], ""
     try:
-        for batch in plugin.collect(client, Unit(plugin.name, given["dataset"], given.get("scope", "")), given.get("cursor", {}), now):
+        for batch in batches:
             events += say(batch)
     except SiemtapError as caught:
         error = f"{type(caught).__name__}: {caught}\n"
     return events, error, exchange
 
 
-def played(folder, plugin, **more):
+def played(folder, plugin):
     """Each record of a case, and what becomes of it: (settings, dataset, record, end of its window as text, event)."""
-    given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
-    now = millis_of(given["now"])
-    settings, every = fill_in(plugin.settings, {**given["settings"], **more}), fill_in(Every, given.get("every", {}))
-    also = {"data_stream.namespace": every.namespace}
-    if "channel" in given:
-        path, = folder.glob("payload.*")
-        body = base64.b64decode(path.read_bytes()) if given.get("base64") else path.read_bytes()
-        batches = plugin.receive(settings, Payload(body, given["channel"], given.get("path", ""), "192.0.2.99", now, given.get("headers", {})))
-    else:
-        client = plugin.connect(settings, Http(Exchange((folder / "exchange.http").read_text(encoding="utf-8")), clock=Clock(lambda: now, lambda: 0.0)))
-        batches = plugin.collect(client, Unit(plugin.name, given["dataset"], given.get("scope", "")), given.get("cursor", {}), now)
+    given, settings, batches, _ = given_by(folder, plugin)
+    also = {"data_stream.namespace": fill_in(Every, given.get("every", {})).namespace}
     try:
         for batch in batches:
             say = batch.dataset.bind(settings, also)
