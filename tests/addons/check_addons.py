@@ -2,23 +2,20 @@
 
 import collections
 import json
-import os
 import random
 import re
 import signal
 import ssl
 import subprocess
-import sys
-import tarfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import pytest
+from built import PLUGINS, PYTHONS, SECRETS, each_plugin, each_python, unpacked
 from splunkd_stand_in import CUT, END, KEY, Splunkd
 from tls import make
 
@@ -29,17 +26,6 @@ from siemtap.runners import plugins, simulate
 from siemtap.runners.names import addon, webhook
 from siemtap.runners.simulate import Fault
 
-BUILT = Path(os.environ.get("SIEMTAP_ADDONS", "dist"))
-PYTHONS = [python for python in os.environ.get("SIEMTAP_PYTHONS", sys.executable).split(os.pathsep) if python]
-PLUGINS = list(plugins.installed().values())
-each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-each_python = pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).parents[1].name)
-SECRETS = {"apptrana": ("client_secret",), "centurylink_ips": ("password",), "pingintelligence": ("access_key", "secret_key")}
-
-
-def tarball(plugin):
-    return next(BUILT.glob(f"{addon(plugin).name}-*.tar.gz"))
-
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory):
@@ -47,8 +33,7 @@ def apps(tmp_path_factory):
     home = tmp_path_factory.mktemp("splunk")
     (home / "var/log/splunk").mkdir(parents=True)
     for plugin in PLUGINS:
-        with tarfile.open(tarball(plugin)) as tar:
-            tar.extractall(home / "etc/apps", filter="data")
+        unpacked(plugin, home / "etc/apps")
     return home
 
 
@@ -200,9 +185,7 @@ def test_an_alert_takes_clients_off_the_list(python, apps, splunk):
 def test_the_next_version_goes_on_where_this_one_was(plugin, python, tmp_path, splunk):
     """1.0.0 with local configuration and marks; the next version over it, as Splunk unpacks one."""
     app = addon(plugin)
-    with tarfile.open(tarball(plugin)) as tar:
-        tar.extractall(tmp_path / "etc/apps", filter="data")
-    folder = tmp_path / "etc/apps" / app.name
+    folder = unpacked(plugin, tmp_path / "etc/apps")
     for path in (folder / "app.manifest", folder / "default/app.conf"):
         path.write_text(path.read_text().replace(VERSION, "1.0.0"))
     (folder / "local").mkdir()
@@ -223,8 +206,7 @@ def test_the_next_version_goes_on_where_this_one_was(plugin, python, tmp_path, s
 
         (tmp_path / "var/log/splunk").mkdir(parents=True)
         before, marks = cycle(), dict(splunk.documents[f"{app.root}_checkpoints"])
-        with tarfile.open(tarball(plugin)) as tar:
-            tar.extractall(tmp_path / "etc/apps", filter="data")
+        unpacked(plugin, tmp_path / "etc/apps")
         assert VERSION in (folder / "app.manifest").read_text() and "account = main" in (folder / "local/inputs.conf").read_text()
         assert before and set(splunk.documents[f"{app.root}_checkpoints"]) == set(marks) and cycle().isdisjoint(before), "from the marks of 1.0.0"
     finally:

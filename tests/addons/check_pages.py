@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -16,28 +15,19 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+from built import PLUGINS, PYTHONS, SECRETS, each_plugin, each_python, tarball, unpacked
 from cache import CACHE
 from playwright.sync_api import expect, sync_playwright
 from splunk_web import Web
 from splunkd_stand_in import KEY, POOR
 
-from siemtap.runners import plugins, simulate
+from siemtap.runners import simulate
 from siemtap.runners.names import addon, of_account
-
-BUILT = Path(os.environ.get("SIEMTAP_ADDONS", "dist"))
-PYTHONS = [python for python in os.environ.get("SIEMTAP_PYTHONS", sys.executable).split(os.pathsep) if python]
-PLUGINS = list(plugins.installed().values())
-SECRETS = {"apptrana": ("client_secret",), "centurylink_ips": ("password",), "pingintelligence": ("access_key", "secret_key")}
-each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-each_python = pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).parents[1].name)
 
 
 @pytest.fixture
 def web(plugin, python, tmp_path):
-    app = addon(plugin)
-    with tarfile.open(next(BUILT.glob(f"{app.name}-*.tar.gz"))) as tar:
-        tar.extractall(tmp_path / "etc/apps", filter="data")
-    server = Web(app, tmp_path / "etc/apps" / app.name, python)
+    server = Web(addon(plugin), unpacked(plugin, tmp_path / "etc/apps"), python)
     yield server
     server.close()
     assert not server.crashed, server.crashed
@@ -168,7 +158,7 @@ def test_the_readme_speaks_of_what_is_there():
     """Each bold word of "Splunk in five minutes" is on a page, in a menu, or the name of a field there."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
     words = re.findall(r"\*\*([^*]+)\*\*", text[text.index("## Splunk in five minutes"):text.index("## Receive what is pushed")])
-    with tarfile.open(next(BUILT.glob("TA-indusface-apptrana-*.tar.gz"))) as tar:
+    with tarfile.open(tarball(PLUGINS[0])) as tar:
         config = tar.extractfile("TA-indusface-apptrana/appserver/static/js/build/globalConfig.json").read().decode()
         nav = tar.extractfile("TA-indusface-apptrana/default/data/ui/nav/default.xml").read().decode()
     said = {"Add", "Create New Input", "None of it was ever run in a real splunkd"}         # UCC's own buttons; a sentence

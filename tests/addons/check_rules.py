@@ -1,33 +1,23 @@
 """Our own rules for an add-on: silent about what is built, and each heard when its defect is planted."""
 
-import os
 import shutil
 import tarfile
-from pathlib import Path
 
 import pytest
 import rules
+from built import each_plugin, tarball, unpacked
 
 from siemtap.runners import plugins
-from siemtap.runners.names import addon
-
-BUILT = Path(os.environ.get("SIEMTAP_ADDONS", "dist"))
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory):
-    place = tmp_path_factory.mktemp("pristine")
-    with tarfile.open(next(BUILT.glob("TA-pingintelligence-*.tar.gz"))) as tar:
-        tar.extractall(place, filter="data")
-    return place / "TA-pingintelligence"
+    return unpacked(plugins.plugin("pingintelligence"), tmp_path_factory.mktemp("pristine"))
 
 
-@pytest.mark.parametrize("plugin", plugins.installed().values(), ids=lambda plugin: plugin.name)
+@each_plugin
 def test_what_is_built_breaks_none(plugin, tmp_path):
-    path = next(BUILT.glob(f"{addon(plugin).name}-*.tar.gz"))
-    with tarfile.open(path) as tar:
-        tar.extractall(tmp_path, filter="data")
-    assert rules.of_tarball(path) == [] and rules.broken(tmp_path / addon(plugin).name) == []
+    assert rules.of_tarball(tarball(plugin)) == [] and rules.broken(unpacked(plugin, tmp_path)) == []
 
 
 def replaced(path, old, new):

@@ -178,14 +178,20 @@ def validated(plugin: Plugin, asked: Any, out: BinaryIO, kind: Type[Input]) -> i
         if unknown:
             raise ConfigError(f"there is no setting {sorted(unknown)[0]}; there are {', '.join(sorted(kinds))}")
         said = answers(found, kinds)
-        needed = {s["name"]: "https://example.com" if s["kind"] in ("url", "many") else "x" for s in of_account(plugin) if s["required"]}
-        fill_in(plugin.settings, {**needed, **{name: value for name, value in said.items() if name in {s["name"] for s in describe(plugin.settings)}}})
+        without_account(plugin, said)
         kind.check({**found, **said})
     except SiemtapError as error:
         out.write(f"<error><message>{escape(str(error))}</message></error>\n".encode())
         out.flush()
         return 1
     return 0
+
+
+def without_account(plugin: Plugin, said: Dict[str, Any]) -> Any:
+    """The plugin's settings as far as an input says them; something stands in for what only an account has."""
+    described = describe(plugin.settings)
+    needed = {s["name"]: "https://example.com" if s["kind"] in ("url", "many") else "x" for s in described if s["required"]}
+    return fill_in(plugin.settings, {**needed, **{s["name"]: said[s["name"]] for s in described if s["name"] in said}})
 
 
 def started(said: str) -> Optional[Millis]:

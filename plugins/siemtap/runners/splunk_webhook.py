@@ -19,7 +19,7 @@ from ..edge.checkpoints import Checkpoints, Database
 from ..engine import InDoubt, Then, pump, spooled, voice
 from .names import of_webhook
 from .receiving import RECEIVED, RECEIVED_EVERY, Ears, Reception, check
-from .splunk import Input, Undisturbed
+from .splunk import Input, Undisturbed, without_account
 from .splunkd import answers, stanza_name
 
 log = logging.getLogger("siemtap")
@@ -45,7 +45,7 @@ class Webhook(Input):
 
     def cycle(self) -> bool:
         found = answers({**self.found, **self.splunkd.secrets(f"data/inputs/{self.app.kind}", stanza_name(self.stanza))}, {s["name"]: s["kind"] for s in of_webhook(self.plugin)})
-        wish, settings, every = fill_in(Receiving, _of(Receiving, found)), fill_in(self.plugin.settings, self.filled(found)), fill_in(Every, _of(Every, found))
+        wish, settings, every = fill_in(Receiving, _of(Receiving, found)), without_account(self.plugin, found), fill_in(Every, _of(Every, found))
         check(wish)
         name = stanza_name(self.stanza)
         database = Database(self.folder / f"{name}.webhook.db")
@@ -77,11 +77,6 @@ class Webhook(Input):
             mark = checkpoints.load(unit)
             pump(unit, mark, self._until_stopped(spooled(reception.spool, mark.cursor, receive, self.plugin.datasets[0])), say, output)
             self.stopping.wait(RECEIVED_EVERY)
-
-    def filled(self, found: Dict[str, Any]) -> Dict[str, Any]:
-        """The plugin's settings; what only an account has, the webhook does without."""
-        needed = {s["name"]: "https://example.com" if s["kind"] in ("url", "many") else "x" for s in describe(self.plugin.settings) if s["required"]}
-        return {**needed, **_of(self.plugin.settings, found)}
 
 
 def _of(form: Any, found: Dict[str, Any]) -> Dict[str, Any]:
