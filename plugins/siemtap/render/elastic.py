@@ -188,11 +188,10 @@ def _keyword(longest: int = IGNORE_ABOVE) -> Dict[str, Any]:
 
 # The ingest pipeline
 
-def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
-    """When it came in, where the source is, what the user agent is; then the user's own pipelines. The vendor's word wins over a database's."""
-    targets = dataset.targets()
-    steps: List[Dict[str, Any]] = [{"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}"}}]
-    if "geoip" in server.processors and "source.ip" in targets:
+def looked_up(targets: List[str], processors: FrozenSet[str]) -> List[Dict[str, Any]]:
+    """Where the source is and what the user agent is, as far as there are processors for it. The vendor's word wins over a database's."""
+    steps: List[Dict[str, Any]] = []
+    if "geoip" in processors and "source.ip" in targets:
         steps += [
             {"geoip": {"tag": "geo", "field": "source.ip", "target_field": "_siemtap.geo", "ignore_missing": True}},
             {"script": {"tag": "geo-merge", "if": "ctx._siemtap?.geo != null",
@@ -202,8 +201,16 @@ def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
             {"rename": {"tag": "asn-name", "field": "source.as.organization_name", "target_field": "source.as.organization.name", "ignore_missing": True}},
             {"remove": {"tag": "tidy", "field": "_siemtap", "ignore_missing": True}},
         ]
-    if "user_agent" in server.processors and "user_agent.original" in targets:
+    if "user_agent" in processors and "user_agent.original" in targets:
         steps.append({"user_agent": {"tag": "user-agent", "field": "user_agent.original", "ignore_missing": True}})
+    return steps
+
+
+def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
+    """When it came in, where the source is, what the user agent is; then the user's own pipelines. The vendor's word wins over a database's."""
+    targets = dataset.targets()
+    steps: List[Dict[str, Any]] = [{"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}"}}]
+    steps += looked_up(targets, server.processors)
     if server.has_ecs:
         steps += [{"pipeline": {"tag": name, "name": name, "ignore_missing_pipeline": True}} for name in ("global@custom", "logs@custom", f"logs-{dataset.name}@custom")]
     failed = [{"set": {"field": "event.kind", "value": "pipeline_error"}},

@@ -15,7 +15,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from ..core.manifest import describe
 from ..core.mapping import Dataset, Given
 from ..core.model import Plugin
-from .elastic import ADDED, Server, types
+from .elastic import ADDED, Server, looked_up, types
 from .painless import Twins, script, settings_of
 
 FORMAT = "3.6.0"
@@ -172,18 +172,9 @@ def _failed() -> List[Dict[str, Any]]:
 
 def _default(dataset: Dataset) -> Dict[str, Any]:
     """An event that siemtap's own shipper wrote passes; where it comes from, and with what, is looked up for both."""
-    targets = dataset.targets()
     steps: List[Dict[str, Any]] = [{"pipeline": {"tag": "mapping", "name": '{{ IngestPipeline "mapping" }}', "if": "ctx.agent?.type != 'siemtap'"}},
-                                   {"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}", "if": "ctx.event?.ingested == null"}}]
-    if "source.ip" in targets:
-        steps += [{"geoip": {"tag": "geo", "field": "source.ip", "target_field": "_geo", "ignore_missing": True}},
-                  {"script": {"tag": "geo-merge", "lang": "painless", "if": "ctx._geo != null", "source": "def geo = ctx._geo; if (ctx.source.geo != null) { geo.putAll(ctx.source.geo) } ctx.source.geo = geo"}},
-                  {"geoip": {"tag": "asn", "field": "source.ip", "target_field": "source.as", "database_file": "GeoLite2-ASN.mmdb", "properties": ["asn", "organization_name"], "ignore_missing": True}},
-                  {"rename": {"tag": "asn-number", "field": "source.as.asn", "target_field": "source.as.number", "ignore_missing": True}},
-                  {"rename": {"tag": "asn-name", "field": "source.as.organization_name", "target_field": "source.as.organization.name", "ignore_missing": True}},
-                  {"remove": {"tag": "tidy", "field": "_geo", "ignore_missing": True}}]
-    if "user_agent.original" in targets:
-        steps.append({"user_agent": {"tag": "user-agent", "field": "user_agent.original", "ignore_missing": True}})
+                                   {"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}", "if": "ctx.event?.ingested == null"}},
+                                   *looked_up(dataset.targets(), frozenset(("geoip", "user_agent")))]
     return {"description": f"{dataset.name}, from an agent or from siemtap.", "processors": steps, "on_failure": _failed()}
 
 
