@@ -1,4 +1,4 @@
-"""dist/<plugin>-<version>.zip: an integration package of Elastic's, for each plugin that has programs for an agent.
+"""dist/<plugin>-<version>.zip: an integration package of Elastic's, for each plugin that says how its events come to an agent.
 
 usage: packaging/build elastic [NAME…]
 """
@@ -27,11 +27,15 @@ def packaged() -> Dict[str, Plugin]:
     return {name: plugin for name, plugin in plugins.installed().items() if find_spec(f"{name}.ingest")}
 
 
+def described(plugin: Plugin) -> package.Package:
+    found: package.Package = import_module(f"{plugin.name}.ingest").PACKAGE
+    return found
+
+
 def files(plugin: Plugin) -> Dict[str, str]:
-    of = import_module(f"{plugin.name}.ingest")
-    cases = Path(of.__file__ or "").parent / "cases"
-    samples = {name: json.loads((cases / program["sample"] / "expected.json").read_text(encoding="utf-8"))[0] for name, program in of.PROGRAMS.items()}
-    return package.files(plugin, contract.read("event.schema.json"), of.PROGRAMS, of.TWINS, samples, VERSION)
+    cases = Path(import_module(plugin.name).__file__ or "").parent / "cases"
+    samples = {name: json.loads((cases / stream.sample / "expected.json").read_text(encoding="utf-8"))[0] for name, stream in described(plugin).streams.items()}
+    return package.files(plugin, contract.read("event.schema.json"), described(plugin), samples, VERSION)
 
 
 def make(root: Path, words: Sequence[str]) -> int:

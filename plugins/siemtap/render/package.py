@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
@@ -16,7 +16,7 @@ from ..core.manifest import describe
 from ..core.mapping import Dataset, Given
 from ..core.model import Plugin
 from .elastic import ADDED, Server, looked_up, types
-from .painless import Twins, script, settings_of
+from .painless import script, settings_of
 
 FORMAT = "3.6.0"
 KIBANA = "^8.18.0 || ^9.0.0"
@@ -25,24 +25,52 @@ ELASTIC = Server("elasticsearch", (9, 1))
 DIALECT = {"lookback": "initial_interval"}
 KINDS = {"text": "text", "url": "text", "secret": "password", "duration": "text", "switch": "bool", "integer": "integer", "choice": "select", "many": "text", "table": "yaml"}
 PIPELINE = "pipeline_error of {{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} in {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"
+PULLED = "cel"
+INPUTS = {PULLED: "by its API", "http_endpoint": "by webhook", "udp": "by syslog over UDP", "tcp": "by syslog over TCP", "filestream": "from a file"}
 
 
-class Program(Dict[str, Any]):
-    """A dataset's way into an agent: `cel` (the program), `account` and `own` (names of settings that it reads), `state` and `conf` (what the program
-    and the pipeline get: name -> Handlebars), `without` (options that an agent cannot offer), `sample` (the case whose first event is shown)."""
+class Way(NamedTuple):
+    """One of an agent's inputs for a dataset. `account`, `own`: settings on the page of the integration, and of this input. `cel`: the program, whose
+    state has all of them. `without`: options that an agent cannot offer. `port`: where it listens, if nobody says."""
+
+    input: str
+    account: Tuple[str, ...] = ()
+    own: Tuple[str, ...] = ()
+    cel: str = ""
+    without: Mapping[str, Sequence[str]] = {}
+    port: int = 0
 
 
-def files(plugin: Plugin, contract: Dict[str, Any], programs: Mapping[str, Program], twins: Twins, samples: Mapping[str, Any], version: str) -> Dict[str, str]:
-    """All of a package, for the datasets that have a program. `samples`: an event of each."""
-    found = {"manifest.yml": _yaml(_manifest(plugin, programs, version)), "changelog.yml": _yaml([{"version": version, "changes": [{"description": "The first.", "type": "enhancement", "link": "https://github.com/example/siemtap/pull/1"}]}])}
-    readme = [_readme(plugin, programs)]
-    for name in programs:
+class Stream(NamedTuple):
+    """How a dataset comes into an agent, and what its pipeline knows beside the mapping. `reader`: the Painless function that makes the record, and
+    `reads`, the settings that it asks for. `elsewhere`: fields of ours -> the processor that makes them. `sample`: the case whose first event is shown."""
+
+    ways: Tuple[Way, ...]
+    sample: str
+    reader: str = ""
+    reads: Tuple[str, ...] = ()
+    elsewhere: Mapping[str, Dict[str, Any]] = {}
+
+
+class Package(NamedTuple):
+    """`streams`: by dataset. `twins`: the converters once more, in Painless."""
+
+    streams: Mapping[str, Stream]
+    twins: str
+
+
+def files(plugin: Plugin, contract: Dict[str, Any], package: Package, samples: Mapping[str, Any], version: str) -> Dict[str, str]:
+    """All of a package: path -> text. `samples`: an event of each dataset."""
+    found = {"manifest.yml": _yaml(_manifest(plugin, package, version)), "changelog.yml": _yaml([{"version": version, "changes": [{"description": "The first.", "type": "enhancement", "link": "https://github.com/example/siemtap/pull/1"}]}])}
+    readme = [_readme(plugin, package)]
+    for name, stream in package.streams.items():
         dataset = plugin.dataset(name)
-        place, fields = f"data_stream/{name.partition('.')[2]}", _fields(plugin, dataset, contract)
-        found[f"{place}/manifest.yml"] = _yaml(_stream(plugin, dataset, programs[name]))
-        found[f"{place}/agent/stream/cel.yml.hbs"] = _template(dataset, programs[name])
-        found[f"{place}/elasticsearch/ingest_pipeline/default.yml"] = _yaml(_default(dataset), head="---\n")
-        found[f"{place}/elasticsearch/ingest_pipeline/mapping.yml"] = _yaml(_mapping(plugin, dataset, twins), head="---\n")
+        place, fields = f"data_stream/{_short(name)}", _fields(plugin, dataset, stream, contract)
+        found[f"{place}/manifest.yml"] = _yaml(_stream(plugin, dataset, stream))
+        for way in stream.ways:
+            found[f"{place}/agent/stream/{way.input}.yml.hbs"] = template(plugin, dataset, stream, way)
+        for pipeline, body in pipelines(plugin, dataset, package).items():
+            found[f"{place}/elasticsearch/ingest_pipeline/{pipeline}.yml"] = _yaml(body, head="---\n")
         found[f"{place}/sample_event.json"] = json.dumps(samples[name], indent=4, ensure_ascii=False, sort_keys=True) + "\n"
         for file, rows in fields.items():
             found[f"{place}/fields/{file}.yml"] = _yaml(rows)
@@ -55,26 +83,37 @@ def files(plugin: Plugin, contract: Dict[str, Any], programs: Mapping[str, Progr
 ICON = ('<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32"><path fill="#2f6fde" d="M16 3c4 7 8 11 8 17a8 8 0 0 1-16 0c0-6 4-10 8-17z"/></svg>\n')
 
 
+def _short(name: str) -> str:
+    return name.partition(".")[2]
+
+
 def _yaml(value: Any, head: str = "") -> str:
     writer, out = YAML(), io.StringIO()
     writer.width, writer.default_flow_style = 4_096, False
     writer.indent(mapping=2, sequence=4, offset=2)
+    writer.representer.ignore_aliases = lambda *_: True
     writer.dump(value, out)
     return head + out.getvalue()
 
 
-def _manifest(plugin: Plugin, programs: Mapping[str, Program], version: str) -> Dict[str, Any]:
-    account = [name for program in programs.values() for name in program["account"]]
-    without = {name: options for program in programs.values() for name, options in program.get("without", {}).items()}
+# Pages
+
+def _manifest(plugin: Plugin, package: Package, version: str) -> Dict[str, Any]:
+    ways = [way for stream in package.streams.values() for way in stream.ways]
+    inputs = []
+    for kind in dict.fromkeys(way.input for way in ways):
+        of_kind = [way for way in ways if way.input == kind]
+        account, without = {name for way in of_kind for name in way.account}, {name: options for way in of_kind for name, options in way.without.items()}
+        inputs.append({"type": kind, "title": f"Collect {INPUTS[kind]}", "description": f"Events of {plugin.title} {INPUTS[kind]}.",
+                       "vars": [*(_var(s, without.get(s["name"], ())) for s in describe(plugin.settings) if s["name"] in account), *(CONNECTION if kind == PULLED else ())]})
+    agentless = {"agentless": {"enabled": True, "organization": "security", "division": "engineering", "team": "security-service-integrations"}} if all(way.input == PULLED for way in ways) else {}
     return {
         "format_version": FORMAT, "name": plugin.name, "title": plugin.title, "version": version, "description": f"Collect logs from {plugin.title} with Elastic Agent.", "type": "integration",
         "categories": ["security", *plugin.categories], "conditions": {"kibana": {"version": KIBANA}, "elastic": {"subscription": "basic"}},
         "icons": [{"src": "/img/icon.svg", "title": plugin.title, "size": "32x32", "type": "image/svg+xml"}],
         "policy_templates": [{
-            "name": plugin.name, "title": plugin.title, "description": f"Collect logs from {plugin.title}.", "data_streams": [name.partition(".")[2] for name in programs],
-            "deployment_modes": {"default": {"enabled": True}, "agentless": {"enabled": True, "organization": "security", "division": "engineering", "team": "security-service-integrations"}},
-            "inputs": [{"type": "cel", "title": f"Collect from {plugin.title}", "description": f"Ask the API of {plugin.title}.",
-                        "vars": [*(_var(s, s["required"], without.get(s["name"], ())) for s in describe(plugin.settings) if s["name"] in account), *CONNECTION]}]}],
+            "name": plugin.name, "title": plugin.title, "description": f"Collect logs from {plugin.title}.", "data_streams": list(map(_short, package.streams)),
+            **({"deployment_modes": {"default": {"enabled": True}, **agentless}} if agentless else {}), "inputs": inputs}],
         "owner": {"github": "example/siemtap", "type": "community"}}
 
 
@@ -82,86 +121,115 @@ def _one(name: str, kind: str, title: str, description: str, **more: Any) -> Dic
     return {"name": name, "type": kind, "title": title, "description": description, "multi": False, "required": False, "show_user": False, **more}
 
 
+SSL = _one("ssl", "yaml", "SSL configuration", "Such as certificate_authorities of a private CA; for what listens, certificate and key.")
 CONNECTION = [
-    _one("proxy_url", "text", "Proxy URL", "Such as http://user:password@proxy.example.com:3128."),
-    _one("ssl", "yaml", "SSL configuration", "Such as certificate_authorities of a private CA."),
+    _one("proxy_url", "text", "Proxy URL", "Such as http://user:password@proxy.example.com:3128."), SSL,
     _one("http_client_timeout", "text", "HTTP client timeout", "For a whole answer.", default="60s"),
     _one("enable_request_tracer", "bool", "Enable request tracing", "Writes requests, with their secrets, to the agent's log folder: only while you look for something.", default=False)]
+SHOWN = ("interval", "lookback", "url", "paths")
 
 
-def _var(s: Mapping[str, Any], required: bool, without: Sequence[str] = ()) -> Dict[str, Any]:
-    made = _one(DIALECT.get(s["name"], s["name"]), KINDS[s["kind"]], s["label"], s["help"].replace("`", ""), required=required, show_user=required)
+def _listens(port: int) -> List[Dict[str, Any]]:
+    return [_one("listen_address", "text", "Listen address", "The address to listen on; 0.0.0.0 for all.", default="localhost", required=True, show_user=True),
+            _one("listen_port", "integer", "Listen port", "The port to listen on.", default=port, required=True, show_user=True)]
+
+
+def _page(way: Way) -> List[Dict[str, Any]]:
+    """What an agent's input asks for itself."""
+    if way.input == "http_endpoint":
+        return [*_listens(way.port),
+                _one("url", "text", "URL path", "The path of the webhook's address; /account/server names both.", default="/", required=True, show_user=True),
+                _one("username", "text", "User name", "With a password: basic authentication.", show_user=True), _one("password", "password", "Password", "With the user name.", secret=True, show_user=True),
+                _one("secret_header", "text", "Secret header", "The name of a header that must hold the secret value.", secret=False), _one("secret_value", "password", "Secret value", "What the header must hold.", secret=True), SSL]
+    if way.input == "udp":
+        return [*_listens(way.port), _one("udp_options", "yaml", "UDP options", "Such as read_buffer and max_message_size.", default="max_message_size: 64KiB\n")]
+    if way.input == "tcp":
+        return [*_listens(way.port), SSL, _one("tcp_options", "yaml", "TCP options", "Such as framing (delimiter, rfc6587) and max_message_size.", default="framing: delimiter\nmax_message_size: 256KiB\n")]
+    return [_one("paths", "text", "Paths", "The files to follow.", multi=True, required=True, show_user=True)] if way.input == "filestream" else []
+
+
+def _var(s: Mapping[str, Any], without: Sequence[str] = ()) -> Dict[str, Any]:
+    made = _one(DIALECT.get(s["name"], s["name"]), KINDS[s["kind"]], s["label"], s["help"].replace("`", ""), required=_is_needed(s), show_user=s["required"] or s["name"] in SHOWN or s["kind"] == "secret")
     if s["kind"] == "secret":
         made["secret"] = True
+    if s["kind"] == "many":
+        made["multi"] = True
     if s["kind"] == "choice":
         made["options"] = [{"text": option, "value": option} for option in s["options"] if option not in without]
     if s["default"] not in (None, "", (), {}):
-        made["default"] = s["default"]
+        made["default"] = list(s["default"]) if isinstance(s["default"], tuple) else s["default"]
     return made
 
 
-def _stream(plugin: Plugin, dataset: Dataset, program: Program) -> Dict[str, Any]:
-    said = {s["name"]: s for s in describe(plugin.settings)}
-    own = [{**_var(said[name], name == "interval"), "show_user": name in ("interval", "lookback")} for name in program["own"]]
-    return {"title": f"{plugin.title} {dataset.name.partition('.')[2]}", "type": "logs", "streams": [{
-        "input": "cel", "title": f"{plugin.title} {dataset.name.partition('.')[2]}", "description": f"Collect {dataset.name}.", "template_path": "cel.yml.hbs", "vars": [
-            *own,
-            _one("tags", "text", "Tags", "Words of your own.", multi=True, show_user=False, default=["forwarded", dataset.name.replace(".", "-")]),
+def _is_needed(s: Mapping[str, Any]) -> bool:
+    """What has a default must not be emptied: the program counts on it."""
+    return bool(s["required"] or (s["default"] not in (None, "", (), {}) and s["kind"] != "switch"))
+
+
+def _stream(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Any]:
+    title = f"{plugin.title} {_short(dataset.name)}"
+    return {"title": title, "type": "logs", "streams": [{
+        "input": way.input, "title": title, "description": f"Collect {dataset.name} {INPUTS[way.input]}.", "template_path": f"{way.input}.yml.hbs", **({} if way is stream.ways[0] else {"enabled": False}), "vars": [
+            *_page(way), *(_var(s) for s in _settings(plugin, way.own)),
+            _one("tags", "text", "Tags", "Words of your own.", multi=True, show_user=False, default=["forwarded", dataset.name.replace(".", "-").replace("_", "-")]),
             _one("preserve_original_event", "bool", "Preserve original event", "Keep the vendor's record, redacted, in event.original.", show_user=True, default=False),
-            _one("processors", "yaml", "Processors", "Of the agent, before the events leave it.")]}]}
+            _one("processors", "yaml", "Processors", "Of the agent, before the events leave it.")]} for way in stream.ways]}
 
 
-def _template(dataset: Dataset, program: Program) -> str:
-    state = "\n".join(f"  {name}: {value}" for name, value in program["state"].items())
-    conf = "\n".join(f"        {name}: {value}" for name, value in program["conf"].items())
-    source = "\n".join(f"  {line}" if line else "" for line in program["cel"].strip().split("\n"))
-    return f"""config_version: 2
-interval: {{{{interval}}}}
-resource.url: {{{{url}}}}
-{{{{#if enable_request_tracer}}}}
-resource.tracer.enabled: true
-resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"
-resource.tracer.maxbackups: 5
-{{{{/if}}}}
-{{{{#if proxy_url}}}}
-resource.proxy_url: {{{{proxy_url}}}}
-{{{{/if}}}}
-{{{{#if ssl}}}}
-resource.ssl: {{{{ssl}}}}
-{{{{/if}}}}
-{{{{#if http_client_timeout}}}}
-resource.timeout: {{{{http_client_timeout}}}}
-{{{{/if}}}}
-state:
-{state}
-redact:
-  fields:
-    - client_secret
-    - token.text
-program: |
-{source}
-tags:
-{{{{#if preserve_original_event}}}}
-  - preserve_original_event
-{{{{/if}}}}
-{{{{#each tags as |tag|}}}}
-  - {{{{tag}}}}
-{{{{/each}}}}
-{{{{#contains "forwarded" tags}}}}
-publisher_pipeline.disable_host: true
-{{{{/contains}}}}
-processors:
-  - drop_event:
-      when:
-        has_fields: [_nothing]
-  - add_fields:
-      target: _conf
-      fields:
-{conf}
-{{{{#if processors}}}}
-{{{{processors}}}}
-{{{{/if}}}}
-"""
+def _settings(plugin: Plugin, names: Sequence[str]) -> List[Mapping[str, Any]]:
+    said = {s["name"]: s for s in describe(plugin.settings)}
+    return [said[name] for name in names]
+
+
+# What an agent gets: Handlebars
+
+def _given(s: Mapping[str, Any], indent: str) -> str:
+    """A setting's value as Fleet puts it there; nothing, where it may be empty and is."""
+    name = DIALECT.get(s["name"], s["name"])
+    if s["kind"] == "many":
+        made = f"{indent}{s['name']}:\n{{{{#each {name} as |one|}}}}\n{indent}  - {{{{escape_string one}}}}\n{{{{/each}}}}\n"
+    else:
+        made = f"{indent}{s['name']}: {{{{{'escape_string ' if s['kind'] in ('text', 'url', 'secret') else ''}{name}}}}}\n"
+    return made if _is_needed(s) or s["kind"] == "switch" else f"{{{{#if {name}}}}}\n{made}{{{{/if}}}}\n"
+
+
+def _if(name: str, *lines: str) -> str:
+    return f"{{{{#if {name}}}}}\n" + "".join(f"{line}\n" for line in lines) + "{{/if}}\n"
+
+
+def _connected(plugin: Plugin, way: Way) -> str:
+    url = next(name for name in ("url", "ips_url") if name in way.account)
+    many = _settings(plugin, (url,))[0]["kind"] == "many"
+    source = "".join(f"  {line}\n" if line else "\n" for line in way.cel.strip().split("\n"))
+    secrets = [s["name"] for s in _settings(plugin, way.account) if s["kind"] == "secret"]
+    return ("config_version: 2\ninterval: {{interval}}\n"
+            + (f"{{{{#each {url} as |one|}}}}\n{{{{#if @first}}}}\nresource.url: {{{{escape_string one}}}}\n{{{{/if}}}}\n{{{{/each}}}}\n" if many else f"resource.url: {{{{escape_string {url}}}}}\n")
+            + _if("enable_request_tracer", "resource.tracer.enabled: true", 'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"', "resource.tracer.maxbackups: 5")
+            + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}") + _if("ssl", "resource.ssl: {{ssl}}") + _if("http_client_timeout", "resource.timeout: {{http_client_timeout}}")
+            + "state:\n" + "".join(_given(s, "  ") for s in _settings(plugin, (*way.account, *way.own)) if s["name"] != "interval")
+            + "redact:\n  fields:\n" + "".join(f"    - {name}\n" for name in [*secrets, "token.text"]) + f"program: |\n{source}")
+
+
+def _listening(way: Way) -> str:
+    if way.input == "http_endpoint":        # under a name of its own: the vendor's `tags` are not the agent's
+        return ("listen_address: {{escape_string listen_address}}\nlisten_port: {{listen_port}}\nurl: {{escape_string url}}\nprefix: _record\ncontent_type: \"\"\n"
+                + _if("username", "basic_auth: true", "username: {{escape_string username}}") + _if("password", "password: {{escape_string password}}")
+                + _if("secret_header", "secret.header: {{escape_string secret_header}}") + _if("secret_value", "secret.value: {{escape_string secret_value}}") + _if("ssl", "ssl: {{ssl}}"))
+    if way.input == "filestream":
+        return "paths:\n{{#each paths as |path|}}\n  - {{escape_string path}}\n{{/each}}\n"
+    return 'host: "{{listen_address}}:{{listen_port}}"\n' + (_if("ssl", "ssl: {{ssl}}") if way.input == "tcp" else "") + _if(f"{way.input}_options", f"{{{{{way.input}_options}}}}")
+
+
+def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
+    wanted = {*settings_of(dataset), *stream.reads}
+    conf = "".join(_given(s, "        ") for s in _settings(plugin, [name for name in (*way.account, *way.own) if name in wanted]))
+    if way.input != PULLED:
+        conf = f"        channel: {way.input}\n" + ("        path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
+    return ((_connected(plugin, way) if way.input == PULLED else _listening(way))
+            + "tags:\n" + _if("preserve_original_event", "  - preserve_original_event") + "{{#each tags as |tag|}}\n  - {{escape_string tag}}\n{{/each}}\n"
+            + '{{#contains "forwarded" tags}}\npublisher_pipeline.disable_host: true\n{{/contains}}\nprocessors:\n'
+            + ("  - drop_event:\n      when:\n        has_fields: [_nothing]\n" if way.input == PULLED else "")
+            + f"  - add_fields:\n      target: _conf\n      fields:\n{conf}" + _if("processors", "{{processors}}"))
 
 
 # Pipelines
@@ -178,24 +246,39 @@ def _default(dataset: Dataset) -> Dict[str, Any]:
     return {"description": f"{dataset.name}, from an agent or from siemtap.", "processors": steps, "on_failure": _failed()}
 
 
-def _mapping(plugin: Plugin, dataset: Dataset, twins: Twins) -> Dict[str, Any]:
-    defaults = {s["name"]: list(s["default"]) if isinstance(s["default"], tuple) else s["default"] for s in describe(plugin.settings) if s["name"] in settings_of(dataset)}
+def pipelines(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Dict[str, Any]]:
+    return {"default": _default(dataset), "mapping": _mapping(plugin, dataset, package)}
+
+
+def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Any]:
+    stream = package.streams[dataset.name]
+    wanted = {*settings_of(dataset), *stream.reads}
+    defaults = {s["name"]: list(s["default"]) if isinstance(s["default"], tuple) else s["default"] for s in describe(plugin.settings) if s["name"] in wanted}
+    source = script(dataset, package.twins, defaults, stream.reader, frozenset(stream.elsewhere))
+    kinds = {way.input for way in stream.ways}
+    steps: List[Dict[str, Any]] = []
+    if kinds - {PULLED, "http_endpoint"}:
+        steps.append({"rename": {"tag": "line", "field": "message", "target_field": "_record", "ignore_missing": True, "if": "ctx._record == null && ctx._conf?.channel != null"}})
+    if PULLED in kinds:
+        steps.append({"json": {"tag": "record", "field": "message", "target_field": "_record", "if": "ctx._record == null", "on_failure": [{"set": {"tag": "no-record", "field": "_record", "value": "{{{message}}}"}}]}})
     return {"description": f"One record of {dataset.name} -> an event.", "processors": [
-        {"json": {"tag": "record", "field": "message", "target_field": "_record", "on_failure": [{"set": {"tag": "no-record", "field": "_record", "value": "{{{message}}}"}}]}},
+        *steps,
         {"remove": {"tag": "message", "field": "message", "ignore_missing": True}},
-        {"script": {"tag": "event", "lang": "painless", "source": LiteralScalarString(script(dataset, twins, defaults))}},
+        {"script": {"tag": "event", "lang": "painless", "source": LiteralScalarString(source)}},
+        *({"drop": {"tag": "unwanted", "if": "ctx._drop == true"}} for _ in stream.reader[:1]),
+        *stream.elsewhere.values(),
         {"set": {"tag": "id", "field": "_id", "value": "{{{event.id}}}"}}], "on_failure": _failed()}
 
 
 # Fields
 
-def _fields(plugin: Plugin, dataset: Dataset, contract: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
+def _fields(plugin: Plugin, dataset: Dataset, stream: Stream, contract: Dict[str, Any]) -> Dict[str, List[Dict[str, Any]]]:
     theirs: Dict[str, str] = {}
     for row in dataset.rows:
         if not isinstance(row, Given):
             for path in [row.ours] if isinstance(row.ours, str) else row.ours:
                 theirs.setdefault(path, row.theirs if isinstance(row.theirs, str) else ", ".join(row.theirs))
-    found: Dict[str, List[Dict[str, Any]]] = {"base-fields": [], "ecs": [], "fields": [], "agent": [{"name": "input.type", "type": "keyword", "description": "The agent's input."}]}
+    found: Dict[str, List[Dict[str, Any]]] = {"base-fields": [], "ecs": [], "fields": [], "agent": [{"name": name, "type": kind, "description": "Of the agent's input."} for name, kind in _of_agent(stream)]}
     for path, spec in types(ELASTIC, contract, dataset).items():
         file = "base-fields" if path == "@timestamp" or path.startswith("data_stream.") or path in ("event.module", "event.dataset") else "fields" if path.startswith(f"{plugin.name}.") else "ecs"
         about = f"Of {plugin.title}'s {theirs[path]}." if path in theirs else "Looked up by the pipeline." if path in ADDED else f"The same in all events of {dataset.name}, or of one input."
@@ -203,13 +286,22 @@ def _fields(plugin: Plugin, dataset: Dataset, contract: Dict[str, Any]) -> Dict[
     return found
 
 
+def _of_agent(stream: Stream) -> Iterator[Tuple[str, str]]:
+    kinds = {way.input for way in stream.ways}
+    yield "input.type", "keyword"
+    if kinds & {"udp", "tcp"}:
+        yield "log.source.address", "keyword"
+    if "filestream" in kinds:
+        yield from (("log.file.path", "keyword"), ("log.offset", "long"))
+
+
 def _exported(dataset: Dataset, rows: List[Dict[str, Any]]) -> str:
     lines = "\n".join(f"| {row['name']} | {row['description']} | {row['type']} |" for row in sorted(rows, key=lambda row: str(row["name"])))
     return f"### {dataset.name.partition('.')[2]}\n\n**Exported fields**\n\n| Field | Description | Type |\n|---|---|---|\n{lines}\n"
 
 
-def _readme(plugin: Plugin, programs: Mapping[str, Program]) -> str:
-    names = ", ".join(f"`{name}`" for name in programs)
+def _readme(plugin: Plugin, package: Package) -> str:
+    names = ", ".join(f"`{name}`" for name in package.streams)
     return f"""# {plugin.title}
 
 ## Overview
