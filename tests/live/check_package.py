@@ -1,10 +1,10 @@
-"""Elastic's package: its rules by package-spec, its program by mito against the vendor's simulator, its pipelines on a real node. `ci/bundle` builds the tools."""
+"""Elastic's packages: their rules by package-spec, what Fleet makes of their templates, their programs by mito against the vendors' simulators.
+`ci/bundle` builds the tools. The pipelines: test_ingest.py."""
 
 import collections
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import time
@@ -13,22 +13,54 @@ from pathlib import Path
 
 import elastic
 import pytest
-import requests
 from agent import Agent
+from cache import CACHE
+from centurylink_ips import simulator as centurylink_ips
 from ruamel.yaml import YAML
-from search_node import Node
 
-from apptrana import simulator
-from apptrana.ingest import PROGRAMS
+from apptrana import simulator as apptrana
 from apptrana.mapping import ATTACK
-from cases import folders, played
 from siemtap.core.manifest import fill_in
 from siemtap.core.windows import MINUTE
+from siemtap.render.package import PULLED
 from siemtap.runners import plugins
 from siemtap.runners.simulate import Fault, Server
 
 TOOLS = Path(os.environ.get("SIEMTAP_ELASTIC_TOOLS", "/nowhere"))
-UNKNOWN_HERE = {"geoip"}        # processors that the OpenSearch node does not have
+FLEET = Path(__file__).parent / "elastic/fleet.js"
+WAYS = [(name, dataset, way.input) for name, plugin in elastic.packaged().items() for dataset, stream in elastic.described(plugin).streams.items() for way in stream.ways]
+
+
+def way_of(name, dataset, kind):
+    return next(way for way in elastic.described(plugins.plugin(name)).streams[dataset].ways if way.input == kind)
+
+
+def page(name, dataset, kind):
+    """The variables of the integration's page and of the input's: name -> as the manifests have it."""
+    found = elastic.files(plugins.plugin(name))
+    read = YAML(typ="safe").load
+    inputs = read(found["manifest.yml"])["policy_templates"][0]["inputs"]
+    streams = read(found[f"data_stream/{dataset.partition('.')[2]}/manifest.yml"])["streams"]
+    return {one["name"]: one for some in (next(one for one in inputs if one["type"] == kind), next(one for one in streams if one["input"] == kind)) for one in some["vars"]}
+
+
+def policies(name, dataset, kind, said, optional=()):
+    """What Fleet hands to an agent for a page that is filled in so; one for every set of the optional variables."""
+    variables = page(name, dataset, kind)
+    filled = {**{one: of["default"] for one, of in variables.items() if "default" in of}, **said}
+    assert filled.keys() <= variables.keys(), filled.keys() - variables.keys()
+    given = {"template": elastic.files(plugins.plugin(name))[f"data_stream/{dataset.partition('.')[2]}/agent/stream/{kind}.yml.hbs"], "vars": filled, "optional": list(optional),
+             "yaml": [one for one, of in variables.items() if of["type"] == "yaml"]}
+    done = subprocess.run(["node", FLEET, CACHE / "handlebars-4.7.8/node_modules"], input=json.dumps(given), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[:3000]
+    return json.loads(done.stdout)
+
+
+def agent(name, dataset, **said):
+    """An agent with a page that is filled in so."""
+    variables = page(name, dataset, PULLED)
+    policy, = policies(name, dataset, PULLED, {one: value for one, value in said.items() if one in variables})
+    return Agent(TOOLS / "mito", policy["program"], policy["state"])
 
 
 @pytest.fixture(params=elastic.packaged(), scope="module")
@@ -38,6 +70,10 @@ def package(request):
 
 @pytest.fixture
 def folder(package, tmp_path):
+    return written(package, tmp_path)
+
+
+def written(package, tmp_path):
     top = tmp_path / package.name
     for path, text in elastic.files(package).items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
@@ -61,59 +97,67 @@ def test_package_spec_and_the_same_bytes(package, folder, tmp_path):
 @pytest.mark.parametrize("path, old, new", [
     ("data_stream/attack/elasticsearch/ingest_pipeline/default.yml", "tag: ingested", "description: x"), ("data_stream/attack/elasticsearch/ingest_pipeline/default.yml", "value: pipeline_error", "value: alert"),
     ("data_stream/attack/manifest.yml", "type: bool", "type: boolish"), ("data_stream/attack/agent/stream/cel.yml.hbs", "{{/if}}", "{{/iff}}"), ("manifest.yml", "- security", "- securityy"), ("data_stream/attack/fields/ecs.yml", "type: ip", "type: address")])
-def test_package_spec_hears_a_planted_fault(package, folder, path, old, new):
+def test_package_spec_hears_a_planted_fault(tmp_path, path, old, new):
+    folder = written(plugins.plugin("apptrana"), tmp_path)
     said = (folder / path).read_text()
     assert old in said
     (folder / path).write_text(said.replace(old, new, 1))
     assert speccheck(folder)[0] == 1
 
 
-def test_the_programs_parse(tmp_path):
-    for name, program in PROGRAMS.items():
-        path = tmp_path / f"{name}.cel"
-        path.write_text(program["cel"])
-        assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 0
-        path.write_text(program["cel"].replace(")", "", 1))
-        assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 1
+@pytest.mark.parametrize("name, dataset", [one[:2] for one in WAYS if one[2] == PULLED])
+def test_the_programs_parse(name, dataset, tmp_path):
+    path, source = tmp_path / "program.cel", way_of(name, dataset, PULLED).cel
+    path.write_text(source)
+    assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 0
+    path.write_text(source.replace(")", "", 1))
+    assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 1
 
 
-@pytest.mark.parametrize("several", [True, False])
-@pytest.mark.parametrize("given", [True, False])
-def test_what_the_page_makes_is_yaml(package, folder, given, several):
-    """A small reading of Handlebars: what Fleet makes of the template, with every optional variable and with none."""
-    for path in folder.rglob("*.yml.hbs"):
-        text = path.read_text()
-        while found := re.search(r"\{\{#(if|each|contains)([^}]*)\}\}\n?((?:(?!\{\{#).)*?)\{\{/\1\}\}\n?", text, re.DOTALL):
-            kept = found[3] * (2 if several else 1) if found[1] == "each" else found[3] if given else ""
-            text = text[:found.start()] + kept + text[found.end():]
-        made = YAML(typ="safe").load(re.sub(r"\{\{(\w+)\}\}", lambda found: {"processors": "  - add_tags: {tags: [x]}", "ssl": "{}"}.get(found[1], f"a-{found[1]}"), text.replace("  - {{tag}}", "  - {{tag}}")))
-        assert made["program"].strip() and made["processors"][0]["drop_event"] and made["state"]["url"] == "a-url" and ("resource.proxy_url" in made) == given
+@pytest.mark.parametrize("name, dataset, kind", WAYS)
+def test_what_fleet_makes_of_every_set_of_optional_variables(name, dataset, kind):
+    variables = page(name, dataset, kind)
+    odd = {"text": "it's: a #text, {odd}", "password": "'%&*@!", "yaml": "- add_tags: {tags: [x]}\n", "bool": True, "integer": 7, "select": "x"}
+    said = {one: [odd["text"]] if of["multi"] else odd[of["type"]] for one, of in variables.items() if not of["required"]}
+    said |= {one: "max_message_size: 1KiB\n" for one in said if one.endswith("_options")} | {one: {"text": "10m", "integer": 1, "password": "p", "select": of.get("default")}[of["type"]] if not of["multi"] else ["a"]
+                                                                                            for one, of in variables.items() if of["required"] and "default" not in of}
+    optional = [one for one, of in variables.items() if not of["required"]]
+    made = policies(name, dataset, kind, said, optional)
+    assert len(made) == 2 ** len(optional)
+    for number, policy in enumerate(made):
+        given = {one for place, one in enumerate(optional) if number >> place & 1}
+        assert [one for one in policy["processors"] or [] if "add_tags" in one] == ([{"add_tags": {"tags": ["x"]}}] if "processors" in given else [])
+        assert (policy["tags"] or []) == (["preserve_original_event"] if "preserve_original_event" in given else []) + ([odd["text"]] if "tags" in given else [])
+        for one in given & {"proxy_url", "ssl"} if kind == PULLED else ():
+            assert policy[f"resource.{one}"] == (odd["text"] if one == "proxy_url" else [{"add_tags": {"tags": ["x"]}}])
+        for one in given & set(policy.get("state", {})):
+            assert policy["state"][one] == said[one]
+        assert all("channel" not in conf["add_fields"]["fields"] or conf["add_fields"]["fields"]["channel"] == kind for conf in policy["processors"] if "add_fields" in conf)
 
 
-def test_the_agents_loop_finds_the_truth(tmp_path):
+def test_apptranas_attacks_through_the_agents_loop():
     """429, 500, an answer that is no JSON, a token that dies, restarts, a death between delivery and cursor."""
-    server = Server(simulator.Simulator(simulator.Knobs(rate=20.0, late=(0.0,))))
+    server = Server(apptrana.Simulator(apptrana.Knobs(rate=20.0, late=(0.0,))))
     try:
         settings = server.simulated.settings(server.url)
-        agent = Agent(TOOLS / "mito", PROGRAMS["apptrana.attack"]["cel"], {
-            "url": settings["url"], "client_id": settings["client_id"], "client_secret": settings["client_secret"], "auth": "client_credentials", "lag": "10s", "overlap": "225s", "lookback": "30m", "window": "300s", "event_type": "all"})
+        found = agent("apptrana", "apptrana.attack", **{**settings, "initial_interval": "30m", "lag": "10s", "overlap": "225s"})
         began, luck, doubled = int(time.time() * 1000), random.Random(3), 0
         for number in range(14):
             if number in (1, 3, 5, 6, 8):
                 server.simulated.faults.append(Fault(call="getAttackInfo", times=1, **{1: {"status": 429, "retry_after": "1"}, 3: {"status": 500}, 5: {"status": 200, "body": "truncated"}, 6: {"cut": 10}, 8: {"status": 200, "body": "list"}}[number]))
             if number == 7:
                 server.simulated.tokens.clear()
-            before = len(agent.taken)
-            agent.cycle(dies_after=2 if number in (0, 9) else 1_000)
+            before = len(found.taken)
+            found.cycle(dies_after=2 if number in (0, 9) else 1_000)
             if number in (0, 9):
-                doubled += len(agent.taken) - before
+                doubled += len(found.taken) - before
             if luck.random() < 0.4 or number in (0, 9):
-                agent.restart()
+                found.restart()
             time.sleep(1.1)
-        agent.cycle()
-        assert agent.error == ""
+        found.cycle()
+        assert found.error == ""
         say = ATTACK.bind(fill_in(plugins.plugin("apptrana").settings, settings), {})
-        got = collections.Counter(say(json.loads(event["message"]), 0, None)["event"]["id"] for event in agent.taken)
+        got = collections.Counter(say(json.loads(event["message"]), 0, None)["event"]["id"] for event in found.taken)
         assert server.simulated.ledger(int(time.time() * 1000), began - 29 * MINUTE, began - 15_000) <= set(got)
         assert sum(count - 1 for count in got.values()) <= doubled, "twice is only what was delivered without its cursor; _id keeps it single"
         assert server.simulated.counts["getAuthToken"] < server.simulated.counts["getAttackInfo"]
@@ -122,50 +166,52 @@ def test_the_agents_loop_finds_the_truth(tmp_path):
 
 
 def test_a_wrong_key_is_told_and_nothing_is_skipped():
-    server = Server(simulator.Simulator(simulator.Knobs(rate=20.0, late=(0.0,))))
+    server = Server(apptrana.Simulator(apptrana.Knobs(rate=20.0, late=(0.0,))))
     try:
-        settings = server.simulated.settings(server.url)
-        agent = Agent(TOOLS / "mito", PROGRAMS["apptrana.attack"]["cel"], {**{name: settings[name] for name in ("url", "client_id")}, "client_secret": "wrong-one", "auth": "client_credentials", "lag": "10s", "overlap": "225s", "lookback": "30m", "window": "300s"})
-        agent.cycle()
-        assert "no token by client_id and client_secret" in agent.error and "wrong-one" not in agent.error and agent.cursor is None and agent.taken == []
+        found = agent("apptrana", "apptrana.attack", **{**server.simulated.settings(server.url), "client_secret": "wrong-one"})
+        found.cycle()
+        assert "no token by client_id and client_secret" in found.error and "wrong-one" not in found.error and found.cursor is None and found.taken == []
     finally:
         server.close()
 
 
-def test_the_pipelines_make_pythons_events(package, folder):
-    """As the agent sends a record, through both pipelines of the package."""
-    of = {name: {} for name in PROGRAMS}
-    with Node() as node:
-        for name in PROGRAMS:
-            place = folder / f"data_stream/{name.partition('.')[2]}/elasticsearch/ingest_pipeline"
-            for pipeline in ("mapping", "default"):
-                said = YAML(typ="safe").load(place / f"{pipeline}.yml")
-                said["processors"] = [step for step in said["processors"] if not UNKNOWN_HERE & set(step)]
-                body = json.dumps(said).replace('{{ IngestPipeline \\"mapping\\" }}', f"{name}-mapping")
-                answer = requests.put(f"{node.url}/_ingest/pipeline/{name}-{pipeline}", data=body, headers={"Content-Type": "application/json"}, timeout=60)
-                assert answer.ok, answer.text[:2000]
-            dataset, docs, wanted = package.dataset(name), [], []
-            for case in folders():
-                if case.parents[1].name == package.name:
-                    for settings, dataset_of, record, until, event in played(case, package):
-                        if dataset_of is dataset:
-                            conf = {one: getattr(settings, one) for one in ("severity_map", "alerts", "redact_headers", "account")}
-                            tags = {"tags": ["preserve_original_event"]} if settings.keep_original else {}
-                            docs.append({"_source": {"message": json.dumps(record), "_conf": {**conf, "until": until}, "agent": {"type": "filebeat"}, "data_stream": {"namespace": event["data_stream"]["namespace"]}, **tags}})
-                            wanted.append(event)
-            docs.append({"_source": {**wanted[0], "agent": {"type": "siemtap"}}})
-            answer = requests.post(f"{node.url}/_ingest/pipeline/{name}-default/_simulate", data=json.dumps({"docs": docs}), headers={"Content-Type": "application/json"}, timeout=60).json()["docs"]
-            for event, one in zip([*wanted, wanted[0]], answer):
-                made = one["doc"]["_source"]
-                for added in ("agent", "tags"):
-                    made.pop(added, None)
-                made["event"].pop("ingested")
-                (made.get("user_agent") or {}).update(event.get("user_agent", {}))
-                for looked_up in ("name", "version", "device", "os"):
-                    (made.get("user_agent") or {}).pop(looked_up, None)
-                assert made == event and one["doc"]["_id"] in (event["event"]["id"], "_id")
-            of[name] = len(docs)
-    print({name: f"{number} records, 0 differences" for name, number in of.items()})
+def test_centurylinks_destinations_through_the_agents_loop():
+    """The baseline, a change, a token that dies, a server that fails and holds up nobody, a restart, a death between delivery and cursor."""
+    server = Server(centurylink_ips.Simulator())
+    try:
+        them, (web, other, db) = server.simulated, server.simulated.knobs.servers
+        ours = "https://siem.example.com/hook/a-secret"
+        them.installed |= {web, other, db}
+        them.destinations[web] = [{"typeCode": "WEBHOOK", "url": ours}, {"typeCode": "SYSLOG", "sysLogSettings": {"ipAddress": "192.0.2.10", "udpPort": 514, "facility": 16}}]
+        found = agent("centurylink_ips", "centurylink_ips.destination", **{**them.settings(server.url), "our_url": "https://siem.example.com/hook"})
+
+        def news():
+            found.cycle()
+            said, found.taken = [json.loads(event["message"]) for event in found.taken], []
+            return sorted((one["server"], one["state"], one.get("target", "")) for one in said), {one["asked"] for one in said}
+
+        first, asked = news()
+        assert first == [(db, "not_here", ""), (web, "set", "192.0.2.10:514/16"), (web, "set", "https://siem.example.com/hook/…"), (other, "not_here", "")] and len(asked) == 1 and found.error == ""
+        assert "a-secret" not in json.dumps(found.cursor) and news() == ([], set())
+        them.destinations[web] = [{"typeCode": "WEBHOOK", "url": "https://other.example.com/x/y"}, them.destinations[web][1]]
+        them.destinations[db] = [{"typeCode": "WEBHOOK", "url": ours}]
+        them.tokens.clear()
+        them.faults.append(Fault(call="notifications", times=1, status=500))
+        assert news()[0] == [(db, "created", "https://siem.example.com/hook/…"), (db, "here", "")] or found.error
+        assert ": 500: refused" in found.error
+        found.restart()
+        late = news()[0]
+        assert (web, "changed", "https://other.example.com/x/…") in late and (web, "not_here", "") in late and found.error == ""
+        them.destinations[other] = [{"typeCode": "EMAIL", "emailAddress": "soc@example.com"}]
+        found.cycle(dies_after=3)
+        told = [json.loads(event["message"]) for event in found.taken]
+        found.restart()
+        found.taken = []
+        found.cycle()
+        again = [json.loads(event["message"]) for event in found.taken]
+        assert [one["state"] for one in told] == ["created"] and told == again, "the same words, so the same id"
+    finally:
+        server.close()
 
 
 def test_the_tools_are_there():

@@ -11,7 +11,6 @@ from agent_sends import OTHERWISE, documents
 from search_node import Node
 
 from cases import folders
-from siemtap import contract
 from siemtap.core.convert import millis_of
 from siemtap.core.identity import canonical
 from siemtap.core.manifest import fill_in

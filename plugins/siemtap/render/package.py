@@ -150,8 +150,8 @@ def _page(way: Way) -> List[Dict[str, Any]]:
 
 def _var(s: Mapping[str, Any], without: Sequence[str] = ()) -> Dict[str, Any]:
     made = _one(DIALECT.get(s["name"], s["name"]), KINDS[s["kind"]], s["label"], s["help"].replace("`", ""), required=_is_needed(s), show_user=s["required"] or s["name"] in SHOWN or s["kind"] == "secret")
-    if s["kind"] == "secret":
-        made["secret"] = True
+    if s["kind"] == "secret" or any(word in s["name"] for word in ("token", "secret", "password", "key")):      # package-spec asks, for a name that sounds like one
+        made["secret"] = s["kind"] == "secret"
     if s["kind"] == "many":
         made["multi"] = True
     if s["kind"] == "choice":
@@ -189,7 +189,7 @@ def _given(s: Mapping[str, Any], indent: str) -> str:
     if s["kind"] == "many":
         made = f"{indent}{s['name']}:\n{{{{#each {name} as |one|}}}}\n{indent}  - {{{{escape_string one}}}}\n{{{{/each}}}}\n"
     else:
-        made = f"{indent}{s['name']}: {{{{{'escape_string ' if s['kind'] in ('text', 'url', 'secret') else ''}{name}}}}}\n"
+        made = f"{indent}{s['name']}: {{{{{'escape_string ' if s['kind'] in ('text', 'url', 'secret', 'duration') else ''}{name}}}}}\n"
     return made if _is_needed(s) or s["kind"] == "switch" else f"{{{{#if {name}}}}}\n{made}{{{{/if}}}}\n"
 
 
@@ -202,10 +202,10 @@ def _connected(plugin: Plugin, way: Way) -> str:
     many = _settings(plugin, (url,))[0]["kind"] == "many"
     source = "".join(f"  {line}\n" if line else "\n" for line in way.cel.strip().split("\n"))
     secrets = [s["name"] for s in _settings(plugin, way.account) if s["kind"] == "secret"]
-    return ("config_version: 2\ninterval: {{interval}}\n"
+    return ("config_version: 2\ninterval: {{escape_string interval}}\n"
             + (f"{{{{#each {url} as |one|}}}}\n{{{{#if @first}}}}\nresource.url: {{{{escape_string one}}}}\n{{{{/if}}}}\n{{{{/each}}}}\n" if many else f"resource.url: {{{{escape_string {url}}}}}\n")
             + _if("enable_request_tracer", "resource.tracer.enabled: true", 'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"', "resource.tracer.maxbackups: 5")
-            + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}") + _if("ssl", "resource.ssl: {{ssl}}") + _if("http_client_timeout", "resource.timeout: {{http_client_timeout}}")
+            + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}") + _if("ssl", "resource.ssl: {{ssl}}") + _if("http_client_timeout", "resource.timeout: {{escape_string http_client_timeout}}")
             + "state:\n" + "".join(_given(s, "  ") for s in _settings(plugin, (*way.account, *way.own)) if s["name"] != "interval")
             + "redact:\n  fields:\n" + "".join(f"    - {name}\n" for name in [*secrets, "token.text"]) + f"program: |\n{source}")
 
@@ -222,14 +222,14 @@ def _listening(way: Way) -> str:
 
 def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
     wanted = {*settings_of(dataset), *stream.reads}
-    conf = "".join(_given(s, "        ") for s in _settings(plugin, [name for name in (*way.account, *way.own) if name in wanted]))
+    conf = "".join(_given(s, "      ") for s in _settings(plugin, [name for name in (*way.account, *way.own) if name in wanted]))
     if way.input != PULLED:
-        conf = f"        channel: {way.input}\n" + ("        path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
+        conf = f"      channel: {way.input}\n" + ("      path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
     return ((_connected(plugin, way) if way.input == PULLED else _listening(way))
             + "tags:\n" + _if("preserve_original_event", "  - preserve_original_event") + "{{#each tags as |tag|}}\n  - {{escape_string tag}}\n{{/each}}\n"
             + '{{#contains "forwarded" tags}}\npublisher_pipeline.disable_host: true\n{{/contains}}\nprocessors:\n'
-            + ("  - drop_event:\n      when:\n        has_fields: [_nothing]\n" if way.input == PULLED else "")
-            + f"  - add_fields:\n      target: _conf\n      fields:\n{conf}" + _if("processors", "{{processors}}"))
+            + ("- drop_event:\n    when:\n      has_fields: [_nothing]\n" if way.input == PULLED else "")      # at the left edge, where Fleet puts those of the page
+            + (f"- add_fields:\n    target: _conf\n    fields:\n{conf}" if conf else "") + _if("processors", "{{processors}}"))
 
 
 # Pipelines
