@@ -12,5 +12,5 @@ ACCOUNT = ("url", "client_id", "client_secret", "auth", "account")
 WALK = ("interval", "lookback", "lag", "overlap")
 
 PACKAGE = Package({
-    "apptrana.attack": Stream((Way("cel", ACCOUNT, (*WALK, "window", "event_type", "alerts"), (HERE / "attack.cel").read_text(encoding="utf-8"), {"auth": ("code",)}),), "a_blocked_attack"),
+    "apptrana.attack": Stream((Way("cel", ACCOUNT, (*WALK, "window", "event_type", "alerts"), (HERE / "attack.cel").read_text(encoding="utf-8"), without={"auth": ("code",)}),), "a_blocked_attack"),
 }, (HERE / "mapping.painless").read_text(encoding="utf-8"))

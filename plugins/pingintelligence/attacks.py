@@ -95,7 +95,7 @@ def _element(element: Any, of: str, base: Record, asked: Asked, settings: Settin
     """One identifier. Its own key says what it is, and not the list it stands in."""
     if isinstance(element, (str, int, float)) and of:
         element = {of: element}
-    key = next((key for key in element if key in KINDS and (element[key] is None or isinstance(element[key], (str, int, float)))), "") if isinstance(element, dict) else ""
+    key = next((key for key in KINDS if key in element and (element[key] is None or isinstance(element[key], (str, int, float)))), "") if isinstance(element, dict) else ""
     details = element.get("details", element.get("access_time", [])) if key else None
     if isinstance(details, (str, dict)):
         details = [details]

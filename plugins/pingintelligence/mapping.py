@@ -128,6 +128,15 @@ def denied(blocks: bool) -> List[str]:
     return ["denied" if blocks else "info"]
 
 
+def of_consolidated(name: Any, report: Any) -> Any:
+    """The report's name, where the attack stood in one."""
+    return name if report else None
+
+
+def lower(said: Any) -> str:
+    return text(said).lower()
+
+
 OBSERVER = {"observer.vendor": "Ping Identity", "observer.product": "PingIntelligence ABS", "observer.type": "api-security"}
 
 ATTACK = Dataset(
@@ -148,7 +157,7 @@ ATTACK = Dataset(
         Join(("attack_type", "@type"), "event.severity", severity),
         Field("description",       ("rule.description", "event.reason"), words),
         Field("company",           "organization.name"),
-        Join(("name", "@report"),  "pingintelligence.report", lambda name, of_rest: name if of_rest else None),
+        Join(("name", "@report"),  "pingintelligence.report", of_consolidated),
         Field("earlier_date",      "pingintelligence.query.start", query_time),
         Field("later_date",        "pingintelligence.query.end", query_time),
         Join(("earlier_date", "later_date", "@time_source"), "event.start", earliest),
@@ -167,7 +176,7 @@ ATTACK = Dataset(
         Field("@clear",            "pingintelligence.identifier.value"),
         Field("@cookie_name",      "pingintelligence.cookie.name"),
         Field("@count",            "pingintelligence.count", integer),
-        Field("@protocol",         "network.protocol", lambda said: text(said).lower()),
+        Field("@protocol",         "network.protocol", lower),
         Field("@bucket",           "pingintelligence.bucket"),
     ),
     quiet=("@when", "@name", "identifier"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from operator import attrgetter
+from typing import Any, Container, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
@@ -31,12 +32,13 @@ INPUTS = {PULLED: "by its API", "http_endpoint": "by webhook", "udp": "by syslog
 
 class Way(NamedTuple):
     """One of an agent's inputs for a dataset. `account`, `own`: settings on the page of the integration, and of this input. `cel`: the program, whose
-    state has all of them. `without`: options that an agent cannot offer. `port`: where it listens, if nobody says."""
+    state has all of them. `needed`: those of them that must be filled in here. `without`: options that an agent cannot offer. `port`: where it listens, if nobody says."""
 
     input: str
     account: Tuple[str, ...] = ()
     own: Tuple[str, ...] = ()
     cel: str = ""
+    needed: Tuple[str, ...] = ()
     without: Mapping[str, Sequence[str]] = {}
     port: int = 0
 
@@ -103,9 +105,10 @@ def _manifest(plugin: Plugin, package: Package, version: str) -> Dict[str, Any]:
     inputs = []
     for kind in dict.fromkeys(way.input for way in ways):
         of_kind = [way for way in ways if way.input == kind]
-        account, without = {name for way in of_kind for name in way.account}, {name: options for way in of_kind for name, options in way.without.items()}
+        account, needed = ({name for way in of_kind for name in names(way)} for names in (attrgetter("account"), attrgetter("needed")))
+        without = {name: options for way in of_kind for name, options in way.without.items()}
         inputs.append({"type": kind, "title": f"Collect {INPUTS[kind]}", "description": f"Events of {plugin.title} {INPUTS[kind]}.",
-                       "vars": [*(_var(s, without.get(s["name"], ())) for s in describe(plugin.settings) if s["name"] in account), *(CONNECTION if kind == PULLED else ())]})
+                       "vars": [*(_var(s, without.get(s["name"], ())) for s in _asked(plugin, needed) if s["name"] in account), *(CONNECTION if kind == PULLED else ())]})
     agentless = {"agentless": {"enabled": True, "organization": "security", "division": "engineering", "team": "security-service-integrations"}} if all(way.input == PULLED for way in ways) else {}
     return {
         "format_version": FORMAT, "name": plugin.name, "title": plugin.title, "version": version, "description": f"Collect logs from {plugin.title} with Elastic Agent.", "type": "integration",
@@ -170,14 +173,18 @@ def _stream(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Any]:
     title = f"{plugin.title} {_short(dataset.name)}"
     return {"title": title, "type": "logs", "streams": [{
         "input": way.input, "title": title, "description": f"Collect {dataset.name} {INPUTS[way.input]}.", "template_path": f"{way.input}.yml.hbs", **({} if way is stream.ways[0] else {"enabled": False}), "vars": [
-            *_page(way), *(_var(s) for s in _settings(plugin, way.own)),
+            *_page(way), *(_var(s) for s in _settings(plugin, way, way.own)),
             _one("tags", "text", "Tags", "Words of your own.", multi=True, show_user=False, default=["forwarded", dataset.name.replace(".", "-").replace("_", "-")]),
             _one("preserve_original_event", "bool", "Preserve original event", "Keep the vendor's record, redacted, in event.original.", show_user=True, default=False),
             _one("processors", "yaml", "Processors", "Of the agent, before the events leave it.")]} for way in stream.ways]}
 
 
-def _settings(plugin: Plugin, names: Sequence[str]) -> List[Mapping[str, Any]]:
-    said = {s["name"]: s for s in describe(plugin.settings)}
+def _asked(plugin: Plugin, needed: Container[str]) -> List[Dict[str, Any]]:
+    return [{**s, "required": s["required"] or s["name"] in needed} for s in describe(plugin.settings)]
+
+
+def _settings(plugin: Plugin, way: Way, names: Sequence[str]) -> List[Dict[str, Any]]:
+    said = {s["name"]: s for s in _asked(plugin, way.needed)}
     return [said[name] for name in names]
 
 
@@ -199,14 +206,14 @@ def _if(name: str, *lines: str) -> str:
 
 def _connected(plugin: Plugin, way: Way) -> str:
     url = next(name for name in ("url", "ips_url") if name in way.account)
-    many = _settings(plugin, (url,))[0]["kind"] == "many"
+    many = _settings(plugin, way, (url,))[0]["kind"] == "many"
     source = "".join(f"  {line}\n" if line else "\n" for line in way.cel.strip().split("\n"))
-    secrets = [s["name"] for s in _settings(plugin, way.account) if s["kind"] == "secret"]
+    secrets = [s["name"] for s in _settings(plugin, way, way.account) if s["kind"] == "secret"]
     return ("config_version: 2\ninterval: {{escape_string interval}}\n"
             + (f"{{{{#each {url} as |one|}}}}\n{{{{#if @first}}}}\nresource.url: {{{{escape_string one}}}}\n{{{{/if}}}}\n{{{{/each}}}}\n" if many else f"resource.url: {{{{escape_string {url}}}}}\n")
             + _if("enable_request_tracer", "resource.tracer.enabled: true", 'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"', "resource.tracer.maxbackups: 5")
             + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}") + _if("ssl", "resource.ssl: {{ssl}}") + _if("http_client_timeout", "resource.timeout: {{escape_string http_client_timeout}}")
-            + "state:\n" + "".join(_given(s, "  ") for s in _settings(plugin, (*way.account, *way.own)) if s["name"] != "interval")
+            + "state:\n" + "".join(_given(s, "  ") for s in _settings(plugin, way, (*way.account, *way.own)) if s["name"] != "interval")
             + "redact:\n  fields:\n" + "".join(f"    - {name}\n" for name in [*secrets, "token.text"]) + f"program: |\n{source}")
 
 
@@ -222,20 +229,20 @@ def _listening(way: Way) -> str:
 
 def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
     wanted = {*settings_of(dataset), *stream.reads}
-    conf = "".join(_given(s, "      ") for s in _settings(plugin, [name for name in (*way.account, *way.own) if name in wanted]))
-    if way.input != PULLED:
-        conf = f"      channel: {way.input}\n" + ("      path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
+    conf = "".join(_given(s, "      ") for s in _settings(plugin, way, [name for name in (*way.account, *way.own) if name in wanted]))
+    conf = f"      channel: {way.input}\n" + ("      path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
     return ((_connected(plugin, way) if way.input == PULLED else _listening(way))
             + "tags:\n" + _if("preserve_original_event", "  - preserve_original_event") + "{{#each tags as |tag|}}\n  - {{escape_string tag}}\n{{/each}}\n"
             + '{{#contains "forwarded" tags}}\npublisher_pipeline.disable_host: true\n{{/contains}}\nprocessors:\n'
             + ("- drop_event:\n    when:\n      has_fields: [_nothing]\n" if way.input == PULLED else "")      # at the left edge, where Fleet puts those of the page
-            + (f"- add_fields:\n    target: _conf\n    fields:\n{conf}" if conf else "") + _if("processors", "{{processors}}"))
+            + f"- add_fields:\n    target: _conf\n    fields:\n{conf}" + _if("processors", "{{processors}}"))
 
 
 # Pipelines
 
 def _failed() -> List[Dict[str, Any]]:
-    return [{"set": {"tag": "failed-kind", "field": "event.kind", "value": "pipeline_error"}}, {"append": {"tag": "failed-message", "field": "error.message", "value": PIPELINE}}]
+    return [{"set": {"tag": "failed-kind", "field": "event.kind", "value": "pipeline_error"}}, {"append": {"tag": "failed-message", "field": "error.message", "value": PIPELINE}},
+            {"remove": {"tag": "failed-secrets", "field": ["_record", "_conf", "message"], "ignore_missing": True}}]      # as it came, it may hold what is never shown
 
 
 def _default(dataset: Dataset) -> Dict[str, Any]:
@@ -258,9 +265,9 @@ def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, An
     kinds = {way.input for way in stream.ways}
     steps: List[Dict[str, Any]] = []
     if kinds - {PULLED, "http_endpoint"}:
-        steps.append({"rename": {"tag": "line", "field": "message", "target_field": "_record", "ignore_missing": True, "if": "ctx._record == null && ctx._conf?.channel != null"}})
+        steps.append({"rename": {"tag": "line", "field": "message", "target_field": "_record", "ignore_missing": True, "if": f"ctx._record == null && ctx._conf?.channel != '{PULLED}'"}})
     if PULLED in kinds:
-        steps.append({"json": {"tag": "record", "field": "message", "target_field": "_record", "if": "ctx._record == null", "on_failure": [{"set": {"tag": "no-record", "field": "_record", "value": "{{{message}}}"}}]}})
+        steps.append({"json": {"tag": "record", "field": "message", "target_field": "_record", "if": f"ctx._conf?.channel == '{PULLED}'", "on_failure": [{"set": {"tag": "no-record", "field": "_record", "value": "{{{message}}}"}}]}})
     return {"description": f"One record of {dataset.name} -> an event.", "processors": [
         *steps,
         {"remove": {"tag": "message", "field": "message", "ignore_missing": True}},

@@ -54,14 +54,17 @@ def _called_by(main: str, there: Mapping[str, str]) -> List[str]:
 
 def _main(dataset: Dataset, there: Mapping[str, str], defaults: Mapping[str, Any], reader: str, elsewhere: FrozenSet[str]) -> Iterator[str]:
     known = _names(dataset)
-    yield f"Map conf = {_literal(dict(defaults))}; if (ctx._conf != null) {{ conf.putAll(ctx._conf) }}"
+    yield f"Map conf = {literal(dict(defaults))}; if (ctx._conf != null) {{ conf.putAll(ctx._conf) }}"
     yield "if (ctx.tags != null && ctx.tags.contains('preserve_original_event')) { conf.put('keep_original', true) }"
-    yield "if (conf.get('until') == null && ctx['@timestamp'] != null) { conf.put('until', instant(ctx['@timestamp'].toString())) }"
-    yield f"def r = {f'{reader}(ctx._record, conf)' if reader else 'ctx._record'};"
-    yield f"Map e = {_literal(nest({**fixed(dataset), **dataset.constant}))};"
+    yield "def until = conf.get('until') == null ? ctx['@timestamp'] : conf.get('until'); if (until != null) { conf.put('until', instant(until.toString())) }"
+    yield "def r = ctx._record;"
+    if reader:
+        yield f"try {{ r = {reader}(r, conf) }} catch (Exception wrong) {{ r = ctx._record }}"
+    yield f"Map e = {literal(nest({**fixed(dataset), **dataset.constant}))};"
+    yield "def given = null;"
     for row in dataset.rows:
         if isinstance(row, Given):
-            yield f"if (!absent(conf.get({_quoted(row.setting)}))) {{ put(e, {_quoted(row.ours)}, {_given(row, there)}) }}"
+            yield f"given = {_given(row, there)}; if (given != null && given != '') {{ put(e, {_quoted(row.ours)}, given) }}"
     yield "if (conf.get('also') != null) { for (def one : conf.also.entrySet()) { put(e, one.getKey(), one.getValue()) } }"
     yield "String timestamp = null; boolean readable = r instanceof Map;"
     yield f"if (readable) {{ try {{ timestamp = {_called(dataset.clock, ['r'], there)} }} catch (Exception wrong) {{ readable = false }} }}"
@@ -78,7 +81,7 @@ def _main(dataset: Dataset, there: Mapping[str, str], defaults: Mapping[str, Any
         if not isinstance(row, Given) and row.ours not in elsewhere:
             yield from _row(row, dataset, there)
     yield f"Set known = new HashSet({json.dumps(known)});"
-    yield f"for (def one : {_called(dataset.redact, ['r'], there)}.entrySet()) {{ if (!known.contains(one.getKey())) {{ kept.put(one.getKey(), one.getValue()) }} }}"
+    yield f"if (!known.containsAll(r.keySet())) {{ for (def one : {_called(dataset.redact, ['r'], there)}.entrySet()) {{ if (!known.contains(one.getKey())) {{ kept.put(one.getKey(), one.getValue()) }} }} }}"
     yield f"if (!kept.isEmpty()) {{ put(e, '{dataset.namespace}.extra', kept) }}"
     words = ", ".join([_quoted(dataset.name), *(f"spell({f'r.get({_quoted(word)})' if isinstance(word, str) else _called(word, ['r'], there)})" for word in dataset.identity)])
     yield f"put(e, 'event.id', joined([{words}]).sha256().substring(0, 32));"
@@ -134,12 +137,12 @@ def _names(dataset: Dataset) -> List[str]:
     return sorted(theirs)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """A map or list that may be changed."""
     if isinstance(value, dict):
-        return "new HashMap([" + ", ".join(f"{_quoted(name)}: {_literal(one)}" for name, one in value.items()) + "])" if value else "new HashMap()"
+        return "new HashMap([" + ", ".join(f"{_quoted(name)}: {literal(one)}" for name, one in value.items()) + "])" if value else "new HashMap()"
     if isinstance(value, (list, tuple)):
-        return "new ArrayList([" + ", ".join(map(_literal, value)) + "])"
+        return "new ArrayList([" + ", ".join(map(literal, value)) + "])"
     return _quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
