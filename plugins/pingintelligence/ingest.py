@@ -7,7 +7,7 @@ from pathlib import Path
 from siemtap.render.package import Package, Stream, Way
 from siemtap.render.painless import literal
 
-from .attack_types import TYPES
+from .attack_types import STEMS, TYPES
 
 HERE = Path(__file__).parent / "elastic"
 ACCOUNT = ("url", "role", "access_key", "secret_key", "authorization", "timezone")
@@ -36,9 +36,12 @@ def program(name: str) -> str:
     return source
 
 
+TABLE = {str(id): list(of) for id, of in TYPES.items()}
+BY_STEM = {f"{stem} {number}": list(map(str, ids)) for (stem, number), ids in STEMS.items()}
+
 PACKAGE = Package({
     "pingintelligence.attack": Stream((Way("cel", ACCOUNT, (*WALK, "attack_version", *SAID), program("attack"), NEEDED), Way("filestream", (), ("url", *SAID, "role")), Way("tcp", (), ("url", *SAID, "role"), port=9_515)),
                                       "shape_b_consolidated", "read_attack", ("timezone", "role", "hash_identifiers")),
     "pingintelligence.attacklist": Stream((Way("cel", ACCOUNT, ("interval", "hash_identifiers"), program("attacklist"), NEEDED),), "attack_list_first_look"),
     "pingintelligence.report": Stream((Way("cel", ACCOUNT, ("interval", "lag", "reports", "report_details", "apis", "exclude_apis"), program("report"), NEEDED),), "report_of_metrics", "read_report", ("timezone", "report_details")),
-}, (HERE / "mapping.painless").read_text(encoding="utf-8") + "Map attack_types() {\n  return " + literal({str(id): list(of) for id, of in TYPES.items()}) + ";\n}\n")
+}, (HERE / "mapping.painless").read_text(encoding="utf-8") + f"Map attack_types() {{\n  return {literal(TABLE)};\n}}\nMap stems() {{\n  return {literal(BY_STEM)};\n}}\n")

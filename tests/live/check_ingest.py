@@ -69,6 +69,38 @@ def made(node, dataset, docs):
     return found
 
 
+class DataStream:
+    """A data stream with a package's pipelines. `strange`: what became no event of the vendor's."""
+
+    def __init__(self, node, plugin, dataset):
+        self.node, self.name, self.strange = node, f"logs-{dataset.name}-default", []
+        put(node, plugin, dataset)
+        template = {"index_patterns": [self.name], "data_stream": {}, "priority": 300, "template": {
+            "settings": {"default_pipeline": f"{dataset.name}-default", "number_of_replicas": 0}, "mappings": {"dynamic": False, "properties": {"event": {"properties": {"id": {"type": "keyword"}, "kind": {"type": "keyword"}}}}}}}
+        node.ask("PUT", f"/_index_template/{self.name}", json=template).raise_for_status()
+
+    def take(self, documents):
+        for at in range(0, len(documents), 2_000):
+            lines = "".join(f'{{"create": {{}}}}\n{json.dumps(one)}\n' for one in documents[at:at + 2_000])
+            answer = self.node.ask("POST", f"/{self.name}/_bulk", data=lines.encode(), headers={"Content-Type": "application/x-ndjson"}).json()
+            self.strange += [item["create"] for item in answer["items"] if item["create"]["status"] not in (201, 409)]
+
+    def roll_over(self):
+        self.node.ask("POST", f"/{self.name}/_rollover").raise_for_status()
+
+    def ids(self):
+        """Id -> how often it is there."""
+        self.node.ask("POST", f"/{self.name}/_refresh").raise_for_status()
+        found, after = Counter(), None
+        while True:
+            said = {"size": 0, "aggs": {"ids": {"composite": {"size": 10_000, "sources": [{"id": {"terms": {"field": "event.id"}}}], **({"after": after} if after else {})}}}}
+            page = self.node.ask("POST", f"/{self.name}/_search", json=said).json()["aggregations"]["ids"]
+            found.update({one["key"]["id"]: one["doc_count"] for one in page["buckets"]})
+            after = page.get("after_key")
+            if not after:
+                return found
+
+
 def differences(wanted, got):
     """By id; then what is left over on either side."""
     wanted, got = (sorted(some, key=lambda event: (event["event"]["id"], canonical(event))) for some in (wanted, got))

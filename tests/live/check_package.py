@@ -1,7 +1,6 @@
 """Elastic's packages: their rules by package-spec, what Fleet makes of their templates, their programs by mito against the vendors' simulators.
-`ci/bundle` builds the tools. The pipelines: test_ingest.py."""
+`ci/bundle` builds the tools. The pipelines: check_ingest.py."""
 
-import collections
 import json
 import os
 import random
@@ -16,12 +15,14 @@ import pytest
 from agent import Agent
 from cache import CACHE
 from centurylink_ips import simulator as centurylink_ips
+from check_ingest import DataStream
+from pingintelligence import simulator as pingintelligence
 from ruamel.yaml import YAML
+from search_node import Node
 
 from apptrana import simulator as apptrana
-from apptrana.mapping import ATTACK
 from siemtap.core.manifest import fill_in
-from siemtap.core.windows import MINUTE
+from siemtap.core.windows import HOUR, MINUTE
 from siemtap.render.package import PULLED
 from siemtap.runners import plugins
 from siemtap.runners.simulate import Fault, Server
@@ -59,8 +60,14 @@ def policies(name, dataset, kind, said, optional=()):
 def agent(name, dataset, **said):
     """An agent with a page that is filled in so."""
     variables = page(name, dataset, PULLED)
-    policy, = policies(name, dataset, PULLED, {one: value for one, value in said.items() if one in variables})
-    return Agent(TOOLS / "mito", policy["program"], policy["state"])
+    policy, = policies(name, dataset, PULLED, {one: [value] if variables[one]["multi"] and not isinstance(value, list) else value for one, value in said.items() if one in variables})
+    return Agent(TOOLS / "mito", policy)
+
+
+@pytest.fixture(scope="module")
+def node():
+    with Node() as found:
+        yield found
 
 
 @pytest.fixture(params=elastic.packaged(), scope="module")
@@ -110,7 +117,7 @@ def test_the_programs_parse(name, dataset, tmp_path):
     path, source = tmp_path / "program.cel", way_of(name, dataset, PULLED).cel
     path.write_text(source)
     assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 0
-    path.write_text(source.replace(")", "", 1))
+    path.write_text(source.rstrip()[:-1])
     assert subprocess.run([TOOLS / "celparse", path], capture_output=True).returncode == 1
 
 
@@ -135,32 +142,41 @@ def test_what_fleet_makes_of_every_set_of_optional_variables(name, dataset, kind
         assert all("channel" not in conf["add_fields"]["fields"] or conf["add_fields"]["fields"]["channel"] == kind for conf in policy["processors"] if "add_fields" in conf)
 
 
-def test_apptranas_attacks_through_the_agents_loop():
-    """429, 500, an answer that is no JSON, a token that dies, restarts, a death between delivery and cursor."""
-    server = Server(apptrana.Simulator(apptrana.Knobs(rate=20.0, late=(0.0,))))
+RUDE = [{"status": 429, "retry_after": "1"}, {"status": 500}, {"status": 200, "body": "truncated"}, {"cut": 10}]
+
+
+@pytest.mark.parametrize("name, dataset, simulated, call, said, earlier", [
+    ("apptrana", "apptrana.attack", apptrana.Simulator(apptrana.Knobs(rate=5.0, late=(0.0,))), "getAttackInfo", {"initial_interval": "30m", "lag": "10s", "overlap": "225s"}, 29 * MINUTE),
+    ("pingintelligence", "pingintelligence.attack", pingintelligence.Simulator(pingintelligence.Knobs(apis=("pay & go/v1",), rate=0.03)), "attack", {"initial_interval": "4h"}, 4 * HOUR - 45 * MINUTE)])
+def test_what_reaches_the_cluster_is_the_truth(node, name, dataset, simulated, call, said, earlier):
+    """The agent's loop, through 429, 500, an answer that is no JSON or is cut, restarts, two deaths between delivery and cursor; a rollover in the middle."""
+    server, plugin = Server(simulated), plugins.plugin(name)
     try:
-        settings = server.simulated.settings(server.url)
-        found = agent("apptrana", "apptrana.attack", **{**settings, "initial_interval": "30m", "lag": "10s", "overlap": "225s"})
-        began, luck, doubled = int(time.time() * 1000), random.Random(3), 0
-        for number in range(14):
-            if number in (1, 3, 5, 6, 8):
-                server.simulated.faults.append(Fault(call="getAttackInfo", times=1, **{1: {"status": 429, "retry_after": "1"}, 3: {"status": 500}, 5: {"status": 200, "body": "truncated"}, 6: {"cut": 10}, 8: {"status": 200, "body": "list"}}[number]))
-            if number == 7:
-                server.simulated.tokens.clear()
-            before = len(found.taken)
+        found = agent(name, dataset, **{**simulated.settings(server.url), **said})
+        stream, luck, now = DataStream(node, plugin, plugin.dataset(dataset)), random.Random(3), int(time.time() * 1000)
+        for number in range(12):
+            found.ago = 20 * 60 * (11 - number)
+            if number in (1, 3, 5, 6):
+                simulated.faults.append(Fault(call=call, times=1, **RUDE[(1, 3, 5, 6).index(number)]))
+            if number == 7 and name == "apptrana":
+                simulated.tokens.clear()
             found.cycle(dies_after=2 if number in (0, 9) else 1_000)
-            if number in (0, 9):
-                doubled += len(found.taken) - before
+            assert (found.error != "") == (number in (1, 3, 5, 6)) or number == 9, (number, found.error)
+            stream.take(found.documents())
             if luck.random() < 0.4 or number in (0, 9):
                 found.restart()
-            time.sleep(1.1)
+            if number in (4, 8):
+                stream.roll_over()
         found.cycle()
-        assert found.error == ""
-        say = ATTACK.bind(fill_in(plugins.plugin("apptrana").settings, settings), {})
-        got = collections.Counter(say(json.loads(event["message"]), 0, None)["event"]["id"] for event in found.taken)
-        assert server.simulated.ledger(int(time.time() * 1000), began - 29 * MINUTE, began - 15_000) <= set(got)
-        assert sum(count - 1 for count in got.values()) <= doubled, "twice is only what was delivered without its cursor; _id keeps it single"
-        assert server.simulated.counts["getAuthToken"] < server.simulated.counts["getAttackInfo"]
+        stream.take(found.documents())
+        settings = fill_in(plugin.settings, {one: value for one, value in {**simulated.settings(server.url), "lag": said.get("lag", "30m")}.items()})
+        truth = simulated.ledger(now, now - 11 * 20 * MINUTE - earlier, now - settings.lag - 2 * MINUTE)
+        got = stream.ids()
+        assert truth <= got.keys() and len(truth) > 300
+        assert set(got.values()) == {1}, [one for one, times in got.items() if times > 1][:3]
+        seen = {id for id in ((found.cursor or {}).get("seen") or {}) } | {id for mark in (found.cursor or {}).values() if isinstance(mark, dict) for id in mark.get("seen", {})}
+        assert seen and (name != "apptrana" or seen <= got.keys()), "the ids that the program computes are those of the events"
+        assert stream.strange == []
     finally:
         server.close()
 
