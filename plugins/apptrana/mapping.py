@@ -257,9 +257,9 @@ ATTACK = Dataset(
 
 
 def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
-    """The vendor publishes no fields of an action: the first value under a name like time or date that is one."""
+    """The vendor publishes no fields of an action: the first value, by the alphabet, under a name like time or date that is one."""
     action = record["action"]
-    names = [activity_time_key] if activity_time_key else [name for name in action if "time" in name.lower() or "date" in name.lower()]
+    names = [activity_time_key] if activity_time_key else [name for name in sorted(action) if "time" in name.lower() or "date" in name.lower()]
     for name in names:
         for read in (instant, epoch):
             try:
@@ -270,9 +270,9 @@ def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
 
 
 def action(said: Any) -> Tuple[Any, ...]:
-    items = said.items()
+    items = sorted(said.items())
     user = next((value for name, value in items if "user" in name.lower() and isinstance(value, str) and value.strip() not in ABSENT), None)
-    address = next(filter(None, (ip(value.strip()) for value in said.values() if isinstance(value, str))), None)
+    address = next(filter(None, (ip(value.strip()) for _, value in items if isinstance(value, str))), None)
     message = next((value for name, value in items if isinstance(value, str) and value.strip() not in ABSENT
                     and any(word in name.lower() for word in ("action", "message", "description")) and not _is_time(value)), "portal activity")
     return said, message, user, user, address, address, address

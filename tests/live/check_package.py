@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -12,15 +13,20 @@ from pathlib import Path
 
 import elastic
 import pytest
+import requests
 from agent import Agent
 from cache import CACHE
 from centurylink_ips import simulator as centurylink_ips
 from check_ingest import DataStream
+from pingintelligence import attack_list
 from pingintelligence import simulator as pingintelligence
+from pingintelligence.plugin import HEADERS
+from pingintelligence.reports import REPORTS
 from ruamel.yaml import YAML
 from search_node import Node
 
 from apptrana import simulator as apptrana
+from siemtap.core.identity import identify
 from siemtap.core.manifest import fill_in
 from siemtap.core.windows import HOUR, MINUTE
 from siemtap.render.package import PULLED
@@ -147,6 +153,7 @@ RUDE = [{"status": 429, "retry_after": "1"}, {"status": 500}, {"status": 200, "b
 
 @pytest.mark.parametrize("name, dataset, simulated, call, said, earlier", [
     ("apptrana", "apptrana.attack", apptrana.Simulator(apptrana.Knobs(rate=5.0, late=(0.0,))), "getAttackInfo", {"initial_interval": "30m", "lag": "10s", "overlap": "225s"}, 29 * MINUTE),
+    ("apptrana", "apptrana.activity", apptrana.Simulator(), "getActivity", {"initial_interval": "4h", "activity_page": 3}, 3 * HOUR),
     ("pingintelligence", "pingintelligence.attack", pingintelligence.Simulator(pingintelligence.Knobs(apis=("pay & go/v1",), rate=0.03)), "attack", {"initial_interval": "4h"}, 4 * HOUR - 45 * MINUTE)])
 def test_what_reaches_the_cluster_is_the_truth(node, name, dataset, simulated, call, said, earlier):
     """The agent's loop, through 429, 500, an answer that is no JSON or is cut, restarts, two deaths between delivery and cursor; a rollover in the middle."""
@@ -170,7 +177,8 @@ def test_what_reaches_the_cluster_is_the_truth(node, name, dataset, simulated, c
         found.cycle()
         stream.take(found.documents())
         settings = fill_in(plugin.settings, {one: value for one, value in {**simulated.settings(server.url), "lag": said.get("lag", "30m")}.items()})
-        truth = simulated.ledger(now, now - 11 * 20 * MINUTE - earlier, now - settings.lag - 2 * MINUTE)
+        start, stop = now - 11 * 20 * MINUTE - earlier, now - settings.lag - 2 * MINUTE
+        truth = simulated.ledger(now, start, stop) if "activity" not in dataset else {identify(dataset, ["", action]) for at, action in simulated.actions(start, stop) if start < at < stop}
         got = stream.ids()
         assert truth <= got.keys() and len(truth) > 300
         assert set(got.values()) == {1}, [one for one, times in got.items() if times > 1][:3]
@@ -226,6 +234,69 @@ def test_centurylinks_destinations_through_the_agents_loop():
         found.cycle()
         again = [json.loads(event["message"]) for event in found.taken]
         assert [one["state"] for one in told] == ["created"] and told == again, "the same words, so the same id"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("knobs", [{}, {"list_form": "wrapped", "role": "admin"}, {"list_form": "objects", "list_filter": False}])
+def test_the_deny_list_through_the_agents_loop(knobs):
+    """What the agent tells is what Python finds different; through a 500, a cut answer, a death between delivery and cursor."""
+    server = Server(pingintelligence.Simulator(pingintelligence.Knobs(**knobs)))
+    try:
+        them, before = server.simulated, None
+        settings = them.settings(server.url)
+        found, filled = agent("pingintelligence", "pingintelligence.attacklist", **settings), fill_in(plugins.plugin("pingintelligence").settings, settings)
+        keys = dict(zip(HEADERS[settings["role"]], (settings["access_key"], settings["secret_key"])))
+
+        def lists():
+            return [requests.get(f"{server.url}/v4/abs/attacklist", {"earlier_date": "2017-01-01T00:00", "later_date": "2030-01-01T00:00", "status": status}, headers=keys, timeout=10).json() for status in ("active", "expired")]
+
+        for number in range(4):
+            if number == 1:
+                them.unblocked |= {"192.0.2.11", "SECRET-listed-token", next(iter(them.entries(int(time.time() * 1000))))}
+                for wrong, fault in (("500", {"status": 500}), ("EOF|reset", {"cut": 10})):
+                    them.faults.append(Fault(call="attacklist", times=1, **fault))
+                    found.cycle()
+                    assert re.search(wrong, found.error) and found.taken == []
+            if number == 2:
+                them.unblocked.clear()
+                found.cycle(dies_after=2)
+                found.restart()
+                died, found.taken = found.taken, []
+            now, _ = attack_list.merged(*lists(), filled)
+            found.cycle()
+            told, found.taken = found.taken, []
+            said = [json.loads(event["message"]) for event in told]
+            assert found.error == "" and sorted((one["@who"][0], one["name"], one["@who"][1], one["state"]) for one in said) == [(*entry, state) for entry, state in attack_list.changes(before, now)]
+            assert number != 2 or sorted(map(json.dumps, told)) == sorted(map(json.dumps, died)), "the same words, so the same ids"
+            assert (number in (0, 1, 2)) == (said != []) and "SECRET" not in json.dumps([found.cursor, said])
+            before = now
+    finally:
+        server.close()
+
+
+def test_reports_through_the_agents_loop():
+    """Each once an hour; one that fails holds up nobody, and is told."""
+    server = Server(pingintelligence.Simulator(pingintelligence.Knobs(be_name="ealier_date")))
+    try:
+        them = server.simulated
+        wanted = [name for name in REPORTS if name != "threshold"]
+        found = agent("pingintelligence", "pingintelligence.report", **{**them.settings(server.url), "reports": wanted})
+        them.faults.append(Fault(call="bc", times=1, status=500))
+        found.ago = 7_200
+        found.cycle()
+        said = [json.loads(event["message"]) for event in found.taken]
+        assert "/v4/abs/bc: 500" in found.error and [one for one in said if "licence" in one] == said[:1]
+        missing = {REPORTS["bc"].name} | {one.name for one in REPORTS.values() if one.admin}
+        assert {(one["name"], one["api"]) for one in said[1:]} == {(of.name, api) for of in REPORTS.values() if of.name not in missing for api in (them.apis if of.each else [""])}
+        found.restart()
+        found.taken = []
+        found.cycle()
+        assert [json.loads(event["message"])["name"] for event in found.taken] == [REPORTS["bc"].name] and found.error == ""
+        found.taken, found.ago = [], 3_600
+        found.cycle()
+        again = [json.loads(event["message"]) for event in found.taken]
+        assert "licence" in again[0] and len(again) == len(said) + 1 and all(one["earlier"] < one["later"] for one in again[1:])
     finally:
         server.close()
 
