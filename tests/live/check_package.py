@@ -15,9 +15,11 @@ import elastic
 import pytest
 import requests
 from agent import Agent
+from agent_sends import documents
 from cache import CACHE
 from centurylink_ips import simulator as centurylink_ips
-from check_ingest import DataStream
+from check_ingest import DataStream, put
+from click.testing import CliRunner
 from pingintelligence import attack_list
 from pingintelligence import simulator as pingintelligence
 from pingintelligence.plugin import HEADERS
@@ -26,11 +28,15 @@ from ruamel.yaml import YAML
 from search_node import Node
 
 from apptrana import simulator as apptrana
+from apptrana.mapping import ATTACK
+from cases import folders
 from siemtap.core.identity import identify
 from siemtap.core.manifest import fill_in
 from siemtap.core.windows import HOUR, MINUTE
 from siemtap.render.package import PULLED
+from siemtap.render.painless import settings_of
 from siemtap.runners import plugins
+from siemtap.runners.cli import main
 from siemtap.runners.simulate import Fault, Server
 
 TOOLS = Path(os.environ.get("SIEMTAP_ELASTIC_TOOLS", "/nowhere"))
@@ -299,6 +305,68 @@ def test_reports_through_the_agents_loop():
         assert "licence" in again[0] and len(again) == len(said) + 1 and all(one["earlier"] < one["later"] for one in again[1:])
     finally:
         server.close()
+
+
+def installed(node, plugin):
+    """As Fleet installs it: pipelines, and an index template of priority 200 with the package's fields. What OpenSearch calls otherwise, or cannot leave open, is put so."""
+    found = elastic.files(plugin)
+    for name in elastic.described(plugin).streams:
+        put(node, plugin, plugin.dataset(name))
+        mapping = {}
+        for path, text in found.items():
+            if path.startswith(f"data_stream/{name.partition('.')[2]}/fields/"):
+                for row in YAML(typ="safe").load(text):
+                    spec = {key: value for key, value in row.items() if key not in ("name", "description")}
+                    if spec["type"] in ("flattened", "constant_keyword"):
+                        spec = {"flattened": {"type": "flat_object"}, "constant_keyword": spec if "value" in spec else {"type": "keyword"}}[spec["type"]]
+                    mapping[row["name"]] = spec
+        body = {"index_patterns": [f"logs-{name}-*"], "data_stream": {}, "priority": 200, "template": {
+            "settings": {"index.default_pipeline": f"{name}-default", "index.number_of_replicas": 0}, "mappings": {"dynamic": False, "properties": nest({path: spec for path, spec in mapping.items()}, "properties")}}}
+        answer = node.ask("PUT", f"/_index_template/logs-{name}", json=body)
+        assert answer.ok, answer.text[:1000]
+
+
+def nest(flat, between):
+    tree = {}
+    for path, spec in flat.items():
+        *parents, leaf = path.split(".")
+        place = tree
+        for name in parents:
+            place = place.setdefault(name, {}).setdefault(between, {})
+        place[leaf] = spec
+    return tree
+
+
+@pytest.mark.parametrize("order", [("siemtap", "package"), ("package", "siemtap")])
+def test_siemtap_and_the_package_side_by_side(node, tmp_path, order):
+    """Whichever comes first: both are there, the package's template wins, and what either writes is the same kind of event."""
+    node.ask("DELETE", "/_data_stream/*")
+    for name in ("logs-*", "siemtap*"):
+        node.ask("DELETE", f"/_index_template/{name}")
+    plugin, config = plugins.plugin("apptrana"), tmp_path / "siemtap.yml"
+    config.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "http": {"enabled": False}, "output": {"opensearch": {"hosts": [node.url]}}, "inputs": [{"type": "apptrana", "client_id": "x", "client_secret": "y"}]}))
+
+    def setup():
+        done = CliRunner().invoke(main, ["setup", "-c", str(config)])
+        assert done.exit_code == 0, done.output
+
+    for one in order:
+        setup() if one == "siemtap" else installed(node, plugin)
+    setup()
+    cases = {folder.name: folder for folder in folders() if folder.parents[1].name == "apptrana"}
+    (doc, *_), (event, *_) = documents(cases["a_blocked_attack"], plugin, ATTACK, settings_of(ATTACK), TOOLS / "mito")
+    other = json.loads((cases["the_pages_success_response"] / "expected.json").read_text())[0]
+    for one in ({**doc, "@timestamp": other["@timestamp"]}, {**other, "agent": {"type": "siemtap"}}):
+        answer = node.ask("POST", "/logs-apptrana.attack-default/_doc?op_type=create", json=one)
+        assert answer.status_code == 201, answer.text[:1000]
+    assert node.ask("GET", "/_data_stream/logs-apptrana.attack-default").json()["data_streams"][0]["template"] == "logs-apptrana.attack"
+    node.ask("POST", "/logs-apptrana.attack-default/_refresh")
+    there = {hit["_source"]["event"]["id"]: hit["_source"] for hit in node.ask("GET", "/logs-apptrana.attack-default/_search").json()["hits"]["hits"]}
+    for wanted in (event, other):
+        got = there[wanted["event"]["id"]]
+        assert {name: got[name] for name in wanted if name not in ("event", "user_agent")} == {name: value for name, value in wanted.items() if name not in ("event", "user_agent")}
+        hits = node.ask("GET", "/logs-apptrana.attack-default/_search", json={"query": {"bool": {"filter": [{"term": {"event.id": wanted["event"]["id"]}}, {"term": {"source.ip": wanted["source"]["ip"]}}]}}}).json()["hits"]["hits"]
+        assert len(hits) == 1, "searched by the package's types"
 
 
 def test_the_tools_are_there():
