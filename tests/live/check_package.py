@@ -94,9 +94,9 @@ def folder(package, tmp_path):
 
 def written(package, tmp_path):
     top = tmp_path / package.name
-    for path, text in elastic.files(package).items():
+    for path, content in elastic.contents(package).items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
-        (top / path).write_text(text, encoding="utf-8")
+        (top / path).write_bytes(content)
     return top
 
 
@@ -106,7 +106,7 @@ def speccheck(path):
 
 
 def test_package_spec_and_the_same_bytes(package, folder, tmp_path):
-    once, again = (elastic.zipped(package.name, elastic.files(package)) for _ in range(2))
+    once, again = (elastic.zipped(package.name, elastic.contents(package)) for _ in range(2))
     (tmp_path / "x.zip").write_bytes(once)
     assert once == again and speccheck(folder) == speccheck(tmp_path / "x.zip") == (0, "")
     with zipfile.ZipFile(tmp_path / "x.zip") as file:

@@ -23,10 +23,14 @@ Types = Mapping[str, Mapping[str, Any]]     # path -> field mapping
 
 
 class View(NamedTuple):
-    """Where Kibana looks: a data view of our own, or one that is there already."""
+    """Where Kibana looks: a data view of our own, or one that is there already; and how the ids of what looks there begin."""
 
     id: str
     pattern: str = ""       # "": it is there already
+    named: str = ""         # siemtap-<overview>, if nobody says
+
+    def own(self, overview: Overview) -> str:
+        return self.named or f"siemtap-{overview.name}"
 
 
 def objects(overview: Overview, types: Types, view: View) -> List[Saved]:
@@ -57,7 +61,7 @@ def _search(overview: Overview, panel: Panel, types: Types, view: View) -> Saved
     references.append({"type": "index-pattern", "id": view.id, "name": source["indexRefName"]})
     attributes = {"title": overview.title.replace("Overview", panel.title), "columns": list(panel.columns), "sort": [["@timestamp", "desc"]], "grid": {}, "hideChart": True,
                   "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)}}
-    return _saved("search", f"siemtap-{overview.name}-{_slug(panel)}", _revised(attributes), references)
+    return _saved("search", f"{view.own(overview)}-{_slug(panel)}", _revised(attributes), references)
 
 
 def _dashboard(overview: Overview, types: Types, view: View, lists: Mapping[Panel, str]) -> Saved:
@@ -76,7 +80,7 @@ def _dashboard(overview: Overview, types: Types, view: View, lists: Mapping[Pane
     attributes = {"title": overview.title, "panelsJSON": _text(panels), "timeRestore": False, "version": 1,
                   "optionsJSON": _text({"useMargins": True, "syncColors": True, "syncCursor": True, "syncTooltips": False, "hidePanelTitles": False}),
                   "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)}}
-    return _saved("dashboard", f"siemtap-{overview.name}", _revised(attributes), references)
+    return _saved("dashboard", view.own(overview), _revised(attributes), references)
 
 
 def _revised(attributes: Dict[str, Any]) -> Dict[str, Any]:

@@ -17,7 +17,9 @@ from ..core.manifest import describe
 from ..core.mapping import Dataset, Given
 from ..core.model import Plugin
 from .elastic import ADDED, Server, looked_up, types
+from .kibana import View, objects
 from .painless import script, settings_of
+from .panels import overview, product_of
 
 FORMAT = "3.6.0"
 KIBANA = "^8.18.0 || ^9.0.0"
@@ -26,6 +28,7 @@ ELASTIC = Server("elasticsearch", (9, 1))
 DIALECT = {"lookback": "initial_interval"}
 KINDS = {"text": "text", "url": "text", "secret": "password", "duration": "text", "switch": "bool", "integer": "integer", "choice": "select", "many": "text", "table": "yaml"}
 PIPELINE = "pipeline_error of {{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} in {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"
+PICTURE = "img/overview.png"
 PULLED = "cel"
 INPUTS = {PULLED: "by its API", "http_endpoint": "by webhook", "udp": "by syslog over UDP", "tcp": "by syslog over TCP", "filestream": "from a file"}
 
@@ -61,9 +64,9 @@ class Package(NamedTuple):
     twins: str
 
 
-def files(plugin: Plugin, contract: Dict[str, Any], package: Package, samples: Mapping[str, Any], version: str) -> Dict[str, str]:
-    """All of a package: path -> text. `samples`: an event of each dataset."""
-    found = {"manifest.yml": _yaml(_manifest(plugin, package, version)), "changelog.yml": _yaml([{"version": version, "changes": [{"description": "The first.", "type": "enhancement", "link": "https://github.com/example/siemtap/pull/1"}]}])}
+def files(plugin: Plugin, contract: Dict[str, Any], package: Package, samples: Mapping[str, Any], version: str, picture: str) -> Dict[str, str]:
+    """All of a package but its picture, which is PICTURE: path -> text. `samples`: an event of each dataset. `picture`: how large it is, 1400x900 say."""
+    found = {"manifest.yml": _yaml(_manifest(plugin, package, version, picture)), "changelog.yml": _yaml([{"version": version, "changes": [{"description": "The first.", "type": "enhancement", "link": "https://github.com/example/siemtap/pull/1"}]}])}
     readme = [_readme(plugin, package)]
     for name, stream in package.streams.items():
         dataset = plugin.dataset(name)
@@ -77,6 +80,10 @@ def files(plugin: Plugin, contract: Dict[str, Any], package: Package, samples: M
         for file, rows in fields.items():
             found[f"{place}/fields/{file}.yml"] = _yaml(rows)
         readme.append(_exported(dataset, [row for rows in fields.values() for row in rows]))
+    shown = overview(product_of(map(plugin.dataset, package.streams)), map(plugin.dataset, package.streams))
+    known = {path: kind for dataset in shown.datasets for path, kind in types(ELASTIC, contract, dataset).items()}
+    for saved in objects(shown, known, View("logs-*", named=f"{plugin.name}-overview")):
+        found[f"kibana/{saved['type']}/{saved['id']}.json"] = json.dumps(saved, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
     found["docs/README.md"] = "\n".join(readme)
     found["img/icon.svg"] = ICON
     return found
@@ -100,7 +107,7 @@ def _yaml(value: Any, head: str = "") -> str:
 
 # Pages
 
-def _manifest(plugin: Plugin, package: Package, version: str) -> Dict[str, Any]:
+def _manifest(plugin: Plugin, package: Package, version: str, picture: str) -> Dict[str, Any]:
     ways = [way for stream in package.streams.values() for way in stream.ways]
     inputs = []
     for kind in dict.fromkeys(way.input for way in ways):
@@ -114,6 +121,7 @@ def _manifest(plugin: Plugin, package: Package, version: str) -> Dict[str, Any]:
         "format_version": FORMAT, "name": plugin.name, "title": plugin.title, "version": version, "description": f"Collect logs from {plugin.title} with Elastic Agent.", "type": "integration",
         "categories": ["security", *plugin.categories], "conditions": {"kibana": {"version": KIBANA}, "elastic": {"subscription": "basic"}},
         "icons": [{"src": "/img/icon.svg", "title": plugin.title, "size": "32x32", "type": "image/svg+xml"}],
+        "screenshots": [{"src": f"/{PICTURE}", "title": f"Panels of the dashboard of {plugin.title}", "size": picture, "type": "image/png"}],
         "policy_templates": [{
             "name": plugin.name, "title": plugin.title, "description": f"Collect logs from {plugin.title}.", "data_streams": list(map(_short, package.streams)),
             **({"deployment_modes": {"default": {"enabled": True}, **agentless}} if agentless else {}), "inputs": inputs}],
