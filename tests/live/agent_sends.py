@@ -88,7 +88,7 @@ def documents(folder, plugin, dataset, wanted, mito):
     given, settings, _, _ = given_by(folder, plugin)
     namespace = fill_in(Every, given.get("every", {})).namespace
     conf = {name: getattr(settings, name) for name in wanted}
-    rest = {"agent": {"type": "filebeat"}, "data_stream": {"namespace": namespace}, **({"tags": ["preserve_original_event"]} if getattr(settings, "keep_original", False) else {})}
+    rest = {"agent": {"type": "filebeat"}, "data_stream": {"namespace": namespace}, "tags": ["preserve_duplicate_custom_fields", *(["preserve_original_event"] if getattr(settings, "keep_original", False) else [])]}
     records = [one for one in played(folder, plugin) if one[1] is dataset]
     if "channel" in given:
         if dataset is not plugin.datasets[0]:

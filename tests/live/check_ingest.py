@@ -143,6 +143,17 @@ def test_what_the_shipper_wrote_passes(node, name, dataset):
     assert answer["event"].pop("ingested") and {name: answer.get(name) for name in event if name != "user_agent"} == {name: value for name, value in event.items() if name != "user_agent"}
 
 
+def test_duplicates_go_where_nobody_wants_them(node):
+    plugin = plugins.plugin("apptrana")
+    dataset = plugin.datasets[0]
+    put(node, plugin, dataset)
+    folder = next(folder for folder in folders() if folder.name == "a_blocked_attack")
+    (doc, *_), (event, *_) = documents(folder, plugin, dataset, painless.settings_of(dataset), TOOLS / "mito")
+    got, = made(node, dataset, [{**doc, "tags": ["forwarded"]}])
+    gone = flat(event).keys() - flat(got).keys()
+    assert gone == set(package.duplicates(dataset)) & flat(event).keys() and "apptrana.website" in gone
+
+
 ODD = (None, "", "-", " - ", 0, 1, -5, 2.0, 2.5, True, False, [], ["x"], {}, {"a": 1}, "x", " x\u00a0", "\u2003", "1.0", "07", "-3", "Ünïcödé 😀", "a\x00b\x7f\x85", "\ufeff", "2026-03-04T10:02:13.417Z", "'\"\\/")
 WORDS = {
     "attackerIP": ("203.0.113.9", "256.1.1.1", "1.2.3", "01.2.3.4", "2001:DB8::0001", "::", "::1", "1::", "2001:db8:0:0:1:0:0:1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "::ffff:192.0.2.1", "64:ff9b::192.0.2.33",
@@ -174,7 +185,7 @@ def test_records_that_nobody_meant(node):
     until = "2026-03-04T10:05:00.000Z"
     wanted = [say(record, millis_of(until), None) for record in records]
     conf = {name: getattr(settings, name) for name in painless.settings_of(dataset)}
-    got = made(node, dataset, [{"message": json.dumps(record), "_conf": {**conf, "channel": "cel", "until": until}, "data_stream": {"namespace": "default"}} for record in records])
+    got = made(node, dataset, [{"message": json.dumps(record), "_conf": {**conf, "channel": "cel", "until": until}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for record in records])
     said = differences(wanted, got)
     assert not said, said
 

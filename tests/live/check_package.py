@@ -146,7 +146,7 @@ def test_what_fleet_makes_of_every_set_of_optional_variables(name, dataset, kind
     for number, policy in enumerate(made):
         given = {one for place, one in enumerate(optional) if number >> place & 1}
         assert [one for one in policy["processors"] or [] if "add_tags" in one] == ([{"add_tags": {"tags": ["x"]}}] if "processors" in given else [])
-        assert (policy["tags"] or []) == (["preserve_original_event"] if "preserve_original_event" in given else []) + ([odd["text"]] if "tags" in given else [])
+        assert (policy["tags"] or []) == [one for one in ("preserve_original_event", "preserve_duplicate_custom_fields") if one in given] + ([odd["text"]] if "tags" in given else [])
         for one in given & {"proxy_url", "ssl"} if kind == PULLED else ():
             assert policy[f"resource.{one}"] == (odd["text"] if one == "proxy_url" else [{"add_tags": {"tags": ["x"]}}])
         for one in given & set(policy.get("state", {})):

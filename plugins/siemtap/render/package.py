@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from ..core.manifest import describe
-from ..core.mapping import Dataset, Given
+from ..core.mapping import Dataset, Field, Given
 from ..core.model import Plugin
 from .elastic import ADDED, Server, looked_up, types
 from .kibana import View, objects
@@ -184,6 +184,7 @@ def _stream(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Any]:
             *_page(way), *(_var(s) for s in _settings(plugin, way, way.own)),
             _one("tags", "text", "Tags", "Words of your own.", multi=True, show_user=False, default=["forwarded", dataset.name.replace(".", "-").replace("_", "-")]),
             _one("preserve_original_event", "bool", "Preserve original event", "Keep the vendor's record, redacted, in event.original.", show_user=True, default=False),
+            _one("preserve_duplicate_custom_fields", "bool", "Preserve duplicate custom fields", f"Keep fields of {plugin.name} whose value stands in an ECS field, too.", default=True),
             _one("processors", "yaml", "Processors", "Of the agent, before the events leave it.")]} for way in stream.ways]}
 
 
@@ -240,7 +241,7 @@ def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
     conf = "".join(_given(s, "      ") for s in _settings(plugin, way, [name for name in (*way.account, *way.own) if name in wanted]))
     conf = f"      channel: {way.input}\n" + ("      path: {{escape_string url}}\n" if way.input == "http_endpoint" else "") + conf
     return ((_connected(plugin, way) if way.input == PULLED else _listening(way))
-            + "tags:\n" + _if("preserve_original_event", "  - preserve_original_event") + "{{#each tags as |tag|}}\n  - {{escape_string tag}}\n{{/each}}\n"
+            + "tags:\n" + "".join(_if(name, f"  - {name}") for name in ("preserve_original_event", "preserve_duplicate_custom_fields")) + "{{#each tags as |tag|}}\n  - {{escape_string tag}}\n{{/each}}\n"
             + '{{#contains "forwarded" tags}}\npublisher_pipeline.disable_host: true\n{{/contains}}\nprocessors:\n'
             + ("- drop_event:\n    when:\n      has_fields: [_nothing]\n" if way.input == PULLED else "")      # at the left edge, where Fleet puts those of the page
             + f"- add_fields:\n    target: _conf\n    fields:\n{conf}" + _if("processors", "{{processors}}"))
@@ -265,6 +266,12 @@ def pipelines(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, D
     return {"default": _default(dataset), "mapping": _mapping(plugin, dataset, package)}
 
 
+def duplicates(dataset: Dataset) -> List[str]:
+    """The vendor's fields that have the value of an ECS field."""
+    own = f"{dataset.namespace}."
+    return [path for row in dataset.rows if isinstance(row, Field) and isinstance(row.ours, tuple) and not all(path.startswith(own) for path in row.ours) for path in row.ours if path.startswith(own)]
+
+
 def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Any]:
     stream = package.streams[dataset.name]
     wanted = {*settings_of(dataset), *stream.reads}
@@ -281,6 +288,7 @@ def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, An
         {"remove": {"tag": "message", "field": "message", "ignore_missing": True}},
         {"script": {"tag": "event", "lang": "painless", "source": LiteralScalarString(source)}},
         *({"drop": {"tag": "unwanted", "if": "ctx._drop == true"}} for _ in stream.reader[:1]),
+        *({"remove": {"tag": f"duplicate-{path}", "field": path, "ignore_missing": True, "if": "ctx.tags == null || !ctx.tags.contains('preserve_duplicate_custom_fields')"}} for path in duplicates(dataset)),
         *stream.elsewhere.values(),
         {"set": {"tag": "id", "field": "_id", "value": "{{{event.id}}}"}}], "on_failure": _failed()}
 
@@ -317,34 +325,66 @@ def _exported(dataset: Dataset, rows: List[Dict[str, Any]]) -> str:
 
 def _readme(plugin: Plugin, package: Package) -> str:
     names = ", ".join(f"`{name}`" for name in package.streams)
+    rows = "\n".join(f"| `{name}` | {', '.join(INPUTS[way.input] for way in stream.ways)} |" for name, stream in package.streams.items())
+    listens = sorted({way.input for stream in package.streams.values() for way in stream.ways} & {"http_endpoint", "udp", "tcp"})
+    ways = "a way from the agent to the vendor's API" + ("; for what is pushed, a way from the vendor to the agent's port" if listens else "")
     return f"""# {plugin.title}
 
 ## Overview
 
-This integration collects {names} from {plugin.title} with Elastic Agent; nothing else is to be installed. Its events have the same fields and ids as those of siemtap's shipper.
+This integration collects {names} from {plugin.title} with Elastic Agent; nothing else is to be installed. Its events have the same fields and ids as those of siemtap's shipper, which may write into the same data streams.
 
 ### Compatibility
 
 Kibana and Elastic Agent {KIBANA.replace("^", "").replace(" || ", ", ")} and newer.
 
+### How it works
+
+What is asked for is read window by window; how far it is, and the ids at the edge, are the agent's cursor, so that nothing is lost and nothing comes twice. An ingest pipeline makes the event.
+
 ## What data does this integration collect?
 
-{names}: each record becomes one event, in ECS, with the vendor's own words beside it.
+| Data stream | How |
+|---|---|
+{rows}
+
+Each record becomes one event, in ECS, with the vendor's own words beside it.
+
+### Supported use cases
+
+Overview and search of what {plugin.title} saw, side by side with other sources, in the dashboard that comes with it; alerts of Elastic Security, as below.
 
 ## What do I need to use this integration?
 
-The credentials that the form below asks for, and a way from the agent to the vendor's API.
+The credentials that the form asks for, and {ways}.
 
 ## How do I deploy this integration?
 
-1. In Kibana, open Integrations, then Upload, and choose the zip.
-2. Add {plugin.title}, fill in the form, and choose an agent policy.
-3. In Discover, look for `data_stream.dataset : {plugin.name}.*`.
+### Agent-based deployment
+
+An Elastic Agent must be installed and enrolled in Fleet, on a host from where the vendor can be reached.
+
+### Onboard / configure
+
+1. In Kibana, open **Integrations**, choose **Create new integration** and then **Upload it as a .zip**, and give it the zip.
+2. Choose **Add {plugin.title}**, fill in the form, switch on the inputs that you want, and choose an agent policy.
+
+### Validation
+
+In Discover, look for `data_stream.dataset : {plugin.name}.*`, or open the dashboard `{overview(product_of(map(plugin.dataset, package.streams)), map(plugin.dataset, package.streams)).title}`.
+
+## Alerts
+
+Events that are alerts have `event.kind : alert`, the rule's name as `message`, and `event.severity` 21, 47, 73 or 99. In Kibana, **Security**, **Rules**, **Detection rules (SIEM)**, **Add Elastic rules**: install and enable the rule *External Alerts*, and each of them becomes an alert of Elastic Security with that name and severity.
 
 ## Troubleshooting
 
-What a record or the API refuses is an event with `event.kind: pipeline_error`, or a degraded input on the agent's page with the reason. It was checked by
+What a record or the API refuses is an event with `event.kind : pipeline_error`, or a degraded input on the agent's page with the reason. This package was checked by
 package-spec, by mito against a simulated vendor, and by its pipelines on OpenSearch; it was never run in a real Kibana or agent.
+
+## Performance and scaling
+
+One agent a policy: two of them would ask the same API twice. The id of an event is its document's id, so that what is read again is not indexed again.
 
 ## Reference
 """
