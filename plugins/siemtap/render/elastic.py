@@ -155,6 +155,20 @@ def _leaves(schema: Mapping[str, Any], definitions: Mapping[str, Any], place: st
             yield f"{place}{name}", spec
 
 
+def lists_of_objects(contract: Dict[str, Any], dataset: Dataset) -> List[str]:
+    schema = schema_of(contract, dataset)
+    return sorted(_lists(schema, schema["definitions"]))
+
+
+def _lists(schema: Mapping[str, Any], definitions: Any, place: str = "") -> Iterator[str]:
+    for name, spec in schema["properties"].items():
+        spec = definitions[spec["$ref"].rpartition("/")[2]] if "$ref" in spec else spec
+        if "properties" in spec.get("items", {}):
+            yield f"{place}{name}"
+        if "properties" in spec:
+            yield from _lists(spec, definitions, f"{place}{name}.")
+
+
 def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
     if spec.get("type") == "array":
         items = spec.get("items", {})

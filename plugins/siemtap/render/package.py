@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from operator import attrgetter
 from typing import Any, Container, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -16,7 +17,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from ..core.manifest import describe
 from ..core.mapping import Dataset, Field, Given
 from ..core.model import Plugin
-from .elastic import ADDED, Server, looked_up, types
+from .elastic import ADDED, Server, lists_of_objects, looked_up, types
 from .kibana import View, objects
 from .painless import script, settings_of
 from .panels import overview, product_of
@@ -102,7 +103,7 @@ def _yaml(value: Any, head: str = "") -> str:
     writer.indent(mapping=2, sequence=4, offset=2)
     writer.representer.ignore_aliases = lambda *_: True
     writer.dump(value, out)
-    return head + out.getvalue()
+    return head + (re.sub("^  ", "", out.getvalue(), flags=re.MULTILINE) if isinstance(value, list) else out.getvalue())     # a list begins at the left edge, as elastic-package formats it
 
 
 # Pages
@@ -306,6 +307,7 @@ def _fields(plugin: Plugin, dataset: Dataset, stream: Stream, contract: Dict[str
         file = "base-fields" if path == "@timestamp" or path.startswith("data_stream.") or path in ("event.module", "event.dataset") else "fields" if path.startswith(f"{plugin.name}.") else "ecs"
         about = f"Of {plugin.title}'s {theirs[path]}." if path in theirs else "Looked up by the pipeline." if path in ADDED else f"The same in all events of {dataset.name}, or of one input."
         found[file].append({"name": path, "description": about, **spec} if path != "data_stream.namespace" else {"name": path, "description": "The data stream's namespace.", "type": "constant_keyword"})
+    found["fields"] += [{"name": path, "description": f"Of {plugin.title}'s {theirs[path]}.", "type": "group"} for path in lists_of_objects(contract, dataset) if path in theirs]
     return found
 
 
