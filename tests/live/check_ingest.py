@@ -129,7 +129,10 @@ def test_every_record_of_every_case(node, name, dataset):
         elif said := differences(wanted, got):
             wrong[folder.name] = said
         number += len(got)
+        pieces = [json.loads(doc["message"]) for doc in docs if doc["_conf"]["channel"] == "cel"]
+        assert {piece["id"] for piece in pieces if isinstance(piece, dict) and "who" in piece} <= {event["event"]["id"] for event in got}, "the program's ids are those of the events"
     assert number > 2 and not wrong, "\n\n".join(f"{case}: {said}" for case, said in wrong.items())[:12000]
+    assert f"| `{dataset.name}` | {number}" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8"), f"the README's table says otherwise: {number} records"
     print(f"{dataset.name}: {number} records, 0 differences")
 
 

@@ -36,7 +36,7 @@ INPUTS = {PULLED: "by its API", "http_endpoint": "by webhook", "udp": "by syslog
 
 class Way(NamedTuple):
     """One of an agent's inputs for a dataset. `account`, `own`: settings on the page of the integration, and of this input. `cel`: the program, whose
-    state has all of them. `needed`: those of them that must be filled in here. `without`: options that an agent cannot offer. `port`: where it listens, if nobody says."""
+    state has all of them. `needed`: those of them that must be filled in here. `without`: options that an agent cannot offer. `port`: where it listens, if nobody says. `base`: the setting with the API's address."""
 
     input: str
     account: Tuple[str, ...] = ()
@@ -45,6 +45,7 @@ class Way(NamedTuple):
     needed: Tuple[str, ...] = ()
     without: Mapping[str, Sequence[str]] = {}
     port: int = 0
+    base: str = "url"
 
 
 class Stream(NamedTuple):
@@ -215,7 +216,7 @@ def _if(name: str, *lines: str) -> str:
 
 
 def _connected(plugin: Plugin, way: Way) -> str:
-    url = next(name for name in ("url", "ips_url") if name in way.account)
+    url = way.base
     many = _settings(plugin, way, (url,))[0]["kind"] == "many"
     source = "".join(f"  {line}\n" if line else "\n" for line in way.cel.strip().split("\n"))
     secrets = [s["name"] for s in _settings(plugin, way, way.account) if s["kind"] == "secret"]
