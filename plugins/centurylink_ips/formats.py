@@ -147,13 +147,13 @@ def deep_security(said: Dict[str, Any]) -> Record:
         if name in SPELLED:
             ours = SPELLED[name]
             if said.get(f"{name}String") in (None, ""):
-                record[ours] = WORDS.get(ours, {}).get(value, value) if isinstance(value, int) else value
-        elif value is not None or name not in CAPITALS:
+                record[ours] = WORDS.get(ours, {}).get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+        elif value not in (None, "") or name not in CAPITALS:
             record[CAPITALS.get(name) or name[:1].lower() + name[1:]] = value
-    kind = {"PacketLog": "firewall", "PayloadLog": "intrusion_prevention"}.get(str(said.get("EventType")))
-    record.pop("eventType", None)
-    if "EventType" in said:
-        record["@kind"] = kind or re.sub(r"(?<!^)([A-Z])", r"_\1", str(said["EventType"])).lower()
+    type = said.get("EventType")
+    if isinstance(type, str):
+        record.pop("eventType", None)
+        record["@kind"] = {"PacketLog": "firewall", "PayloadLog": "intrusion_prevention"}.get(type) or re.sub(r"(?<!^)([A-Z])", r"_\1", type).lower()
     return record
 
 

@@ -10,6 +10,8 @@ import elastic
 import pytest
 import requests
 from agent_sends import OTHERWISE, documents
+from centurylink_ips.formats import records
+from pingintelligence.attacks import of_log
 from search_node import Node
 
 from cases import folders
@@ -17,6 +19,7 @@ from siemtap.core.convert import millis_of
 from siemtap.core.identity import canonical
 from siemtap.core.manifest import fill_in
 from siemtap.core.mapping import Given
+from siemtap.core.model import Payload
 from siemtap.render import package, painless
 from siemtap.runners import plugins
 
@@ -101,16 +104,19 @@ class DataStream:
                 return found
 
 
-def differences(wanted, got):
-    """By id; then what is left over on either side."""
-    wanted, got = (sorted(some, key=lambda event: (event["event"]["id"], canonical(event))) for some in (wanted, got))
+def differences(wanted, got, sent=()):
+    """By id, or in the order in which they were sent, with the first of each kind."""
+    if not sent:
+        wanted, got = (sorted(some, key=lambda event: (event["event"]["id"], canonical(event))) for some in (wanted, got))
     if wanted == got:
         return ""
-    kinds = Counter()
-    for one, other in zip(wanted, got):
+    kinds, first = Counter(), {}
+    for number, (one, other) in enumerate(zip(wanted, got)):
         one, other = flat(one), flat(other)
-        kinds.update(f"{path}: {one.get(path)!r:.200} became {other.get(path)!r:.200}" for path in one.keys() | other.keys() if one.get(path) != other.get(path))
-    return f"{len(wanted)} became {len(got)}:\n" + "\n".join(f"{count} x {said}" for said, count in kinds.most_common(40))
+        for said in [f"{path}: {one.get(path)!r:.200} became {other.get(path)!r:.200}" for path in one.keys() | other.keys() if one.get(path) != other.get(path)]:
+            kinds[said] += 1
+            first.setdefault(said, f", of {sent[number]!s:.600}" if sent else "")
+    return f"{len(wanted)} became {len(got)}:\n" + "\n".join(f"{count} x {said}{first[said]}" for said, count in kinds.most_common(40))
 
 
 @pytest.mark.parametrize("name, dataset", STREAMS)
@@ -189,7 +195,69 @@ def test_records_that_nobody_meant(node):
     wanted = [say(record, millis_of(until), None) for record in records]
     conf = {name: getattr(settings, name) for name in painless.settings_of(dataset)}
     got = made(node, dataset, [{"message": json.dumps(record), "_conf": {**conf, "channel": "cel", "until": until}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for record in records])
-    said = differences(wanted, got)
+    said = differences(wanted, got, records)
+    assert not said, said
+
+
+EVENT = {"hostName": "VA1ACMEWEB01", "startTime": "2026-03-04T10:02:13.417Z", "reason": "1000128 - Example Traversal Filter", "action": "Reset", "protocol": "TCP", "sourceIP": "203.0.113.45"}
+PUSHED = {
+    "startTime": ("2026-03-04T10:02:13.417Z", "2026-03-04 10:02:13", "Wed Mar 04 10:02:13 CET 2026", "Wed Mar  4 10:02:13 EST 2026", 1772618533417, "1772618533", "177261853341725", "2026-03-29T02:30:00", "soon", 12, 9_999_999_999_999_999),
+    "driverTime": (1772618533417250, "1772618533417", 0, -1, "x"), "endTime": ("2026-03-04T10:02:14Z", "2026-03-04T10:02:12Z"), "rank": (-5, 50, "99", 101, 2**62), "packetSize": ("66", -1, "9223372036854775808", 1.5),
+    "action": ("Detect Only: Reset", "IDS: x", " block ", "Log Only", 5), "severity": ("CRITICAL", "8", 8, "?", " low "), "reason": ("1000128 - x", "12 x", "x 12", "1000128"),
+    "data": ("R0VUIC8=", "R0VU IC8=", "not base64!", "////", "R0VUIC8", "=" * 4, "AAAA" * 5_000, "4pyTw6k="), "sourcePort": (80, "80", 65_536, -1, "x"), "destinationPort": (443, "0"),
+    "sourceIP": WORDS["attackerIP"], "destinationIP": ("192.0.2.23", "2001:db8::7", "nowhere"), "sourceMAC": ("00:00:5e:00:53:01", "00-00-5E-00-53-01", "0:0:5e", "00:00:00:00:00:00"), "protocol": ("TCP", "udp", "ICMP", "SCTP", "x"),
+    "direction": ("Incoming", "OUTGOING", "sideways"), "iface": ("eth0", "00:00:5E:00:53:01", "00:00:00:00:00:00"), "flags": ("SYN DF=1", "  ", "x\ty"), "tags": ("a;b,c", ["x", " ", 5], [["x"]]), "hostName": ("a", " "),
+    "text": ("x",), "tenant": ("ACME",)}
+MANAGERS = {"Hostname": "VA1ACMEWEB01", "LogDate": "2026-03-04T10:02:13Z", "Reason": "1000128 - Example Traversal Filter", "ActionString": "Reset", "SourceIP": "203.0.113.45"}
+OF_MANAGER = {"EventType": ("PayloadLog", "PacketLog", "IntegrityEvent", "x"), "Action": (0, 129, 200, "x"), "ActionString": ("", "Deny"), "Flow": (0, 1, 2), "Direction": (0, 1, "x"), "Protocol": (6, 17, 99), "Origin": (0, 1), "Frame": (1,),
+              "LogDate": PUSHED["startTime"], "Hostname": ("b", " "), "DriverTime": PUSHED["driverTime"], "Rank": PUSHED["rank"], "SourceIP": PUSHED["sourceIP"], "Flags": PUSHED["flags"], "Data": PUSHED["data"], "Severity": PUSHED["severity"],
+              "TenantName": ("ACME",), "EventID": (4711, "x"), "Interface": PUSHED["iface"], "OriginString": ("Agent", "")}
+
+
+def test_events_that_nobody_meant(node):
+    """Pushed as JSON, with odd values in every field. (A number beyond 64 bits is a float by the time an agent sends it.)"""
+    plugin, luck = plugins.plugin("centurylink_ips"), random.Random(7)
+    dataset, settings, arrived = plugin.datasets[0], fill_in(plugin.settings, {"json_timezone": "Europe/Berlin", "decode_data": True}), "2026-03-04T10:05:00.000Z"
+    put(node, plugin, dataset)
+    say, sent, wanted = dataset.bind(settings, {"data_stream.namespace": "default"}), [], []
+    for _ in range(2_000):
+        event, words = luck.choice(((EVENT, PUSHED), (MANAGERS, OF_MANAGER)))
+        said = dict(event) if luck.random() < 0.8 else {}
+        for name in luck.sample(list(words), luck.randint(1, 12)):
+            said[name] = luck.choice(words[name]) if luck.random() < 0.7 else luck.choice(ODD)
+        if luck.random() < 0.2:
+            said["new"] = luck.choice(ODD)
+        record, = records(settings, Payload(json.dumps(said).encode(), "webhook", "ACME", "192.0.2.99", millis_of(arrived), {}))
+        sent.append(said)
+        wanted.append(say(record, millis_of(arrived), None))
+    conf = {name: getattr(settings, name) for name in {*painless.settings_of(dataset), *elastic.described(plugin).streams[dataset.name].reads}}
+    got = made(node, dataset, [{"_record": said, "@timestamp": arrived, "_conf": {**conf, "channel": "http_endpoint", "path": "ACME"}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for said in sent])
+    said = differences(wanted, got, sent)
+    assert not said, said
+
+
+LINE = {"timestamp": "1772618533417", "attack_identifier_type": "IP", "attack_value": "203.0.113.45", "attack_id": "8", "description": "API Probing Replay Attack Type 1", "attacked_api": "shop", "attack_scope": "SINGLE_API"}
+LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 1772618533417.0), "attack_identifier_type": ("Cookie", "oauth token", "API Key", "user name", "IP", "Fingerprint", " ip "),
+          "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", "")}
+
+
+def test_lines_that_nobody_meant(node):
+    """Of attack.log."""
+    plugin, luck = plugins.plugin("pingintelligence"), random.Random(7)
+    dataset, settings, arrived = plugin.datasets[0], fill_in(plugin.settings, {"hash_identifiers": False}), "2026-03-04T10:05:00.000Z"
+    put(node, plugin, dataset)
+    say, sent, wanted = dataset.bind(settings, {"data_stream.namespace": "default"}), [], []
+    for _ in range(2_000):
+        said = dict(LINE) if luck.random() < 0.9 else {}
+        for name in luck.sample(list(LOGGED), luck.randint(0, len(LOGGED))):
+            said[name] = luck.choice(LOGGED[name]) if luck.random() < 0.8 else luck.choice([one for one in ODD if not isinstance(one, (dict, list))])
+        line = f"pi-attack-info-{json.dumps(said)}"
+        line = line[:luck.randint(1, len(line))] if luck.random() < 0.05 else line
+        sent.append(line)
+        wanted += [say(record, millis_of(arrived), None) for record in of_log(line, settings)]
+    conf = {name: getattr(settings, name) for name in {*painless.settings_of(dataset), *elastic.described(plugin).streams[dataset.name].reads}}
+    got = made(node, dataset, [{"message": line, "@timestamp": arrived, "_conf": {**conf, "channel": "filestream"}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for line in sent])
+    said = differences(wanted, got, sent)
     assert not said, said
 
 
