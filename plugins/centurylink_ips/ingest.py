@@ -15,5 +15,5 @@ PACKAGE = Package({
     "centurylink_ips.event": Stream((Way("http_endpoint", (), READS, port=8_181), Way("udp", (), READS, port=9_514), Way("tcp", (), READS, port=9_514)), "a_webhook_event", "read",
                                     READS, {"network.community_id": COMMUNITY_ID}),
     "centurylink_ips.destination": Stream((Way("cel", ("login_url", "ips_url", "username", "password", "account", "observer_vendor", "token_days"), ("interval", "servers", "our_url", "our_syslog"),
-                                               (HERE / "destination.cel").read_text(encoding="utf-8"), ("username", "password", "account", "servers"), base="ips_url"),), "destinations_first_seen"),
+                                               (HERE / "destination.cel").read_text(encoding="utf-8"), ("username", "password", "account", "servers"), base="ips_url"),), "destinations_first_seen", wanted=False),
 }, (HERE / "mapping.painless").read_text(encoding="utf-8"))

@@ -175,6 +175,6 @@ def receive(settings: Settings, payload: Payload) -> Iterator[Batch]:
 
 
 PLUGIN = Plugin(
-    name="centurylink_ips", title="CenturyLink Client Security IPS", portal="https://control.ctl.io", settings=Settings, datasets=(EVENT, DESTINATION),
+    name="centurylink_ips", title="CenturyLink Client Security IPS", portal="https://control.ctl.io", categories=("ids_ips", "network_security"), settings=Settings, datasets=(EVENT, DESTINATION),
     connect=Client, units=units, collect=collect, receive=receive, webhook=True, commands=COMMANDS,
     greet=lambda client: client.bearer())

@@ -316,5 +316,5 @@ def greet(client: Client) -> None:
 
 
 PLUGIN = Plugin(
-    name="pingintelligence", title="PingIntelligence ABS", settings=Settings, datasets=(ATTACK, ATTACKLIST, REPORT),
+    name="pingintelligence", title="PingIntelligence ABS", categories=("ids_ips",), settings=Settings, datasets=(ATTACK, ATTACKLIST, REPORT),
     connect=Client, units=units, collect=collect, receive=receive, commands=COMMANDS, greet=greet, at_once=lambda settings: int(settings.concurrency))

@@ -50,13 +50,15 @@ class Way(NamedTuple):
 
 class Stream(NamedTuple):
     """How a dataset comes into an agent, and what its pipeline knows beside the mapping. `reader`: the Painless function that makes the record, and
-    `reads`, the settings that it asks for. `elsewhere`: fields of ours -> the processor that makes them. `sample`: the case whose first event is shown."""
+    `reads`, the settings that it asks for. `elsewhere`: fields of ours -> the processor that makes them. `sample`: the case whose first event is shown. `wanted`: it is switched on, by its first way,
+    unless somebody switches it off."""
 
     ways: Tuple[Way, ...]
     sample: str
     reader: str = ""
     reads: Tuple[str, ...] = ()
     elsewhere: Mapping[str, Dict[str, Any]] = {}
+    wanted: bool = True
 
 
 class Package(NamedTuple):
@@ -162,7 +164,8 @@ def _page(way: Way) -> List[Dict[str, Any]]:
 
 
 def _var(s: Mapping[str, Any], without: Sequence[str] = ()) -> Dict[str, Any]:
-    made = _one(DIALECT.get(s["name"], s["name"]), KINDS[s["kind"]], s["label"], s["help"].replace("`", ""), required=_is_needed(s), show_user=s["required"] or s["name"] in SHOWN or s["kind"] == "secret")
+    about = s["help"].replace("`", "") + (" Hours are the longest unit here: 48h." if s["kind"] == "duration" else "")
+    made = _one(DIALECT.get(s["name"], s["name"]), KINDS[s["kind"]], s["label"], about, required=_is_needed(s), show_user=s["required"] or s["name"] in SHOWN or s["kind"] == "secret")
     if s["kind"] == "secret" or any(word in s["name"] for word in ("token", "secret", "password", "key")):      # package-spec asks, for a name that sounds like one
         made["secret"] = s["kind"] == "secret"
     if s["kind"] == "many":
@@ -182,7 +185,7 @@ def _is_needed(s: Mapping[str, Any]) -> bool:
 def _stream(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Any]:
     title = f"{plugin.title} {_short(dataset.name)}"
     return {"title": title, "type": "logs", "streams": [{
-        "input": way.input, "title": title, "description": f"Collect {dataset.name} {INPUTS[way.input]}.", "template_path": f"{way.input}.yml.hbs", **({} if way is stream.ways[0] else {"enabled": False}), "vars": [
+        "input": way.input, "title": title, "description": f"Collect {dataset.name} {INPUTS[way.input]}.", "template_path": f"{way.input}.yml.hbs", **({} if stream.wanted and way is stream.ways[0] else {"enabled": False}), "vars": [
             *_page(way), *(_var(s) for s in _settings(plugin, way, way.own)),
             _one("tags", "text", "Tags", "Words of your own.", multi=True, show_user=False, default=["forwarded", dataset.name.replace(".", "-").replace("_", "-")]),
             _one("preserve_original_event", "bool", "Preserve original event", "Keep the vendor's record, redacted, in event.original.", show_user=True, default=False),
