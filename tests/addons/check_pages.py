@@ -129,7 +129,7 @@ def test_what_the_bundles_own_description_allows(plugin, python, web, tmp_path):
     said.pop("servers")
     (tmp_path / "openapi.json").write_text(json.dumps(said))
     done = subprocess.run([asker, "run", str(tmp_path / "openapi.json"), "--url", f"{web.url}/servicesNS/nobody/{web.app}", "-H", f"Authorization: Splunk {KEY}", "--checks", "not_a_server_error",
-                           "--phases", "examples,fuzzing", "--max-examples", "4", "--workers", "2", "--seed", "1"], capture_output=True, text=True, timeout=500, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"})
+                           "--phases", "examples,fuzzing", "--max-examples", "4", "--workers", "1", "--seed", "1"], capture_output=True, text=True, timeout=500, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"})
     assert done.returncode == 0, done.stdout[-6000:]
 
 
