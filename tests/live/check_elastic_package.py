@@ -2,19 +2,23 @@
 
 `ci/live elastic-package` builds the tool, which takes minutes."""
 
+import io
 import json
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import elastic
 import pytest
 from agent_sends import OTHERWISE, documents
 from check_ingest import made, put
 from elastic_shim import Shim
+from ruamel.yaml import YAML
 from search_node import Node
 
-from cases import folders
+from cases import folders, given_by
+from siemtap.core.manifest import describe
 from siemtap.render import painless
 
 TOOLS = Path(os.environ.get("SIEMTAP_ELASTIC_TOOLS", "/nowhere"))
@@ -50,9 +54,47 @@ def tree(tmp_path_factory, node):
     return top
 
 
+def system_cases(plugin):
+    """_dev/test/system and _dev/deploy: for each program, the case that is the dataset's sample, played by Elastic's mock of a server. They need Docker and a stack, and are
+    looked at by lint and check only; which image plays the server is said by whoever runs them, as ELASTIC_STREAM_IMAGE."""
+    found, services = {}, {}
+    for name, stream in elastic.described(plugin).streams.items():
+        way = next((way for way in stream.ways if way.input == "cel"), None)
+        folder = next(folder for folder in folders() if folder.parents[1].name == plugin.name and folder.name == stream.sample)
+        if way is None:
+            continue
+        service, (given, _, _, exchange) = name.replace(".", "-").replace("_", "-"), given_by(folder, plugin)
+        rules = {}
+        for (method, url), _, _, reply in exchange.pairs:
+            rule = rules.setdefault((method, urlsplit(url).path), {"path": urlsplit(url).path, "methods": [method], "responses": []})
+            rule["responses"].append({"status_code": reply.status, "headers": {"Content-Type": ["application/json"]}, "body": reply.body.decode()})
+        found[f"_dev/deploy/docker/files/{service}.yml"] = yaml({"rules": list(rules.values())})
+        services[service] = {"image": "${ELASTIC_STREAM_IMAGE}", "ports": [8080], "volumes": ["./files:/files:ro"], "command": f"http-server --addr=:8080 --config=/files/{service}.yml"}
+        there = {s["name"]: s for s in describe(plugin.settings)}
+        base = urlsplit(exchange.pairs[0][0][1])
+        path = base.path[:len(base.path) - len("/siem/v1/getAuthToken")] if base.path.endswith("getAuthToken") else ""
+        address = f"http://{{{{Hostname}}}}:{{{{Port}}}}{path}"
+        said = {**{one: value for one, value in given["settings"].items() if one in way.account}, **{one: [address] if there[one]["kind"] == "many" else address for one in ("url", "login_url", "ips_url") if one in way.account}}
+        own = {one: value for one, value in given["settings"].items() if one in way.own and one not in ("lookback", "types")}
+        scope = given.get("scope", "").rpartition("/")      # an API, or "report/API"
+        own.update({"apis": [scope[2]]} if "apis" in way.own and scope[2] else {}, **({"reports": [scope[0]]} if scope[0] else {}))
+        found[f"data_stream/{name.partition('.')[2]}/_dev/test/system/test-cel-config.yml"] = yaml({
+            "input": "cel", "service": service, "vars": said, **({"data_stream": {"vars": own}} if own else {}), "assert": {"hit_count": len(json.loads((folder / "expected.json").read_text()))}})
+    found["_dev/deploy/docker/docker-compose.yml"] = yaml({"version": "2.3", "services": services})
+    return found
+
+
+def yaml(said):
+    writer, out = YAML(), io.StringIO()
+    writer.default_flow_style, writer.width = False, 4_096
+    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.dump(said, out)
+    return out.getvalue().encode()
+
+
 def cases_of(plugin, node):
     """_dev/test: every case as a pipeline test; which document becomes which of Python's events is asked of the node."""
-    found = {}
+    found = system_cases(plugin)
     for name, stream in elastic.described(plugin).streams.items():
         place, dataset = f"data_stream/{name.partition('.')[2]}/_dev/test", plugin.dataset(name)
         put(node, plugin, dataset)
