@@ -214,5 +214,5 @@ def value(event, rule):
 def test_the_vectors_are_those_of_the_cases():
     ids = {event["event"]["id"] for event in EVENTS}
     known = {vector["id"] for vector in contract.read("identity-vectors.json")["vectors"]}
-    assert {"0921c09d3aedfcdb71dcd282d4766935", "4f3663f606b056672f755eb433040318", "11e5b5738541ab6f747b5faf99425462"} <= ids and "0921c09d3aedfcdb71dcd282d4766935" in known
+    assert {"da1ab7f15aa8550fef338b9f4f405ebd", "ba1aef608a3018c020f7faf5069811ef", "08b3eb1a80b1d8ce9ba8a22bccf301f2"} <= ids and "da1ab7f15aa8550fef338b9f4f405ebd" in known
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)

@@ -220,7 +220,8 @@ def attack_time(record: Record) -> str:
 ATTACK = Dataset(
     name="apptrana.attack",
     clock=attack_time,
-    identity=(request_id, "ruleId", "attackTime", "websiteName"),       # "requestId" is not unique: one request may break several rules
+    # "requestId" is not unique: one request may break several rules, and one rule in several places
+    identity=(request_id, "ruleId", "attackTime", "websiteName", "target", "attackData"),
     redact=redact,
     constant={**OBSERVER, "event.kind": "event", "event.category": ["web", "intrusion_detection"], "event.type": ["info"]},
     rows=(

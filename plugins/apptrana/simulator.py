@@ -106,7 +106,8 @@ class Attack(NamedTuple):
         record = {"websiteName": f" {self.website} ", **self.record}
         if record.get("attackTime") == "yesterday":
             return identify("apptrana.attack", [canonical(record)])
-        return identify("apptrana.attack", [record.get("requestId") or record, record.get("ruleId"), record.get("attackTime"), self.website])
+        names = ("ruleId", "attackTime", "websiteName", "target", "attackData")
+        return identify("apptrana.attack", [record.get("requestId") or record, *map(record.get, names)])
 
 
 @dataclass

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote
 from siemtap.core import syslog
 from siemtap.core.convert import JAVA, instant, java_date, zone
 from siemtap.core.errors import Malformed
-from siemtap.core.identity import canonical
+from siemtap.core.identity import canonical, spell
 from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Payload
 
@@ -27,6 +27,7 @@ LARGEST = 16 * 1024 * 1024          # bytes of a body, unpacked
 NAMES = frozenset((
     "packetSize", "rank", "driverTime", "startTime", "endTime", "action", "data", "destinationIP", "destinationMAC", "destinationPort", "direction", "eventOrigin", "flags",
     "flow", "hostName", "iface", "protocol", "reason", "sourceIP", "sourceMAC", "sourcePort", "tags", "severity"))
+MICROSECONDS = re.compile(r"[0-9]{16}|[0-9]{19}")       # or finer: two events hardly share one
 EPOCH = {10: 1_000, 13: 1, 16: 1_000, 19: 1_000_000}        # digits -> milliseconds a unit, or units a millisecond
 WITH_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 CAUGHT = re.compile(r"An IPS Event has been caught by our (\S+) on (.+)")
@@ -62,6 +63,8 @@ def records(settings: Settings, payload: Payload) -> List[Record]:
             if server:
                 record["@server"] = unquote(server)
             record["@when"], record["@time_source"] = when(settings, payload, record)
+            if record["@time_source"] == "syslog":
+                record["@instant"] = syslog.exact(record["@stamp"], payload.received, zone(settings.syslog_timezone))
     return [record for record in found if settings.other_events == "keep" or not isinstance(record, dict) or record.get("@kind") in (None, "intrusion_prevention")]
 
 
@@ -102,12 +105,22 @@ def _of_object(said: Any) -> Record:
     if not isinstance(said, dict):
         return canonical(said)
     if isinstance(said.get("text"), str) and not NAMES & set(said):
-        return slack(said["text"]) or canonical(said)
+        slacks = slack(said["text"])
+        return {**slacks, "@element": said} if slacks else canonical(said)
     if "Hostname" in said or "DriverTime" in said or "LogDate" in said:
-        return deep_security(said)
+        return {**deep_security(said), "@element": said}
     if not NAMES & set(said):
         return canonical(said)
-    return {**said, "@channel": "webhook"}
+    record: Dict[str, Any] = {_theirs(name): value for name, value in said.items()}
+    record["@channel"] = "webhook"
+    if not MICROSECONDS.fullmatch(spell(said.get("driverTime"))):
+        record["@element"] = said
+    return record
+
+
+def _theirs(name: str) -> str:
+    """A name as sent; one that looks like ours is set apart, for it comes from a stranger."""
+    return f"_{name}" if name.startswith("@") else name
 
 
 def slack(said: str) -> Optional[Dict[str, Any]]:
@@ -149,7 +162,7 @@ def deep_security(said: Dict[str, Any]) -> Record:
             if said.get(f"{name}String") in (None, ""):
                 record[ours] = WORDS.get(ours, {}).get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
         elif value not in (None, "") or name not in CAPITALS:
-            record[CAPITALS.get(name) or name[:1].lower() + name[1:]] = value
+            record[CAPITALS.get(name) or _theirs(name[:1].lower() + name[1:])] = value
     type = said.get("EventType")
     if isinstance(type, str):
         record.pop("eventType", None)
@@ -162,7 +175,8 @@ def deep_security(said: Dict[str, Any]) -> Record:
 def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
     """One message, or several lines in one datagram; a text of several lines that is no syslog is one."""
     if CAUGHT.match(said.lstrip()):
-        yield slack(said.lstrip()) or said
+        record = slack(said.lstrip())
+        yield {**record, "@element": said} if record else said
         return
     lines = [line for line in re.split(r"[\r\n]+", said) if line.strip("\0 \t")]
     if len(lines) > 1 and not all("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
@@ -172,17 +186,24 @@ def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Recor
 
 
 def _of_line(said: str) -> Record:
+    """Return a record of the format that begins first in a line; the line itself where none does."""
     head = syslog.line(said)
-    for name, read in FORMATS:
-        if name in head.message[:300]:
-            try:
-                record = read(head.message)
-            except Malformed:
-                return said
-            record.update({name: value for name, value in (("@priority", head.priority), ("@facility", head.facility), ("@severity", head.severity), ("@stamp", head.stamp),
-                                                           ("@relay", head.hostname), ("@appname", head.appname)) if value not in (None, "")})
-            return record
-    return said
+    begins = {head.message.find(name, 0, BEGINS_WITHIN): name for name in FORMATS}
+    at = min((at for at in begins if at >= 0), default=-1)
+    if at < 0:
+        return said
+    name = begins[at]
+    try:
+        record = FORMATS[name](head.message[at:])
+    except Malformed:
+        return said
+    # Rsyslog takes `CEF:` for a tag and puts a blank behind it. What stands before it may be a head
+    # of a form that we do not know, and hold the only time there is.
+    record["@element"] = head.message[:at] + name + head.message[at + len(name):].lstrip(" ")
+    transport = {"@priority": head.priority, "@facility": head.facility, "@severity": head.severity,
+                 "@stamp": head.stamp, "@relay": head.hostname, "@appname": head.appname}
+    record.update((name, value) for name, value in transport.items() if value not in (None, ""))
+    return record
 
 
 def cef(said: str) -> Dict[str, Any]:
@@ -199,7 +220,7 @@ def cef(said: str) -> Dict[str, Any]:
             record["packetSize"] = value
             record["direction"] = "Incoming" if key == "in" else "Outgoing"
         else:
-            record[ours or labels.get(key) or key] = value
+            record[ours or _theirs(labels.get(key) or key)] = value
     bits = record.pop("fragments", None)
     if bits:
         record["flags"] = f"{record['flags']} {bits}" if record.get("flags") else bits
@@ -210,11 +231,12 @@ def cef(said: str) -> Dict[str, Any]:
 
 def leef(said: str) -> Dict[str, Any]:
     (_, _, product, _, id), pairs = syslog.leef(said)
-    record: Dict[str, Any] = {LEEF.get(name, name): value for name, value in pairs.items()}
+    record: Dict[str, Any] = {LEEF.get(name) or _theirs(name): value for name, value in pairs.items()}
     return {**record, "@channel": "leef", "@kind": "system" if product == "Deep Security Manager" else kind(id), "DPIRuleID": id}
 
 
-FORMATS: Tuple[Tuple[str, Callable[[str], Dict[str, Any]]], ...] = (("CEF:", cef), ("LEEF:", leef))
+FORMATS: Dict[str, Callable[[str], Dict[str, Any]]] = {"CEF:": cef, "LEEF:": leef}
+BEGINS_WITHIN = 300     # characters of a message
 
 
 def kind(id: str) -> str:

@@ -22,7 +22,7 @@ class Settings:
     severity_map: Dict[str, int] = table("Severity map", SEVERITY, values=tuple(SEVERITIES.values()), help="The vendor's word or number, in lower case -> 21 low, 47 medium, 73 high, 99 critical.")
     other_events: str = choice("Other events", "keep", "drop", help="What is no intrusion: firewall, integrity, log inspection, malware, the manager's own.")
     json_timezone: str = text("Time zone of JSON", "UTC", help="Of times without a zone, such as Europe/Berlin.")
-    syslog_timezone: str = text("Time zone of syslog", "UTC", help="Of syslog's stamps, which never have one.")
+    syslog_timezone: str = text("Time zone of syslog", "UTC", help="Of syslog's stamps without one. Deep Security adds it by its option Include time zone in events.")
     decode_data: bool = switch("Decode data", help="Put a printable form of the captured packet into `centurylink_ips.data_text`.")
     keep_original: bool = switch("Keep original", help="Put the record into `event.original`.")
 

@@ -212,16 +212,17 @@ class Simulator:
             said: Any = {"json": record, "array": [record], "wrapper": {"events": [record]}}[form]
             return Sent(time, json.dumps(said).encode(), {"Content-Type": "application/json"}, "webhook", (_id(record),))
         if form in ("slack", "form"):
-            text, id = _slack(record, time)
-            body = json.dumps({"username": "Client Security Bot", "icon_emoji": ":cop:", "text": text})
+            message = {"username": "Client Security Bot", "icon_emoji": ":cop:", "text": _slack(record, time)}
+            body = json.dumps(message)
             return Sent(time, (f"payload={quote_plus(body)}" if form == "form" else body).encode(),
-                        {"Content-Type": "application/x-www-form-urlencoded" if form == "form" else "application/json; charset=utf-8"}, "webhook", (id,))
+                        {"Content-Type": "application/x-www-form-urlencoded" if form == "form" else "application/json; charset=utf-8"}, "webhook", (_whole(message),))
         if form == "deep_security":
             capital = {name[:1].upper() + name[1:]: value for name, value in record.items()}
             for ours, theirs in (("HostName", "Hostname"), ("Iface", "Interface"), ("StartTime", "LogDate"), ("EventOrigin", "OriginString"), ("Action", "ActionString"),
                                  ("Direction", "DirectionString"), ("Flow", "FlowString"), ("Protocol", "ProtocolString")):
                 capital[theirs] = capital.pop(ours)
-            return Sent(time, json.dumps({**capital, "EventType": "PayloadLog"}).encode(), {"Content-Type": "application/json"}, "webhook", (_id(record),))
+            event = {**capital, "EventType": "PayloadLog"}
+            return Sent(time, json.dumps(event).encode(), {"Content-Type": "application/json"}, "webhook", (_whole(event),))
         line, id = _cef(record, time, "dsm01" if form == "cef" else "")
         return Sent(time, line.encode(), {}, "syslog", (id,))
 
@@ -245,19 +246,24 @@ class Simulator:
 NAMES = ("reason", "action", "protocol", "sourceIP", "sourcePort", "destinationIP", "destinationPort", "packetSize", "data")
 
 
-def _id(record: Dict[str, Any], when: Any = None) -> str:
-    """Told without the plugin's help."""
-    return identify("centurylink_ips.event", [record["hostName"], when if when is not None else record["driverTime"], *(record.get(name) for name in NAMES)])
+def _id(record: Dict[str, Any]) -> str:
+    """Return the id of the webhook's own object, without the plugin's help."""
+    return identify("centurylink_ips.event", [record["hostName"], record["driverTime"], *(record.get(name) for name in NAMES)])
 
 
-def _slack(record: Dict[str, Any], time: Millis) -> Tuple[str, str]:
+def _whole(element: Any, instant: str = "") -> str:
+    """Return the id of whatever else is pushed: every word counts."""
+    return identify("centurylink_ips.event", [element, instant])
+
+
+def _slack(record: Dict[str, Any], time: Millis) -> str:
     date = datetime.fromtimestamp(time / 1000, timezone.utc).strftime("%a %b %d %H:%M:%S UTC %Y")
     packet = base64.b64decode(record["data"]).decode()
     lines = [f"An IPS Event has been caught by our {record['eventOrigin']} on {record['hostName']}", f"On {date}", f"Rule Name: {record['reason']}", f"Action Taken: {record['action']}",
              f"Source\tMAC: {record['sourceMAC']}\tIP: {record['sourceIP']}\tPort: {record['sourcePort']}",
              f"Destination\tMAC: {record['destinationMAC']}\tIP: {record['destinationIP']}\tPort: {record['destinationPort']}", f"Direction: {record['direction']}", f"Flow: {record['flow']}",
              f"Interface: {record['iface']}", f"Flags: {record['flags']}", f"Packet Size: {record['packetSize']}", f"Data: {packet}"]
-    return "\n".join(lines), _id({**record, "protocol": "", "data": base64.b64encode(packet.encode()).decode()}, date)
+    return "\n".join(lines)
 
 
 def _cef(record: Dict[str, Any], time: Millis, relay: str) -> Tuple[str, str]:
@@ -269,8 +275,10 @@ def _cef(record: Dict[str, Any], time: Millis, relay: str) -> Tuple[str, str]:
             f"smac={record['sourceMAC']} TrendMicroDsFrameType=IP src={record['sourceIP']} dst={record['destinationIP']} in={record['packetSize']} cs3=DF cs3Label=Fragmentation Bits "
             f"proto={record['protocol']} spt={record['sourcePort']} dpt={record['destinationPort']} cs2=0x00 ACK PSH cs2Label=TCP Flags cnt=1 act={action} "
             f"TrendMicroDsPacketData={record['data'].replace('=', chr(92) + '=')} TrendMicroDsTenant=ACME TrendMicroDsTenantId=42")
-    id = _id({**record, "reason": name, "action": action}, stamp if relay else "")
-    return f"<134>{stamp} {relay} {line}" if relay else line, id
+    if not relay:
+        return line, _whole(line)
+    second = datetime.fromtimestamp(time // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"<134>{stamp} {relay} {line}", _whole(line, second)
 
 
 def _json(body: bytes) -> Any:

@@ -106,8 +106,8 @@ def test_the_recipe(vector):
 
 
 def test_the_recipe_by_hand():
-    text = "apptrana.attack\naagC07TexKihuU@MacwKKwAAAFE\n1021\n2026-03-04T10:02:13.417Z\nshop.example.com"
-    assert hashlib.sha256(text.encode()).hexdigest()[:32] == VECTORS[0]["id"] == "0921c09d3aedfcdb71dcd282d4766935"
+    words = ("apptrana.attack", "aagC07TexKihuU@MacwKKwAAAFE", "1021", "2026-03-04T10:02:13.417Z", "shop.example.com", "", "../../secret.cfg")
+    assert hashlib.sha256("\n".join(words).encode()).hexdigest()[:32] == VECTORS[0]["id"] == "da1ab7f15aa8550fef338b9f4f405ebd"
 
 
 def test_an_id_never_fails():

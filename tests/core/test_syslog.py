@@ -63,7 +63,25 @@ def test_a_count_or_a_line_that_never_ends_is_malformed():
     ("<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [x@1 a=\"b]\" c=\"\\\"\"][y@1] \ufeffAn event", ("An event", 165, "2003-10-11T22:14:15.003Z", "mymachine.example.com", "evntslog")),
     ("<165>1 - - - - - - said", ("said", 165, "", "", "")),
     ("<134>CEF:0|a", ("CEF:0|a", 134, "", "", "")), ("CEF:0|a", ("CEF:0|a", None, "", "", "")), ("<999>what", ("<999>what", None, "", "", "")), ("<13>Mar  4 10:02:13 CEF:0|a", ("CEF:0|a", 13, "Mar  4 10:02:13", "", "")),
-    ("<13>Foo  4 10:02:13 host x", ("Foo  4 10:02:13 host x", 13, "", "", "")), ("", ("", None, "", "", ""))])
+    ("<13>Foo  4 10:02:13 host x", ("Foo  4 10:02:13 host x", 13, "", "", "")), ("", ("", None, "", "", "")),
+    # ISO 8601 where RFC 3164 has its own stamp: Deep Security's "Include time zone in events", rsyslog's ForwardFormat; a year; a frame's count
+    ("<134>2026-03-04T10:02:13Z dsm01 CEF:0|a", ("CEF:0|a", 134, "2026-03-04T10:02:13Z", "dsm01", "")),
+    ("<134>2026-03-04T10:02:13.292916+06:30 dsm01 CEF: 0|a", ("CEF: 0|a", 134, "2026-03-04T10:02:13.292916+06:30", "dsm01", "")),
+    ("<134>2026-03-04 10:02:13,5 dsm01 su[7]: x", ("x", 134, "2026-03-04 10:02:13,5", "dsm01", "su")),
+    ("<134>Mar 04 2026 10:02:13.5 dsm01 CEF:0|a", ("CEF:0|a", 134, "Mar 04 2026 10:02:13.5", "dsm01", "")),
+    ("194 <86>2026-03-04T16:32:13+06:30 dsm01 CEF:0|a", ("CEF:0|a", 86, "2026-03-04T16:32:13+06:30", "dsm01", "")),
+    ("<134>2026-13-04T10:02:13Z dsm01 x", ("2026-13-04T10:02:13Z dsm01 x", 134, "", "", "")),
+    # A tag is alphanumeric (RFC 3164 4.1.3): Log4j2's BSD layout writes a host and the message, and no tag
+    ('<134>Mar  4 10:02:13 abs01 {"timestamp":"1"}', ('{"timestamp":"1"}', 134, "Mar  4 10:02:13", "abs01", "")),
+    ('<134>Mar  4 10:02:13 {"timestamp": "1"}', ('{"timestamp": "1"}', 134, "Mar  4 10:02:13", "", "")),
+    ('<134>Mar  4 10:02:13 abs01 pi-attack-info-{"timestamp": "1"}', ('pi-attack-info-{"timestamp": "1"}', 134, "Mar  4 10:02:13", "abs01", "")),
+    ('<134>Mar  4 10:02:13 pi-attack-info-{"timestamp": "1"}', ('pi-attack-info-{"timestamp": "1"}', 134, "Mar  4 10:02:13", "", "")),
+    ('<134>Mar  4 10:02:13 abs01 "quoted": x', ('"quoted": x', 134, "Mar  4 10:02:13", "abs01", "")), ("<134>Mar  4 10:02:13 abs01 key=a:b", ("key=a:b", 134, "Mar  4 10:02:13", "abs01", "")),
+    # Relays before relays: the innermost head counts, and the outer ones for what it does not say
+    ("<13>Mar  4 10:02:14 relay <134>2026-03-04T10:02:13Z dsm01 ds: x", ("x", 134, "2026-03-04T10:02:13Z", "dsm01", "ds")),
+    ("<13>1 2026-03-04T10:02:14Z relay - - - - <134>Mar  4 10:02:13 dsm01 x", ("x", 134, "Mar  4 10:02:13", "dsm01", "")),
+    ("<13>Mar  4 10:02:14 relay <134>CEF:0|a", ("CEF:0|a", 134, "Mar  4 10:02:14", "relay", "")), ("<13>Mar  4 10:02:14 relay Mar  4 10:02:13 dsm01 x", ("x", 13, "Mar  4 10:02:13", "dsm01", "")),
+    ("<13>Mar  4 10:02:14 relay 1 2 3 4 5 6 7", ("1 2 3 4 5 6 7", 13, "Mar  4 10:02:14", "relay", ""))])
 def test_heads(said, line):
     assert tuple(syslog.line(said)) == line
 
@@ -77,13 +95,16 @@ def test_priority_is_facility_and_severity():
     ("Mar  4 10:02:13", "2026-03-04T10:02:14.000Z", "2026-03-04T10:02:13.000Z"), ("Dec 31 23:59:59", "2027-01-01T00:00:01.000Z", "2026-12-31T23:59:59.000Z"),
     ("Jan  1 00:00:01", "2026-12-31T23:59:59.000Z", "2027-01-01T00:00:01.000Z"), ("Jan  3 00:00:01", "2026-12-31T23:59:59.000Z", "2026-01-03T00:00:01.000Z"),
     ("Feb 29 12:00:00", "2028-02-29T12:00:05.000Z", "2028-02-29T12:00:00.000Z"), ("Mar  4 10:02:60", "2026-03-04T10:03:00.000Z", "2026-03-04T10:02:59.000Z"),
-    ("2026-03-04T10:02:13.417123+01:00", "2026-03-04T10:02:14.000Z", "2026-03-04T09:02:13.417Z")])
+    ("2026-03-04T10:02:13.417123+01:00", "2026-03-04T10:02:14.000Z", "2026-03-04T09:02:13.417Z"), ("2026-03-04 10:02:13,5", "2026-03-04T10:02:14.000Z", "2026-03-04T10:02:13.500Z"),
+    ("Mar  4 2024 10:02:13", "2026-03-04T10:02:14.000Z", "2024-03-04T10:02:13.000Z"), ("Mar  4 10:02:13.4171", "2026-03-04T10:02:14.000Z", "2026-03-04T10:02:13.417Z")])
 def test_the_year_that_is_missing(stamp, received, wanted):
     assert syslog.moment(stamp, at(received)) == at(wanted)
 
 
 def test_stamps_of_another_zone_and_none():
     assert syslog.moment("Mar  4 10:02:13", at("2026-03-04T09:02:14.000Z"), timezone(timedelta(hours=1))) == at("2026-03-04T09:02:13.000Z")
+    assert syslog.moment("2026-03-04T10:02:13", 0, timezone(timedelta(hours=1))) == at("2026-03-04T09:02:13.000Z")
+    assert syslog.moment("Mar  4 0000 10:02:13", 0) is None
     assert syslog.moment("Feb 30 12:00:00", 0) is None and syslog.moment("soon", 0) is None and syslog.moment("9999-12-31T23:59:59-12:00", 0) is None
 
 

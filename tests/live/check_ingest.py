@@ -236,6 +236,41 @@ def test_events_that_nobody_meant(node):
     assert not said, said
 
 
+HEADS = (
+    "<134>Mar  4 10:02:13 dsm01 ", "<134>2026-03-04T10:02:13.250000Z dsm01 ", "<86>2026-03-04T16:32:13+06:30 dsm01 ds[4]: ",
+    "<134>2026-03-04 10:02:13,5 ", "Mar 04 2026 10:02:13.25 dsm01 ", "<134>1 2026-03-04T10:02:13Z dsm01 - - - - ",
+    "77 <134>Mar  4 10:02:13 dsm01 ", "<13>Mar  4 10:02:14 relay <134>2026-03-04T10:02:13Z dsm01 ", "<999>", "", "<13>",
+    "<13>Foo  4 10:02:13 a ", "<13>2026-13-04T10:02:13Z a ", "<13>Mar 33 10:02:13 a ", "<13>Mar  4 0000 10:02:13 a ",
+    '<13>1 - - - - - [x@1 a="b"] ', "<13>Mar  4 10:02:13 fe80:: ", '<13>Mar  4 10:02:13 a "b": ', "<13>Mar  4 10:02:13 a {b: ",
+)
+TEXTS = (
+    "CEF:0|Trend Micro|Deep Security Agent|20.0.0|1000128|Example|8|dvchost=web01 src=203.0.113.9 act=Reset cs1=a cs1Label=@when",
+    "CEF: 0|Trend Micro|Deep Security Manager|20.0.0|600|User Signed In|3|suser=alice @element=x msg=a\\=b c\\|d",
+    "LEEF:2.0|Trend Micro|Deep Security Agent|20.0.0|20|\t|name=Example\tsev=8\t@instant=y\tsrc=203.0.113.9",
+    "LEEF:1.0|CEF:|b|c|d|x=1", "CEF:0|a", "no format at all", "dsm01 CEF:0|a|b|c|20|e|f|in=5",
+)
+
+
+def test_lines_of_syslog_that_nobody_meant(node):
+    """Every head before every text, and some of them cut or with a word changed: one event each, the same one, id included."""
+    plugin, luck = plugins.plugin("centurylink_ips"), random.Random(7)
+    dataset, settings, arrived = plugin.datasets[0], fill_in(plugin.settings, {"syslog_timezone": "Europe/Berlin"}), "2026-03-04T10:05:00.000Z"
+    put(node, plugin, dataset)
+    map_record, lines, wanted = dataset.bind(settings, {"data_stream.namespace": "default"}), [head + text for head in HEADS for text in TEXTS], []
+    for line in luck.choices(lines, k=1_000):
+        at = luck.randrange(len(line))
+        lines.append(luck.choice((line[:at], line[:at] + luck.choice("x :{}<>|=0\\\"[") + line[at + 1:])))
+    lines = [line for line in lines if line.strip("\0 \t")]
+    for line in lines:
+        record, = records(settings, Payload(line.encode(), "udp", "", "192.0.2.99", millis_of(arrived), {}))
+        wanted.append(map_record(record, millis_of(arrived), None))
+    conf = {name: getattr(settings, name) for name in {*painless.settings_of(dataset), *elastic.described(plugin).streams[dataset.name].reads}}
+    documents = [{"message": line, "@timestamp": arrived, "_conf": {**conf, "channel": "udp"}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for line in lines]
+    wrong = differences(wanted, made(node, dataset, documents), lines)
+    assert not wrong, wrong
+    assert len({event["event"]["id"] for event in wanted}) > len(set(lines)) * 0.8
+
+
 LINE = {"timestamp": "1772618533417", "attack_identifier_type": "IP", "attack_value": "203.0.113.45", "attack_id": "8", "description": "API Probing Replay Attack Type 1", "attacked_api": "shop", "attack_scope": "SINGLE_API"}
 LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 1772618533417.0), "attack_identifier_type": ("Cookie", "oauth token", "API Key", "user name", "IP", "Fingerprint", " ip "),
           "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", "")}

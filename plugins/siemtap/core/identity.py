@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Iterable
 
 BLANKS = " \t\n\r\f\v"      # ASCII only: what every runtime can trim alike
+LONE = re.compile("[\ud800-\udfff]")
 
 
 def identify(dataset: str, words: Iterable[Any]) -> str:
@@ -17,8 +19,16 @@ def identify(dataset: str, words: Iterable[Any]) -> str:
     return digest("\n".join([dataset, *map(spell, words)]))
 
 
-def digest(said: str) -> str:
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def digest(text: str) -> str:
+    """Return the first 32 hex digits of SHA-256 over a text in UTF-8.
+
+    Half a surrogate pair is U+FFFD: that is what it has become wherever JSON is read into UTF-8.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        encoded = LONE.sub("\ufffd", text).encode()
+    return hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def spell(word: Any) -> str:

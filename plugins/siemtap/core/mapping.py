@@ -98,7 +98,8 @@ class Dataset:
 
     name: str
     clock: Callable[..., Optional[str]]          # the record -> `@timestamp`; None: the end of the window
-    identity: Tuple[Word, ...]                   # the vendor's words that name an event, in order
+    # The vendor's words that name an event, in order; or a function of the record that gives them.
+    identity: Union[Tuple[Word, ...], Callable[[Any], Iterable[Any]]]
     rows: Tuple[Row, ...]
     constant: Mapping[str, Any] = field(default_factory=dict)
     redact: Callable[..., Record] = as_sent      # the record as it may be shown whole
@@ -269,7 +270,8 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text}
     scope.update({_converter(number, row): row.convert for number, row in _read(dataset)})
-    scope.update({f"word_{number}": word for number, word in enumerate(dataset.identity) if callable(word)})
+    scope.update(identify=identify, identity=dataset.identity)
+    scope.update({f"word_{number}": word for number, word in enumerate(named_by(dataset)) if callable(word)})
     names = _names(dataset)
     scope.update(NAMES=names, KNOWN=frozenset(names), fetch=itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],))
     exec(compile(source, name, "exec"), scope)
@@ -334,11 +336,14 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
     yield "        if kept:"
     yield f"            {extra}['extra'] = kept"
-    for number, word in enumerate(dataset.identity):
-        yield f"        said = {_word(dataset, number, word)}"
-        yield f"        name_{number} = said.strip(BLANKS) if said.__class__ is str else spell(said)"
-    names = "".join(f"\\n{{name_{number}}}" for number in range(len(dataset.identity)))
-    yield f"        event_['id'] = digest(f'{dataset.name}{names}')"
+    if callable(dataset.identity):
+        yield f"        event_['id'] = identify({dataset.name!r}, identity(record))"
+    else:
+        for number, word in enumerate(dataset.identity):
+            yield f"        said = {_word(dataset, number, word)}"
+            yield f"        name_{number} = said.strip(BLANKS) if said.__class__ is str else spell(said)"
+        names = "".join(f"\\n{{name_{number}}}" for number in range(len(dataset.identity)))
+        yield f"        event_['id'] = digest(f'{dataset.name}{names}')"
     yield "        if created:"
     yield "            event_['created'] = created"
     yield "        if keep_original:"
@@ -407,7 +412,12 @@ def _call(number: int, row: Union[Field, Split, Join], said: Iterable[str]) -> s
 def _names(dataset: Dataset) -> List[str]:
     """Every name of theirs that the table or the identity reads, or that is left out of `extra` on purpose."""
     return list(dict.fromkeys([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
-                               *(word for word in dataset.identity if isinstance(word, str))]))
+                               *(word for word in named_by(dataset) if isinstance(word, str))]))
+
+
+def named_by(dataset: Dataset) -> Tuple[Word, ...]:
+    """Return the words of the identity that are listed: none where a function gives them."""
+    return () if callable(dataset.identity) else dataset.identity
 
 
 def _said(number: int) -> str:

@@ -11,18 +11,36 @@ from typing import Dict, List, Match, NamedTuple, Optional, Tuple, Union
 
 from .convert import MONTHS, instant, millis_of
 from .errors import Malformed
+from .mapping import rfc3339
 from .windows import Millis
 
 LONGEST = 256 * 1024                    # bytes of one frame
 COUNT = re.compile(rb"([1-9][0-9]{0,7}) ")
 DIGITS = re.compile(rb"[1-9][0-9]{0,7}")
+FRAMED = re.compile(r"[1-9][0-9]{0,6} (?=<[0-9]{1,3}>)")       # a frame's count, left in a captured file
 PRI = re.compile(r"<([0-9]{1,3})>")
-BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})? ")
-TAG = re.compile(r"([^\s\[:]{1,48})(?:\[([^\]\s]{1,32})\])?: ?")
+# A year is no part of RFC 3164; managers and relays write it all the same.
+BSD = re.compile(
+    r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) (?:([0-9]{4}) )?([0-9]{2}):([0-9]{2}):([0-9]{2})"
+    r"(?:[.,]([0-9]{1,9}))? "
+)
+# Where RFC 3164 has its own stamp, Deep Security ("Include time zone in events") and rsyslog's
+# ForwardFormat and FileFormat have one of ISO 8601.
+ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(?:[.,]([0-9]{1,9}))?(?:Z|[+-][0-9]{2}:?[0-9]{2})? "
+)
+ZONED = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
+# RFC 3164 4.1.3: a tag is alphanumeric and ends where anything else begins; real ones have more
+# signs in them, but never those that JSON, CEF or a key with its value begin with.
+TAG = re.compile(r"([^\s\[\]:{}\"<>=|]{1,48})(?:\[([^\]\s]{1,32})\])?: ?")
+NO_HOST = re.compile(r"CEF:|LEEF:|.*(?:[{}\"<>=|]|:$)", re.DOTALL)
+NESTED = 3                              # heads that relays put before each other
 HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32}) ")     # of RFC 5424, after the PRI
 ELEMENT = re.compile(r'\[[^\s\]="]{1,32}(?: [^\s\]="]{1,32}="(?:[^"\\]|\\.)*")*\]', re.DOTALL)
 KEY = re.compile(r"(?:^|\s)([A-Za-z0-9_.-]{1,128})=")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+FRACTION = re.compile(r":[0-9]{2}[.,]([0-9]{1,9})")
 
 
 class Line(NamedTuple):
@@ -89,25 +107,55 @@ def is_worth_a_look(waiting: Union[bytes, bytearray], fresh: bytes) -> bool:
     return not DIGITS.fullmatch(head) and (b"\n" in fresh or len(waiting) > LONGEST)
 
 
-def line(said: str) -> Line:
-    found = PRI.match(said)
-    priority = int(found[1]) if found and int(found[1]) <= 191 else None
-    rest = said[found.end():] if found and priority is not None else said
+def line(text: str) -> Line:
+    """Read the head of a line; of heads that relays put before each other, the innermost counts."""
+    head = _line(text)
+    for _ in range(NESTED):
+        inner = _line(head.message)
+        if inner.priority is None and not inner.stamp:
+            break
+        priority = head.priority if inner.priority is None else inner.priority
+        head = Line(
+            message=inner.message,
+            priority=priority,
+            stamp=inner.stamp or head.stamp,
+            hostname=inner.hostname or head.hostname,
+            appname=inner.appname or head.appname,
+        )
+    return head
+
+
+def _line(text: str) -> Line:
+    framed = FRAMED.match(text)
+    text = text[framed.end():] if framed else text
+    pri = PRI.match(text)
+    priority = int(pri[1]) if pri and int(pri[1]) <= 191 else None
+    rest = text[pri.end():] if pri and priority is not None else text
     modern = HEADER.match(rest)
-    if modern:
-        stamp, hostname, appname = (_said(text) for text in modern.groups()[:3])
+    if modern and (priority is not None or _is_stamp(modern[1])):
+        stamp, hostname, appname = (_said(word) for word in modern.groups()[:3])
         return Line(_after_elements(rest[modern.end():]), priority, stamp, hostname, appname)
-    old = BSD.match(rest)
-    if not old or old[1] not in MONTHS:
+    old = BSD.match(rest) or ISO.match(rest)
+    if not old or not _is_stamp(old[0].strip()):
         return Line(rest, priority)
-    stamp, rest = old[0].strip(), rest[old.end():]
+    stamp, rest = old[0].strip(), rest[old.end():].lstrip(" ")
     hostname, _, after = rest.partition(" ")
-    if hostname.startswith(("CEF:", "LEEF:")) or hostname.endswith(":"):     # no host between stamp and text
+    if NO_HOST.match(hostname):     # no host between stamp and text
         hostname, after = "", rest
     tag = TAG.match(after)
     if tag and not after.startswith(("CEF:", "LEEF:")):
         return Line(after[tag.end():], priority, stamp, hostname, tag[1])
     return Line(after, priority, stamp, hostname)
+
+
+def _is_stamp(stamp: str) -> bool:
+    """Tell whether what looks like a stamp is one: a month that exists, an instant."""
+    if stamp[:1].isdigit():
+        try:
+            return bool(instant(stamp))
+        except (ValueError, OverflowError):
+            return False
+    return stamp[:3] in MONTHS
 
 
 def _said(text: str) -> str:
@@ -125,23 +173,54 @@ def _after_elements(rest: str) -> str:
 
 
 def moment(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional[Millis]:
-    """`Mar  4 10:02:13` has no year: the one that puts it nearest to the arrival, at most a day in the future. Or RFC 3339."""
+    """Return when a stamp says that it was; None where it says nothing that can be read.
+
+    `Mar  4 10:02:13` has no year: the one that puts it nearest to the arrival, at most a day in
+    the future. `zone` is that of a stamp without one.
+    """
     old = BSD.match(stamp + " ")
     if not old or old[1] not in MONTHS:
         try:
-            return millis_of(instant(stamp))
+            spelled = instant(stamp)
+            if ZONED.search(stamp):
+                return millis_of(spelled)
+            local = datetime.fromisoformat(spelled[:-1]).replace(tzinfo=zone)
+            return round(local.timestamp() * 1000)
         except (ValueError, OverflowError):
             return None
     arrived = datetime.fromtimestamp(received / 1000, timezone.utc)
+    years = [int(old[3])] if old[3] else [arrived.year - 1, arrived.year, arrived.year + 1]
     tried = []
-    for year in (arrived.year - 1, arrived.year, arrived.year + 1):
+    for year in years:
         try:
-            made = datetime(year, MONTHS.index(old[1]) + 1, int(old[2]), int(old[3]), int(old[4]), min(int(old[5]), 59), tzinfo=zone)
-        except ValueError:      # 29 February
+            made = datetime(
+                year,
+                MONTHS.index(old[1]) + 1,
+                int(old[2]),
+                int(old[4]),
+                int(old[5]),
+                min(int(old[6]), 59),
+                int(f"{old[7] or '':0<3}"[:3]) * 1000,
+                tzinfo=zone,
+            )
+            if old[3] or made - arrived <= timedelta(days=1):
+                tried.append((abs(made - arrived), round(made.timestamp() * 1000)))
+        except (ValueError, OverflowError):      # 29 February; the year 0
             continue
-        if made - arrived <= timedelta(days=1):
-            tried.append(made)
-    return round(min(tried, key=lambda made: abs(made - arrived)).timestamp() * 1000) if tried else None
+    return min(tried)[1] if tried else None
+
+
+def exact(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional[str]:
+    """Return the instant of a stamp in UTC with every digit of its fraction, in one spelling.
+
+    What was logged twice in one millisecond was logged twice; `.250` and `.250000` are the same.
+    """
+    found = moment(stamp, received, zone)
+    if found is None:
+        return None
+    digits = FRACTION.search(stamp)
+    fraction = digits[1].rstrip("0") if digits else ""
+    return f"{rfc3339(found)[:19]}{'.' if fraction else ''}{fraction}Z"
 
 
 # Formats inside a line

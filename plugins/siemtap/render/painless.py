@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
-from ..core.mapping import ECS_VERSION, Dataset, Field, Given, Join, Split, as_sent, collects, nest
+from ..core.mapping import ECS_VERSION, Dataset, Field, Given, Join, Split, as_sent, collects, named_by, nest
 
 LIBRARY = (Path(__file__).parent / "library.painless").read_text(encoding="utf-8")
 FUNCTION = re.compile(r"^[A-Za-z]\w*(?:\[\])? (\w+)\([^()]*\) \{(?:.*\}|(?:\n.*)*?\n\})$", re.MULTILINE)
@@ -83,8 +83,11 @@ def _main(dataset: Dataset, there: Mapping[str, str], defaults: Mapping[str, Any
     yield f"Set known = new HashSet({json.dumps(known)});"
     yield f"if (!known.containsAll(r.keySet())) {{ for (def one : {_called(dataset.redact, ['r'], there)}.entrySet()) {{ if (!known.contains(one.getKey())) {{ kept.put(one.getKey(), one.getValue()) }} }} }}"
     yield f"if (!kept.isEmpty()) {{ put(e, '{dataset.namespace}.extra', kept) }}"
-    words = ", ".join([_quoted(dataset.name), *(f"spell({f'r.get({_quoted(word)})' if isinstance(word, str) else _called(word, ['r'], there)})" for word in dataset.identity)])
-    yield f"put(e, 'event.id', joined([{words}]).sha256().substring(0, 32));"
+    words = ", ".join([_quoted(dataset.name), *(f"spell({f'r.get({_quoted(word)})' if isinstance(word, str) else _called(word, ['r'], there)})" for word in named_by(dataset))])
+    yield f"List words = new ArrayList([{words}]);"
+    if callable(dataset.identity):
+        yield f"for (def word : {_called(dataset.identity, ['r'], there)}) {{ words.add(spell(word)) }}"
+    yield "put(e, 'event.id', joined(words).sha256().substring(0, 32));"
     yield f"if (conf.get('keep_original') == true) {{ put(e, 'event.original', canonical({_called(dataset.redact, ['r'], there)})) }}"
     yield "}"
     yield "if (conf.get('drop') == true) { ctx.put('_drop', true) }"
@@ -130,7 +133,7 @@ def _called(function: Callable[..., Any], said: List[str], there: Mapping[str, s
 
 
 def _names(dataset: Dataset) -> List[str]:
-    theirs: Set[str] = set(dataset.quiet) | {word for word in dataset.identity if isinstance(word, str)}
+    theirs: Set[str] = set(dataset.quiet) | {word for word in named_by(dataset) if isinstance(word, str)}
     for row in dataset.rows:
         if not isinstance(row, Given):
             theirs |= {row.theirs} if isinstance(row.theirs, str) else set(row.theirs)

@@ -1,0 +1,157 @@
+"""What is pushed has no second chance: what differs in any word has ids of its own, and what comes again has one."""
+
+import json
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from centurylink_ips import PLUGIN
+from centurylink_ips.simulator import Knobs, Simulator
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from cases import PLUGINS
+from siemtap.core.convert import MONTHS
+from siemtap.core.forms import Every
+from siemtap.core.identity import BLANKS, canonical
+from siemtap.core.manifest import fill_in
+from siemtap.core.model import Payload
+from siemtap.engine import voice
+
+NOON = 1_772_625_600_000        # 2026-03-04T12:00:00Z
+AT = datetime(2026, 3, 4, 10, 2, 13, tzinfo=timezone.utc)
+CEF = (
+    "CEF:0|Trend Micro|Deep Security Agent|20.0.1234|4000000|Eicar_test_file|6|cn1=12 cn1Label=Host ID "
+    "dvchost=web01.example.com filePath=/srv/up/a.bin act=Delete result=Deleted msg=Realtime"
+)
+LEEF = "LEEF:2.0|Trend Micro|Deep Security Manager|20.0.513|600|cat=System\tname=User Signed In\tsev=3\tmsg=alice"
+WORD = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+MANAGERS = {"EventType": "SystemEvent", "EventID": 4711, "LogDate": "2026-03-04T10:02:13Z", "Title": "User Signed In",
+            "TargetName": "alice", "Tags": ["a"], "Hostname": "dsm01"}
+WEBHOOKS = {"hostName": "VA1ACMEWEB01", "driverTime": 1772618533417, "reason": "1000128 - x", "flags": "SYN", "rank": 50}
+SLACKS = {"username": "bot", "text": "An IPS Event has been caught by our AGENT on WEB01\nRule Name: x\nData: GET /"}
+
+
+def events(body, channel="udp", received=NOON):
+    """The events of one payload."""
+    options = fill_in(PLUGIN.settings, {})
+    map_batch = voice(PLUGIN, options, fill_in(Every, {}), {}, lambda: None)
+    payload = Payload(body.encode("utf-8", "surrogatepass"), channel, "", "192.0.2.1", received, {})
+    return [event for batch in PLUGIN.receive(options, payload) for event in map_batch(batch)]
+
+
+def id_of(body, channel="udp", received=NOON):
+    (event,) = events(body, channel, received)
+    return event["event"]["id"]
+
+
+def heads(moment, fraction="", host="dsm01", priority=134):
+    """Every way in which a relay may say the same instant before the same words."""
+    local = moment.astimezone(timezone(timedelta(hours=6, minutes=30)))
+    bsd = f"{MONTHS[moment.month - 1]} {moment.day:2d}"
+    iso = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}"
+    yield f"<{priority}>{bsd} {moment:%H:%M:%S}{fraction} {host} "
+    yield f"<{priority}>{bsd} {moment:%Y %H:%M:%S}{fraction} {host} "
+    yield f"{bsd} {moment:%H:%M:%S}{fraction} {host} ds[42]: "
+    yield f"<{priority}>{iso}Z {host} "
+    yield f"<{priority}>{iso}+00:00 {host} "
+    yield f"<{priority}>{local:%Y-%m-%dT%H:%M:%S}{fraction}+06:30 {host} ds: "
+    yield f"<{priority}>1 {iso}Z {host} ds 42 - - "
+    yield f'<{priority}>1 {iso}{"0" if fraction else ".000"}Z {host} - - - [x@1 a="b"] \ufeff'
+    yield f"<13>{bsd} {moment:%H:%M:%S} relay <{priority}>{iso}Z {host} "
+    yield f"<13>1 {moment + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ} relay - - - - <{priority}>{bsd} {moment:%H:%M:%S}{fraction} {host} "
+    yield f"<{priority}>{iso} {host} "
+
+
+@pytest.mark.parametrize("text", [CEF, LEEF])
+@pytest.mark.parametrize("fraction", ["", ".25"])
+def test_a_relays_wrapping_changes_nothing(text, fraction):
+    lines = [head + text for head in heads(AT, fraction)] + [head + text for head in heads(AT, fraction, "relay", 13)]
+    lines += [f"{len(line.encode())} {line}" for line in lines if line.startswith("<")]
+    found = {id_of(line, channel) for line in lines for channel in ("udp", "tcp", "webhook", "replay")}
+    assert len(found) == 1
+    moved = [head + text for head in heads(AT + timedelta(seconds=1), fraction)]
+    assert len({id_of(line) for line in moved}) == 1 and id_of(moved[0]) not in found
+
+
+def test_rsyslogs_blank_behind_what_it_takes_for_a_tag_changes_nothing():
+    head = "<134>2026-03-04T10:02:13Z dsm01 "
+    assert id_of(head + CEF) == id_of(head + CEF.replace("CEF:", "CEF: "))
+
+
+def test_the_digits_of_a_fraction_count_and_its_noughts_do_not():
+    lines = [f"<134>2026-03-04T10:02:13{fraction}Z dsm01 {CEF}" for fraction in ("", ".25", ".250", ".250000", ".250001", ".2500011")]
+    found = [id_of(line) for line in lines]
+    assert found[1] == found[2] == found[3] and len(set(found)) == 4
+
+
+def test_without_a_stamp_the_words_alone_count_whenever_they_come():
+    assert id_of(CEF, received=NOON) == id_of("<134>" + CEF, received=NOON + 86_400_000)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([CEF, LEEF]), st.data())
+def test_a_line_that_differs_anywhere_behind_its_head_has_an_id_of_its_own(text, data):
+    at = data.draw(st.integers(0, len(text) - 1))
+    word = data.draw(WORD)
+    assume(at or ":" not in word)       # in front it would be the head's tag
+    other = text[:at] + word + text[at + data.draw(st.integers(0, 2)):]
+    assume(other.strip(BLANKS) != text.strip(BLANKS))
+    head = next(heads(AT))
+    first, second = events(head + text), events(head + other)
+    assert {event["event"]["id"] for event in first}.isdisjoint(event["event"]["id"] for event in second)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]), st.data())
+def test_an_element_of_json_that_differs_anywhere_has_an_id_of_its_own(element, data):
+    name = data.draw(st.sampled_from([*element, "new", "@element", "@instant", "@when"]))
+    other = {**element, name: data.draw(JSON)}
+    if data.draw(st.booleans()):
+        other = {key: value for key, value in element.items() if key != name}
+    assume(canonical(other) != canonical(element))
+    assert id_of(json.dumps(element), "webhook") != id_of(json.dumps(other), "webhook")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]), st.randoms(use_true_random=False), st.dictionaries(st.text(max_size=8), JSON, max_size=3))
+def test_the_order_of_keys_the_array_and_the_wrapper_change_nothing(element, luck, more):
+    element = {**more, **element}
+    names = list(element)
+    luck.shuffle(names)
+    shuffled = {name: element[name] for name in names}
+    forms = [element, shuffled, [shuffled], {"events": [shuffled]}]
+    assert len({id_of(json.dumps(form, indent=luck.choice([None, 2])), "webhook", NOON + number) for number, form in enumerate(forms)}) == 1
+
+
+def test_the_webhooks_own_object_is_named_by_its_listed_words():
+    own = {**WEBHOOKS, "driverTime": 1772618533417250}
+    assert id_of(json.dumps(own), "webhook") == id_of(json.dumps({**own, "flags": "ACK", "new": 1}), "webhook")
+    assert id_of(json.dumps(own), "webhook") == id_of(json.dumps({**own, "@element": "x", "@instant": "y"}), "webhook")
+    assert id_of(json.dumps(own), "webhook") != id_of(json.dumps({**own, "driverTime": 1772618533417251}), "webhook")
+
+
+@example([])
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["alice", "bob", "/etc/passwd", "/etc/shadow", "web01", "web02"]), min_size=1, max_size=4, unique=True))
+def test_names_that_look_like_ours_are_a_strangers(words):
+    """A label, a key of LEEF or of JSON cannot pass for what we say of how and when it came."""
+    lines = [f"{CEF} cs1={word} cs1Label=@element cs2=x cs2Label=@when" for word in words]
+    lines += [f"{LEEF}\t@element={word}\t@instant=1" for word in words]
+    found = [event for line in lines for event in events("<134>Mar  4 10:02:13 dsm01 " + line)]
+    assert len({event["event"]["id"] for event in found}) == len(lines)
+    assert all(event["@timestamp"] == "2026-03-04T10:02:13.000Z" for event in found)
+    assert [event["centurylink_ips"]["extra"]["_@element"] for event in found] == words * 2
+
+
+def test_every_event_of_the_simulator_and_of_the_cases_has_an_id_of_its_own():
+    ids = Counter(id for sent in Simulator(Knobs(rate=1.0)).pushed(NOON - 300_000, NOON) for id in sent.ids)
+    assert len(ids) == 300 and max(ids.values()) == 1
+    for case in ("cef_of_other_kinds", "lines_that_differ_in_one_word"):
+        expected = json.loads((PLUGINS / "centurylink_ips/cases" / case / "expected.json").read_text(encoding="utf-8"))
+        assert len({event["event"]["id"] for event in expected}) == len(expected) > 3
