@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from splunk_breaker import broken, props_of
 from splunkd_stand_in import KEY, Handler, Refused, Splunkd, form
 
 PYTHON = Path(__file__).with_name("splunk_python")
@@ -105,7 +106,7 @@ class Web(Splunkd):
         said = (f'<?xml version="1.0" encoding="UTF-8"?><input><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir>'
                 f'<configuration><stanza name="{kind}://{escape(name)}" app="{self.app}">{params}</stanza></configuration></input>')
         done = subprocess.run([str(self.python), str(self.folder / f"bin/{kind}.py")], input=said, capture_output=True, text=True, env=self.environment, timeout=60)
-        return done.returncode, [event.findtext("data") for event in ElementTree.fromstring(done.stdout)]
+        return done.returncode, [indexed.raw for indexed in broken(done.stdout, props_of((self.folder / "default/props.conf").read_text()))]
 
 
 class WebHandler(Handler):

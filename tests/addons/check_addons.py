@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from built import PLUGINS, PYTHONS, SECRETS, each_plugin, each_python, unpacked
+from splunk_breaker import broken, props_of
 from splunkd_stand_in import CUT, END, KEY, Splunkd
 from tls import make
 
@@ -63,6 +64,18 @@ def asked(splunk, home, plugin, stanza, **settings):
 def log(home, plugin):
     path = home / f"var/log/splunk/{addon(plugin).root}_{plugin.name}.log"
     return path.read_text() if path.exists() else ""
+
+
+def indexed_of(out, home, plugin):
+    """The events that splunkd makes of a stream, with the add-on's own props.conf; each one whole."""
+    found = broken(out, props_of((home / f"etc/apps/{addon(plugin).name}/default/props.conf").read_text()))
+    assert all(isinstance(json.loads(indexed.raw), dict) for indexed in found)
+    return found
+
+
+def ids(found):
+    """How often each event came."""
+    return collections.Counter(event.get("event.id") or event["event"]["id"] for event in (json.loads(indexed.raw) for indexed in found))
 
 
 @each_plugin
@@ -122,9 +135,9 @@ def test_a_stream_through_accidents_and_a_stop(plugin, python, apps, splunk):
             out, err = process.communicate(timeout=120)
             outs.append(out)
         assert process.returncode == 0, log(apps, plugin)[-2000:] + err.decode()
-        found = [event for out in outs if out for event in ElementTree.fromstring(out)]
-        got = collections.Counter(re.search('"(?:event.)?id":"([0-9a-f]{32})"', event.findtext("data"))[1] for event in found)
-        assert found and max(got.values()) == 1 and {event.get("stanza") for event in found} == {f"{plugin.name}://{stanza}"}
+        found = [indexed for out in outs if out for indexed in indexed_of(out, apps, plugin)]
+        got = ids(found)
+        assert found and max(got.values()) == 1 and {indexed.stanza for indexed in found} == {f"{plugin.name}://{stanza}"}
         if "lookback" in own:
             must = vendor.simulated.ledger(began, began - 170 * MINUTE, began - 80 * MINUTE)
             assert len(must) > 20 and must <= set(got)
@@ -136,7 +149,7 @@ def test_a_stream_through_accidents_and_a_stop(plugin, python, apps, splunk):
 SAYS = """import json, sys
 sys.path.insert(0, sys.argv[1])
 from siemtap.outputs.encode import encode
-from siemtap.runners.splunk import escaped
+from siemtap.runners.splunk_pipe import escaped
 for line in sys.stdin:
     sys.stdout.buffer.write(b"<data>" + escaped(encode({"v": json.loads(line)})) + b"</data>\\n")
 """
@@ -202,7 +215,7 @@ def test_the_next_version_goes_on_where_this_one_was(plugin, python, tmp_path, s
 
         def cycle():
             out, err = start(tmp_path, python, plugin, said=asked(splunk, tmp_path, plugin, "first", **settings)).communicate(timeout=120)
-            return {re.search('"(?:event.)?id":"([0-9a-f]{32})"', event.findtext("data"))[1] for event in ElementTree.fromstring(out)}
+            return set(ids(indexed_of(out, tmp_path, plugin)))
 
         (tmp_path / "var/log/splunk").mkdir(parents=True)
         before, marks = cycle(), dict(splunk.documents[f"{app.root}_checkpoints"])
@@ -259,7 +272,9 @@ class Receiver:
         return code
 
     def ids(self):
-        return collections.Counter(re.findall('"(?:event.)?id":"([0-9a-f]{32})"', self.out.decode("utf-8", "replace")))
+        """Of the events that were whole when the process ended, however it did."""
+        whole = self.out[:self.out.rfind(b"</event>") + len(b"</event>")] if b"</event>" in self.out else b"<stream>"
+        return ids(indexed_of(whole + b"</stream>", self.home, self.plugin))
 
 
 SECRET = "a-secret-of-the-webhook"

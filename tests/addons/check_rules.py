@@ -69,7 +69,8 @@ PLANTED = [
     ("every search says where", replaced("default/eventtypes.conf", "search = `ta_pingintelligence_index` ", "search = ")),
     ("fields that there are", replaced(VIEW, "timechart count by action", "timechart count by actoin")),
     ("pages that lead somewhere", replaced("default/data/ui/nav/default.xml", 'name="health"', 'name="healthy"')),
-    ("the largest event is not cut", replaced("default/props.conf", "TRUNCATE = 1000000", "TRUNCATE = 10000")),
+    ("the largest event is not cut", replaced("default/props.conf", "TRUNCATE = 0", "TRUNCATE = 1000000")),
+    ("the largest event is not cut", replaced("default/props.conf", "TRUNCATE = 0\n", "")),
     ("the version is one", replaced("app.manifest", '"version": "', '"version": "9')),
 ]
 

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from splunk_breaker import broken
 from splunkd_stand_in import KEY, POOR, Splunkd
 
 from apptrana import simulator
@@ -27,15 +28,17 @@ from siemtap.core.windows import MINUTE
 from siemtap.edge.bearer import Kept
 from siemtap.outputs.compact import compact, reads
 from siemtap.outputs.encode import encode
+from siemtap.render.splunk import props
 from siemtap.runners import plugins, simulate, splunkd
 from siemtap.runners.names import App
 from siemtap.runners.simulate import Fault, Server
-from siemtap.runners.splunk import escaped
 from siemtap.runners.splunk_pages import begun, forget_input, trouble
+from siemtap.runners.splunk_pipe import escaped
 from siemtap.runners.splunkd import proxy
 
 ROOT = Path(__file__).parents[2]
 CIM = contract.read("cim.json")
+PROPS = {stanza: settings for plugin in plugins.installed().values() for stanza, settings in props(plugin, contract.read("event.schema.json"), CIM).items()}
 
 
 @pytest.fixture
@@ -75,8 +78,8 @@ def run(*words, **more):
 
 
 def events(out):
-    """(element, what Splunk indexes) of each"""
-    return [(element, json.loads(element.findtext("data"))) for element in ElementTree.fromstring(out)]
+    """(what Splunk indexes, its fields) of each event that splunkd makes of a stream."""
+    return [(indexed, json.loads(indexed.raw)) for indexed in broken(out, PROPS)]
 
 
 def ids(*outs):
@@ -93,9 +96,9 @@ def test_one_cycle_and_the_next_goes_on_where_it_ended(splunk, vendor, tmp_path)
     began = int(time.time() * 1000)
     code, first, _ = run(splunk, tmp_path, lookback="30m")
     assert code == 0, log(tmp_path)
-    (element, event), *_ = events(first)
-    assert element.get("stanza") == element.findtext("source") == "apptrana://first" and element.findtext("sourcetype") == "apptrana:attack" and element.get("unbroken") == "1"
-    assert int(float(element.findtext("time")) * 1000) == millis_of(event["@timestamp"]) and "data_stream" not in event and element.find("index") is None
+    (indexed, event), *_ = events(first)
+    assert indexed.stanza == indexed.source == "apptrana://first" and indexed.sourcetype == "apptrana:attack" and b"<index>" not in first
+    assert round(indexed.time * 1000) == millis_of(event["@timestamp"]) and "data_stream" not in event
     time.sleep(2)
     _, second, _ = run(splunk, tmp_path, lookback="30m")
     got = ids(first, second)
@@ -167,7 +170,7 @@ def test_many_units_of_another_vendor(splunk, tmp_path):
         assert code == 0, log(tmp_path, "pingintelligence")
         now = int(time.time() * 1000)
         assert server.simulated.ledger(now, now - 115 * MINUTE, now - 80 * MINUTE) <= set(ids(out)) and len(splunk.documents["ta_test_checkpoints"]) == 8
-        assert {element.findtext("sourcetype") for element, _ in events(out)} == {"pingintelligence:attack", "pingintelligence:attacklist", "pingintelligence:report"} and b"SECRET-" not in out
+        assert {indexed.sourcetype for indexed, _ in events(out)} == {"pingintelligence:attack", "pingintelligence:attacklist", "pingintelligence:report"} and b"SECRET-" not in out
     finally:
         server.close()
 

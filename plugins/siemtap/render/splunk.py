@@ -15,7 +15,6 @@ from .datasets import schema_of
 
 NAME = r"^[a-zA-Z]\w*$"
 START = r"^$|^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?$"
-LARGEST = 1_000_000             # bytes of an event; Splunk cuts at 10,000 by itself
 UCC_SCHEMA = "0.0.10"
 Conf = Dict[str, Dict[str, str]]        # stanza -> key -> value
 
@@ -192,7 +191,7 @@ def _lists(schema: Dict[str, Any], definitions: Any = None, place: str = "") -> 
 
 
 def _props_of(dataset: Dataset, rules: Mapping[str, Any], lists: Set[str]) -> Dict[str, str]:
-    made = {"KV_MODE": "json", "SHOULD_LINEMERGE": "false", "LINE_BREAKER": r"([\r\n]+)", "TRUNCATE": str(LARGEST), "TIME_PREFIX": r'"@timestamp":"', "TIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%3NZ", "TZ": "UTC",
+    made = {"KV_MODE": "json", "SHOULD_LINEMERGE": "false", "LINE_BREAKER": r"([\r\n]+)", "TRUNCATE": "0", "TIME_PREFIX": r'"@timestamp":"', "TIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%3NZ", "TZ": "UTC",
             "MAX_TIMESTAMP_LOOKAHEAD": "40", "category": "Network & Security"}
     alternatives = doubles(dataset)
     for field, rule in sorted(rules["fields"].items()):

@@ -20,26 +20,23 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, Optional, Set, Tuple, Type
 from xml.sax.saxutils import escape
 
-from splunklib.binding import HTTPError
 from splunklib.modularinput import Argument, InputDefinition, Scheme, ValidationDefinition
 
-from .. import contract
 from ..core.convert import instant, millis_of
 from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.forms import Connection, Every
 from ..core.manifest import describe, fill_in
-from ..core.mapping import Event, rfc3339
-from ..core.model import Mark, Plugin, Unit
+from ..core.mapping import rfc3339
+from ..core.model import Plugin, Unit
 from ..core.windows import Millis
 from ..edge.ahead import ahead
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import connect
 from ..engine import InDoubt, Then, pump, voice
-from ..outputs.compact import compact
-from ..outputs.encode import encode, write
-from .names import App, of_account, of_input, sourcetype
-from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, stanza_name
+from .names import App, of_account, of_input
+from .splunk_pipe import Gone, Pipe, Undisturbed
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, stanza_name, summary
 
 log = logging.getLogger("siemtap")
 
@@ -48,86 +45,6 @@ LONGEST_WAIT = 60.0             # seconds that a cycle waits for a vendor who sa
 WATCHED_EVERY = 2.0             # seconds between two looks for a splunkd that is gone
 LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL}
 STANDARD = ("name", "interval", "index", "host", "source", "sourcetype", "disabled", "python.version", "python.required", "start_by_shell")
-
-
-class Gone(Exception):
-    """Nobody reads our pipe any more."""
-
-
-class Pipe:
-    """Standard output as splunkd reads it: a stream of events in XML. Safe means written and flushed; Splunk offers no more than that."""
-
-    together = False
-
-    def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
-        self.stanza, self.out = stanza, out
-        self.lock = threading.Lock()
-        rules = contract.read("cim.json")["datasets"]
-        self.small = {dataset.name: compact(dataset, rules.get(dataset.name, {})) for dataset in plugin.datasets}
-        self.heads = {dataset.name: f'<event stanza="{escape(stanza)}" unbroken="1"><source>{escape(stanza)}</source><sourcetype>{sourcetype(dataset.name)}</sourcetype><time>'.encode() for dataset in plugin.datasets}
-        self.written, self.open, self.ended = 0, False, False
-
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
-        with self.lock:
-            parts = [] if self.open else [b"<stream>"]
-            for event in events:
-                name, at = event["event"]["dataset"], millis_of(event["@timestamp"])
-                parts += (self.heads[name], b"%d.%03d" % divmod(at, 1000), b"</time><data>", escaped(encode(self.small[name](event))), b"</data></event>\n")
-            self._write(b"".join(parts))
-            self.open = True
-            self.written += len(events)
-
-    def close(self) -> None:
-        """The end of the stream, once, whoever tells us to stop meanwhile."""
-        Undisturbed.enter()
-        try:
-            with self.lock:
-                if not self.ended:
-                    self.ended = True
-                    self._write(b"</stream>\n" if self.open else b"<stream></stream>\n")
-        finally:
-            Undisturbed.leave()
-
-    def _write(self, said: bytes) -> None:
-        try:
-            write(self.out, said)
-        except (BrokenPipeError, ValueError) as error:
-            raise Gone from error
-
-    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        return None         # Splunk cannot be asked from here
-
-
-class Undisturbed:
-    """Around an output: who tells us to stop waits for the events' mark."""
-
-    busy = 0
-    lock = threading.Lock()
-
-    def __init__(self, output: Any) -> None:
-        self.output = output
-
-    @classmethod
-    def enter(cls) -> None:
-        with cls.lock:
-            cls.busy += 1
-
-    @classmethod
-    def leave(cls) -> None:
-        with cls.lock:
-            cls.busy -= 1
-
-    def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
-        self.enter()
-        try:
-            self.output.deliver(unit, events, mark)
-        finally:
-            self.leave()
-
-
-def escaped(line: bytes) -> bytes:
-    """What XML reads otherwise; all else that it cannot carry is escaped in the JSON already."""
-    return line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\x7f", b"\\u007f")
 
 
 # The three ways in which splunkd starts us
@@ -144,7 +61,7 @@ def main(plugin: Plugin, app: App, words: Optional[List[str]] = None, stdin: Any
         if not words:
             return kind(plugin, app, InputDefinition.parse(stdin), out, clock).run()
     except Exception as error:      # ours, and what splunkd's XML may be
-        print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"ERROR {summary(error)}", file=sys.stderr)
         return 1
     print(f"ERROR unknown words: {' '.join(words)}; splunkd says --scheme, --validate-arguments, or nothing", file=sys.stderr)
     return 1
@@ -261,8 +178,8 @@ class Input:
             log.info("%s: told to stop; the next start goes on here", self.stanza)
             self._end_stream()
             return 0
-        except (SiemtapError, HTTPError, OSError) as error:
-            log.error("%s: %s: %s", self.stanza, type(error).__name__, error)
+        except Exception as error:      # the house itself: no account, no KV store, an address in use; or a fault of ours
+            log.error("%s: %s", self.stanza, summary(error))
             self._end_stream()
             return 1
 
@@ -307,15 +224,20 @@ class Input:
                 output = Undisturbed(Then(InDoubt(self.pipe, self.unmarked), self.checkpoints, self.unmarked))
                 pump(unit, mark, self._until_stopped(self.plugin.collect(client, unit, mark.cursor, self.clock.now())), say, output)
                 return not self.stopping.is_set()
+            except Gone:
+                raise
             except Retry as error:
                 wait = max(error.after / 1000, 2.0 ** attempt)
                 log.warning("%s: %s", unit, error)
-                if attempt == ATTEMPTS or wait > LONGEST_WAIT:
-                    return False
-                self.stopping.wait(wait)
             except SiemtapError as error:
                 log.error("%s: %s: %s", unit, type(error).__name__, error)
                 return False
+            except Exception as error:      # splunkd's, the disk's, or what a stranger said and nobody thought of: other units go on
+                wait = 2.0 ** attempt
+                log.error("%s: %s; its mark is kept, and it is tried again", unit, summary(error))
+            if attempt == ATTEMPTS or wait > LONGEST_WAIT:
+                return False
+            self.stopping.wait(wait)
         return False
 
     def _until_stopped(self, batches: Any) -> Any:
@@ -354,10 +276,10 @@ def logs(app: App, stanza: str, level: int) -> None:
     folder = Path(home) / "var/log/splunk"
     handler: logging.Handler
     if home and folder.is_dir():
-        handler = logging.handlers.RotatingFileHandler(folder / f"{app.root}_{app.kind}.log", maxBytes=25_000_000, backupCount=5, encoding="utf-8", delay=True)
+        handler = logging.handlers.RotatingFileHandler(folder / f"{app.root}_{app.kind}.log", maxBytes=25_000_000, backupCount=5, encoding="utf-8", delay=True, errors="backslashreplace")
     else:
         handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s pid=%(process)d input={stanza} %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s pid=%(process)d input={stanza.replace('%', '%%')} %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False

@@ -7,14 +7,16 @@ import hashlib
 import json
 import logging
 import time
+import traceback
 import zlib
+from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional
 from urllib.parse import quote, urlsplit
 
 from splunklib.binding import HTTPError
 from splunklib.client import Service, connect
 
-from ..core.errors import ConfigError, Retry
+from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.forms import Connection
 from ..core.identity import canonical
 from ..core.manifest import describe, fill_in
@@ -30,6 +32,8 @@ PIECE = 255
 LARGEST = 4 * 1024 * 1024           # bytes of a document, packed; the KV store takes 16 MB
 PATIENCE = 30.0                     # seconds that the KV store may take to come up
 STARTING = (503, 500)
+LONGEST = 1_000                     # characters of an error in the log
+CALLS = 4                           # of a fault of ours, the innermost ones
 
 
 class Splunkd:
@@ -235,3 +239,14 @@ def proxy(said: Dict[str, str]) -> Dict[str, str]:
     scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(said.get("proxy_type", "http"), said.get("proxy_type", "http"))
     host = said["proxy_url"] if ":" not in said["proxy_url"] else f"[{said['proxy_url']}]"
     return {"proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}", "proxy_user": said.get("proxy_username", ""), "proxy_password": said.get("proxy_password", "")}
+
+
+def summary(error: BaseException) -> str:
+    """An error in one short line. Of a fault of ours: where it arose, and not its text, which may repeat what a stranger or a secret says."""
+    kind = type(error).__name__
+    if isinstance(error, (SiemtapError, HTTPError)):
+        return f"{kind}: {' '.join(str(error).split())}"[:LONGEST]
+    if isinstance(error, OSError) and error.strerror:
+        return f"{kind}: {error.strerror}{f': {error.filename}' if error.filename else ''}"[:LONGEST]
+    calls = traceback.extract_tb(error.__traceback__, -CALLS)
+    return f"{kind} at {' < '.join(f'{Path(call.filename).name}:{call.lineno} {call.name}' for call in reversed(calls))}"[:LONGEST]
