@@ -1,30 +1,36 @@
 """The webhook as a modular input, for a heavy forwarder: what is pushed goes into a spool beside the checkpoint, and from there into splunkd's pipe.
 
 It runs until splunkd stops it. The spool and its marks are one disk's: the input stays on the instance that it was made on.
+
+Whoever may post can send anything. Where an attempt fails, payloads are read one by one, so that those before and behind go on;
+one that fails by itself becomes a pipeline_error of its text.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, Retry
 from ..core.forms import Every, Receiving
+from ..core.identity import identify
 from ..core.manifest import describe, fill_in
 from ..core.mapping import Event, rfc3339
-from ..core.model import Batch, Payload, Unit
+from ..core.model import Batch, Cursor, Mark, Payload, Unit
 from ..edge.arrivals import Arrivals
 from ..edge.checkpoints import Checkpoints, Database
-from ..engine import InDoubt, Then, pump, spooled, voice
+from ..engine import InDoubt, Say, Then, pump, spooled, voice
 from .names import of_webhook
 from .receiving import RECEIVED, RECEIVED_EVERY, Ears, Reception, check
-from .splunk import Input, Undisturbed, without_account
-from .splunkd import answers, stanza_name
+from .splunk import LONGEST_WAIT, Input, without_account
+from .splunk_pipe import Gone, Undisturbed
+from .splunkd import answers, stanza_name, summary
 
 log = logging.getLogger("siemtap")
 
 MASK = "******"
+AT_ONCE = 1_000             # payloads in one delivery
 
 
 class Webhook(Input):
@@ -73,10 +79,51 @@ class Webhook(Input):
             assert self.plugin.receive is not None
             return self.plugin.receive(settings, payload)
 
+        def keep(mark: Mark) -> None:
+            """The payload at the mark, as text."""
+            payloads, after = reception.spool.read(mark.cursor, 1)
+            for payload in payloads:
+                text = payload.body.decode("utf-8", "replace")
+                pump(unit, mark, [Batch(self.plugin.datasets[0], [text], after, payload.received)], unread(say), output)
+
+        alone, failures = False, 0
+        tried: Optional[Cursor] = None      # where the last attempt began that read one by one
         while not self.stopping.is_set():
-            mark = checkpoints.load(unit)
-            pump(unit, mark, self._until_stopped(spooled(reception.spool, mark.cursor, receive, self.plugin.datasets[0])), say, output)
-            self.stopping.wait(RECEIVED_EVERY)
+            try:
+                mark = checkpoints.load(unit)
+                if alone and mark.cursor == tried:
+                    keep(mark)
+                else:
+                    tried = mark.cursor if alone else None
+                    pump(unit, mark, self._until_stopped(spooled(reception.spool, mark.cursor, receive, self.plugin.datasets[0], 1 if alone else AT_ONCE)), say, output)
+                    alone = False
+                failures = 0
+                self.stopping.wait(RECEIVED_EVERY)
+                continue
+            except Gone:
+                raise
+            except Retry as error:      # the disk; no payload's fault
+                tried = None
+                log.warning("%s: %s", unit, error)
+            except Exception as error:
+                alone = True
+                log.error("%s: %s; what was received is kept, and tried again", unit, summary(error))
+            failures += 1
+            self.stopping.wait(min(LONGEST_WAIT, RECEIVED_EVERY * 2 ** min(failures, 10)))
+
+
+def unread(say: Say) -> Say:
+    """`say`; where even a text cannot be said, because it cannot be redacted, an event without it."""
+    def kept(batch: Batch) -> List[Event]:
+        try:
+            return say(batch)
+        except Exception as error:
+            log.error("%s: a text cannot be shown either: %s", batch.dataset.name, summary(error))
+            text, name = batch.records[0], batch.dataset.name
+            message = f"a payload of {len(text)} characters could neither be read nor redacted, and is not shown"
+            return [{"@timestamp": rfc3339(batch.until), "error": {"message": message},
+                     "event": {"id": identify(name, [text]), "kind": "pipeline_error", "dataset": name, "module": batch.dataset.namespace}}]
+    return kept
 
 
 def _of(form: Any, found: Dict[str, Any]) -> Dict[str, Any]:
