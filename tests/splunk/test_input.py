@@ -332,8 +332,22 @@ def test_an_account_is_tried_before_it_is_kept(splunk, vendor):
     assert "must look like https" in trouble(plugin, session, "main", {**settings, "url": "nowhere"})
     splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
     assert trouble(plugin, session, "main", {**settings, "client_secret": "******"}) == "", "an edit that leaves the secret as it is"
+    assert trouble(plugin, session, "main", {**settings, "client_secret": "w\u20acrong-one"}) != "", "a sentence, whatever was entered"
     splunk.confs["ta_test_settings"] = {"proxy": {"proxy_enabled": "1", "proxy_url": "127.0.0.1", "proxy_port": "9"}}
     assert "proxy failed" in trouble(plugin, session, "main", settings)
+
+
+@pytest.mark.parametrize("skip", ["", "1"])
+def test_a_secret_that_is_kept_goes_nowhere_else(splunk, vendor, skip):
+    """Who may edit an account must not get its secret by giving it another address."""
+    plugin, session = plugins.plugin("apptrana"), splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY)
+    settings = vendor.simulated.settings(vendor.url)
+    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
+    for url in ("https://evil.example.com/x", settings["url"].replace("http://", "https://"), settings["url"].replace("127.0.0.1", "127.0.0.2")):
+        for secret in ("******", None):
+            said = trouble(plugin, session, "main", {**settings, "client_secret": secret, "url": url, "skip_test": skip})
+            assert said.startswith("Enter the secret again") and "://" in said and not vendor.simulated.counts
+    assert trouble(plugin, session, "main", {**settings, "client_secret": "******", "url": settings["url"] + "/", "skip_test": skip}) == ""
 
 
 def test_every_vendor_can_be_greeted(splunk):

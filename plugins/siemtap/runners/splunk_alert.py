@@ -8,15 +8,12 @@ import re
 import sys
 from typing import Any, Dict, List, Optional
 
-from splunklib.binding import HTTPError
-
-from ..core.errors import SiemtapError
 from ..core.manifest import describe, fill_in
 from ..core.model import Command, Plugin, Site
 from ..edge.http import connect
 from .names import App, of_account
 from .splunk import logs
-from .splunkd import Splunkd, answers
+from .splunkd import Splunkd, answers, summary
 
 log = logging.getLogger("siemtap")
 
@@ -32,11 +29,9 @@ def main(plugin: Plugin, app: App, name: str, words: Optional[List[str]] = None,
         splunkd = Splunkd(app, said["server_uri"], said["session_key"])
         logs(app, f"alert:{name}", logging.INFO)
         return 0 if asked(plugin, command, splunkd, said.get("configuration") or {}, str(said.get("search_name", ""))) else 1
-    except (SiemtapError, HTTPError, OSError) as error:
-        log.error("alert %s: %s: %s", name, type(error).__name__, error)
-        print(f"ERROR {type(error).__name__}: {error}", file=sys.stderr)
-    except (ValueError, KeyError, TypeError) as error:
-        print(f"ERROR what Splunk said cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
+    except Exception as error:      # the account, splunkd, the vendor; or what an event holds that nobody thought of
+        log.error("alert %s: %s", name, summary(error))
+        print(f"ERROR {summary(error)}", file=sys.stderr)
     return 1
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Set
+from urllib.parse import urlsplit
 
 from splunklib.binding import HTTPError
 
-from ..core.errors import SiemtapError
+from ..core.errors import ConfigError, SiemtapError
 from ..core.manifest import fill_in
 from ..core.model import Plugin
 from ..core.windows import SECOND
 from ..edge.http import connect
 from .names import of_account
-from .splunkd import KvCheckpoints, Splunkd, Tokens, answers
+from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, summary
 
 MASK = "******"             # what a page says of a secret that is to stay as it is
 PATIENCE = 15 * SECOND      # a page gives up after half a minute
@@ -23,13 +24,15 @@ PATIENCE = 15 * SECOND      # a page gives up after half a minute
 
 def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]) -> str:
     """What is wrong with an account as somebody wants to save it; nothing if the vendor lets us in."""
-    if said.get("skip_test") in ("1", "true") or plugin.greet is None:
-        return ""
     try:
         given = {key: value for key, value in said.items() if value is not None}
-        if MASK in given.values():
-            kept = splunkd.stanza("account", name)
-            given = {key: kept.get(key, "") if value == MASK else value for key, value in given.items()}
+        kept = before(plugin, splunkd, name, given)
+        elsewhere = places(plugin, given) - places(plugin, kept)
+        if kept and elsewhere:
+            return f"Enter the secret again: it was kept for another address, and would go to {', '.join(sorted(elsewhere))}."
+        given = {key: kept.get(key, "") if value == MASK else value for key, value in given.items()}
+        if said.get("skip_test") in ("1", "true") or plugin.greet is None:
+            return ""
         settings = fill_in(plugin.settings, answers(given, {s["name"]: s["kind"] for s in of_account(plugin)}))
         connection = splunkd.connection()
         plugin.greet(plugin.connect(settings, connect(replace(connection, timeout=min(connection.timeout, PATIENCE)))))
@@ -37,7 +40,28 @@ def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]
         return f"{error}. Tick \"Save without a test\" if this machine cannot reach the vendor and another one collects."
     except HTTPError as error:
         return f"Splunk refuses what the test needs ({error.status}): accounts are for a role with the capability list_storage_passwords."
+    except Exception as error:
+        return f"The test failed in the add-on itself ({summary(error)}). Is there an odd character in what was entered?"
     return ""
+
+
+def before(plugin: Plugin, splunkd: Splunkd, name: str, given: Mapping[str, str]) -> Dict[str, str]:
+    """The account as it is kept, if one of its secrets is to stay: masked, or not said at all."""
+    if all(given.get(s["name"], MASK) != MASK for s in of_account(plugin) if s["kind"] == "secret"):
+        return {}
+    try:
+        return splunkd.stanza("account", name)
+    except ConfigError:
+        if MASK in given.values():
+            raise
+        return {}       # a new one
+
+
+def places(plugin: Plugin, said: Mapping[str, str]) -> Set[str]:
+    """Where an account's secrets are sent: scheme, host and port of each of its addresses."""
+    defaults = {s["name"]: s["default"] if s["kind"] == "url" else ",".join(s["default"] or ()) for s in of_account(plugin) if s["kind"] in ("url", "many")}
+    addresses = [one for name, default in defaults.items() for one in str(said.get(name) or default or "").split(",")]
+    return {"{0.scheme}://{0.netloc}".format(urlsplit(one.strip())).lower() for one in addresses if "://" in one}
 
 
 def begun(said: Dict[str, str], new: bool) -> None:
