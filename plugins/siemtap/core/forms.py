@@ -13,6 +13,9 @@ INDEX_ALLOWED = "lower case letters, digits, `.`, `_`, `-`, and %{+yyyy.MM.dd} o
 NAMESPACE = r"^[^A-Z\s\\/*?\"<>|,#:-]{1,100}$"
 NAMESPACE_ALLOWED = "lower case, at most 100 characters, none of \\ / * ? \" < > | , # : - or a blank"
 
+FINGERPRINT = r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?$"
+FINGERPRINT_ALLOWED = "64 hex digits, with or without colons"
+
 
 @dataclass(frozen=True)
 class Every:
@@ -39,8 +42,9 @@ class Connection:
     proxy_user: str = text("Proxy user", "", help="If the proxy asks for one.")
     proxy_password: str = secret("Proxy password", "", help="If the proxy asks for one.")
     ca_file: str = text("CA file", "", help="A PEM file of the authorities to trust instead of the public ones.")
-    fingerprint: str = text("Fingerprint", "", pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?$", allowed="64 hex digits, with or without colons",
-                             help="The SHA-256 of the server's certificate: trust this one, and no other, whoever signed it.")
+    fingerprint: str = text("Fingerprint", "", pattern=FINGERPRINT, allowed=FINGERPRINT_ALLOWED,
+                             help="The SHA-256 of the server's certificate: trust this one, and no other, whoever signed it. Or of an authority that the server "
+                                  "sends along: trust what it signed for this host, and nothing else (needs Python 3.10).")
     verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
     timeout: int = duration("Timeout", "60s", least="1s", most="10m", help="How long one call may take in all.")
     user_agent: str = text("User agent", "", help="The User-Agent header; siemtap's own by default.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import email.utils
 import json
 import re
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -21,6 +22,7 @@ from ..core.errors import AuthError, ConfigError, Malformed, Retry
 from ..core.forms import Connection
 from ..core.windows import Millis
 from .clock import SYSTEM, Clock
+from .pins import Mismatch, Pin, pinned
 
 if TYPE_CHECKING:
     from .bearer import Vault
@@ -158,12 +160,12 @@ class _Sender:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.cookies.set_policy(_NoCookies())
-        self.pin = connection.fingerprint.replace(":", "").lower()
+        pin = Pin(connection.fingerprint) if connection.fingerprint else None
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, _Adapter(self.pin, pool_connections=pool, pool_maxsize=pool))
+            self.session.mount(scheme, _Adapter(pin, connection, pool_connections=pool, pool_maxsize=pool))
         self.session.headers.clear()
         self.proxies = _proxies(connection)
-        self.verify: Any = (connection.ca_file or True) if connection.verify and not self.pin else False
+        self.verify: Any = (connection.ca_file or True) if connection.verify else bool(pin)
 
     def __call__(self, request: Request, seconds: float) -> Reply:
         deadline = time.monotonic() + seconds
@@ -175,8 +177,10 @@ class _Sender:
                 return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()},
                              _read(answer, deadline, seconds, request))
         except requests.exceptions.SSLError as error:
-            if "ingerprint" in str(error):
-                raise ConfigError("the server shows another certificate than the one of `fingerprint`: was it renewed, or is somebody in between?", request.line) from None
+            cause = _innermost(error)
+            if isinstance(cause, Mismatch):
+                raise ConfigError(f"the server shows another certificate than the one of `fingerprint` ({cause}): "
+                                  "was it renewed, or is somebody in between?", request.line) from None
             raise Retry(f"TLS failed: {_reason(error)}; a private authority belongs into `ca_file`, or the certificate's SHA-256 into `fingerprint`", request.line) from None
         except requests.exceptions.ProxyError as error:
             raise Retry(f"the proxy failed: {_reason(error)}", request.line) from None
@@ -193,17 +197,35 @@ class _Sender:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """With a pin, the certificate is compared with it before anything is said; who signed it does not matter then."""
+    """With a pin, nothing is sent before the server has shown what is pinned, straight or through a proxy's tunnel."""
 
-    def __init__(self, pin: str, **kwargs: Any) -> None:
-        self.pin: Dict[str, Any] = {"assert_fingerprint": pin} if pin else {}
+    def __init__(self, pin: Optional[Pin], connection: Connection, **kwargs: Any) -> None:
+        self.pin, self.connection = pin, connection
         super().__init__(**kwargs)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        super().init_poolmanager(connections, maxsize, block, **{**kwargs, **self.pin})
+        super().init_poolmanager(connections, maxsize, block, **kwargs)
+        self._use_pin(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **{**kwargs, **self.pin})
+        if proxy in self.proxy_manager or not self.pin:
+            return super().proxy_manager_for(proxy, **kwargs)
+        if proxy.lower().startswith("https:"):      # the proxy is verified by authorities: the pin is the server's
+            kwargs["proxy_ssl_context"] = self._context_of_proxy()
+        return self._use_pin(super().proxy_manager_for(proxy, **kwargs))
+
+    def _use_pin(self, manager: Any) -> Any:
+        if self.pin:
+            pool = manager.pool_classes_by_scheme["https"]
+            made = type(f"Pinned{pool.__name__}", (pool,), {"ConnectionCls": pinned(pool.ConnectionCls, self.pin)})
+            manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": made}
+        return manager
+
+    def _context_of_proxy(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.connection.ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)
+        if not self.connection.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
 
 def _read(answer: requests.Response, deadline: float, seconds: float, request: Request) -> bytes:
@@ -240,13 +262,17 @@ def _proxies(connection: Connection) -> Dict[str, str]:
 
 def _reason(error: BaseException) -> str:
     """The innermost reason, without the address, which may carry a secret."""
+    error = _innermost(error)
+    found = re.search(r"\[Errno [^\]]*\] [^')]*|certificate verify failed: [^(]*|Connection reset by peer|Remote end closed[^')]*", str(error))
+    return (found[0] if found else type(error).__name__).strip()
+
+
+def _innermost(error: BaseException) -> BaseException:
     while True:
         inner = [cause for cause in (getattr(error, "reason", None), *error.args[:1]) if isinstance(cause, BaseException)]
         if not inner:
-            break
+            return error
         error = inner[0]
-    found = re.search(r"\[Errno [^\]]*\] [^')]*|certificate verify failed: [^(]*|Connection reset by peer|Remote end closed[^')]*", str(error))
-    return (found[0] if found else type(error).__name__).strip()
 
 
 class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]

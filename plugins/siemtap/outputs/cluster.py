@@ -14,8 +14,9 @@ from elastic_transport import NdjsonSerializer, Urllib3HttpNode
 from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, UnsupportedProductError
 
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
-from ..core.forms import INDEX, INDEX_ALLOWED
+from ..core.forms import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED
 from ..core.manifest import duration, integer, many, secret, switch, text
+from ..edge.pins import Pin, pinned
 
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
 WAIT = frozenset((429, 500, 502, 503, 504))
@@ -34,8 +35,9 @@ class Settings:
     password: str = secret("Password", "", help="With `username`.")
     bearer_token: str = secret("Bearer token", "", help="A service token, instead of an API key.")
     ca_file: str = text("CA file", "", help="A PEM file of the authorities to trust instead of the public ones.")
-    ca_fingerprint: str = text("CA fingerprint", "", pattern=r"^[0-9A-Fa-f:]{64,95}$", allowed="it is a SHA-256 in hex",
-                               help="SHA-256 of the server's certificate or of its authority, as Elasticsearch prints it at its first start; instead of `ca_file`.")
+    ca_fingerprint: str = text("CA fingerprint", "", pattern=FINGERPRINT, allowed=FINGERPRINT_ALLOWED,
+                               help="SHA-256 of the authority that signed the server's certificate, as Elasticsearch prints it at its first start: it alone is trusted, "
+                                    "for a certificate with the host's name, and the server has to send it along. Or of the server's certificate itself: it is trusted, whoever signed it. Instead of `ca_file`.")
     certificate: str = text("Client certificate", "", help="A PEM file to log in with.")
     key: str = text("Client key", "", help="The PEM file of its key.")
     verify: bool = switch("Verify certificates", True, help="false trusts anybody; siemtap warns for as long as it is off.")
@@ -72,12 +74,13 @@ def client(wish: Settings, flavour: str) -> Elasticsearch:
     else:
         how["hosts"] = list(wish.hosts)
     if wish.cloud_id or any(host.startswith("https://") for host in wish.hosts):
-        how.update(verify_certs=wish.verify and not wish.ca_fingerprint, ssl_show_warn=False)
-        for name, given in (("ca_certs", wish.ca_file), ("ssl_assert_fingerprint", wish.ca_fingerprint.replace(":", "")), ("client_cert", wish.certificate), ("client_key", wish.key)):
+        how.update(verify_certs=wish.verify or bool(wish.ca_fingerprint), ssl_show_warn=False)
+        for name, given in (("ca_certs", wish.ca_file), ("client_cert", wish.certificate), ("client_key", wish.key)):
             if given:
                 how[name] = given
     try:
-        return Elasticsearch(node_class=_node(flavour, wish.compression_level), serializers={"application/json": _Serializer(), "application/x-ndjson": _Lines()}, request_timeout=wish.timeout / 1000,
+        pin = Pin(wish.ca_fingerprint, wish.certificate, wish.key) if wish.ca_fingerprint else None
+        return Elasticsearch(node_class=_node(flavour, wish.compression_level, pin), serializers={"application/json": _Serializer(), "application/x-ndjson": _Lines()}, request_timeout=wish.timeout / 1000,
                              max_retries=0, retry_on_timeout=False, **how)
     except (ValueError, OSError) as error:
         raise ConfigError(f"output.{flavour}: {error}") from None
@@ -100,9 +103,18 @@ class _Lines(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
-def _node(flavour: str, level: int) -> Type[Urllib3HttpNode]:
+def _node(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urllib3HttpNode]:
     class Node(Urllib3HttpNode):
-        """Compresses at the level that was asked for; for OpenSearch, leaves out Elastic's media types and the product header that it does not know."""
+        """Compresses at the level that was asked for; for OpenSearch, leaves out Elastic's media types and the product header that it does not know.
+
+        With a pin, nothing is sent before the server has shown what is pinned. The `ssl_assert_fingerprint`
+        of elastic_transport believes every authority in a chain that nobody verified.
+        """
+
+        def __init__(self, config: elastic_transport.NodeConfig) -> None:
+            super().__init__(config)
+            if pin and config.scheme == "https":
+                self.pool.ConnectionCls = pinned(self.pool.ConnectionCls, pin)
 
         def perform_request(self, method: str, target: str, body: Optional[bytes] = None, headers: Any = None, request_timeout: Any = elastic_transport.client_utils.DEFAULT) -> Any:
             said = {name.lower(): value for name, value in (headers or {}).items()}
