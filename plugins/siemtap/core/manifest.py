@@ -172,7 +172,7 @@ def _many(s: Mapping[str, Any], said: Any) -> Tuple[str, ...]:
     items = [part.strip() for part in said.split(",")] if isinstance(said, str) else list(said)
     if any(isinstance(item, (dict, list)) for item in items):
         raise ConfigError("must be a list of texts")
-    values = tuple(str(item) for item in items if item != "")
+    values = tuple(dict.fromkeys(str(item) for item in items if item != ""))
     for value in values:
         if "options" in s and value not in s["options"]:
             raise ConfigError(f'"{value}" is not one of {", ".join(s["options"])}{guess(value, s["options"])}')

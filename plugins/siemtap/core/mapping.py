@@ -136,7 +136,7 @@ class Dataset:
         return say
 
 
-ALWAYS = ("@timestamp", "event.id", "event.created", "event.original", "event.start", "event.end", "error.message")
+ALWAYS = ("@timestamp", "message", "event.id", "event.kind", "event.created", "event.original", "event.start", "event.end", "error.message")
 
 
 def _constants(dataset: Dataset) -> List[str]:
@@ -151,7 +151,7 @@ def _fixed(dataset: Dataset) -> Dict[str, Any]:
 
 def lost_event(dataset: Dataset, lost: Lost, also: Mapping[str, Any], created: Optional[str] = None) -> Event:
     """Says which time was lost. Its id is of where the loss begins: that is known before and after a crash alike."""
-    event = nest({**_fixed(dataset), **also})
+    event = nest(_present({**_fixed(dataset), **also}))
     event["@timestamp"] = rfc3339(lost.stop)
     event["message"] = f"lost {rfc3339(lost.start)} to {rfc3339(lost.stop)}: {lost.why}"
     event["event"].update(id=identify(dataset.name, ["lost", lost.scope, lost.start]), kind="pipeline_error",
@@ -160,6 +160,11 @@ def lost_event(dataset: Dataset, lost: Lost, also: Mapping[str, Any], created: O
     if created:
         event["event"]["created"] = created
     return event
+
+
+def _present(flat: Mapping[str, Any]) -> Dict[str, Any]:
+    """Leave out what is empty: the contract knows no empty text, list or object."""
+    return {path: value for path, value in flat.items() if value not in (None, "", (), [], {})}
 
 
 def nest(flat: Mapping[str, Any]) -> Event:
@@ -179,7 +184,7 @@ class _Bound:
 
     def __init__(self, dataset: Dataset, settings: Any, constant: Mapping[str, Any]) -> None:
         self.dataset, self.settings = dataset, settings
-        self.flat = {path: value for path, value in constant.items() if value not in (None, "", (), [], {})}
+        self.flat = _present(constant)
         self.tree = nest(self.flat)
         self.keep_original = bool(getattr(settings, "keep_original", False))
         self.redact = _with_settings(dataset.redact, settings)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set
+import logging
+import re
+import threading
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 import jsonschema_rs
 
@@ -13,7 +16,15 @@ from ..render.datasets import schema_of
 from . import Refused
 from .encode import LONE
 
+log = logging.getLogger("siemtap")
+
 Check = Callable[[Event], Optional[str]]    # the reason an event is refused, or None
+
+DIFFERENT_REASONS = 10      # of one unit that are logged; a reason may quote what somebody sent
+REASON_AT_MOST = 300        # characters
+VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[0-9]+")     # of a reason: values and numbers
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LOOK = "see `siemtap rejected list`"
 
 
 class Checked:
@@ -22,6 +33,9 @@ class Checked:
     def __init__(self, output: Any, check: Optional[Check], rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
         self.output, self.check, self.rejects, self.told = output, check, rejects, told
         self.together = output.together
+        self.lock = threading.Lock()
+        self.logged: Dict[Unit, Set[str]] = {}
+        self.latest: Optional[Tuple[Unit, str]] = None      # whose event was refused last, and why
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
         refused = self._failing(events)
@@ -41,6 +55,29 @@ class Checked:
     def _keep(self, unit: Unit, refused: Refused) -> None:
         self.rejects.keep(unit, refused)
         self.told(len(refused))
+        for event, reason in refused:
+            self._log(unit, event, reason)
+            self.latest = unit, reason
+
+    def _log(self, unit: Unit, event: Event, reason: str) -> None:
+        """Log a reason once a unit: a warning; an error where the event told of a loss."""
+        failed = event["event"].get("kind") == "pipeline_error"
+        kind = f"{failed} {VARYING.sub('', reason)}"
+        with self.lock:
+            logged = self.logged.setdefault(unit, set())
+            if kind in logged or len(logged) > DIFFERENT_REASONS:
+                return
+            logged.add(kind)
+            last = len(logged) > DIFFERENT_REASONS
+        if last:
+            log.warning("%s: events are refused for more and more reasons, which are not logged; %s", unit, LOOK)
+        elif failed:
+            message = event.get("message") or event.get("error", {}).get("message", "")
+            log.error("%s: an event that tells of an error was refused and kept: %s; it says: %s; %s",
+                      unit, printable(reason), printable(message), LOOK)
+        else:
+            log.warning("%s: an event was refused and kept: %s; more for this reason are only counted; %s",
+                        unit, printable(reason), LOOK)
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         held: Optional[Set[str]] = self.output.holds(unit, events)
@@ -48,6 +85,11 @@ class Checked:
 
     def close(self) -> None:
         self.output.close()
+
+
+def printable(text: str) -> str:
+    """Shorten what others say, and spell out what would move a terminal's cursor or forge a line."""
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text[:REASON_AT_MOST])
 
 
 def compiled(contract: Dict[str, Any], datasets: Iterable[Dataset]) -> Check:

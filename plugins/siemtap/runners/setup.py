@@ -13,7 +13,8 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 from .. import contract, health
 from ..core.convert import millis_of
 from ..core.errors import ConfigError
-from ..core.mapping import Dataset, rfc3339
+from ..core.mapping import ECS_VERSION, Dataset, Event, rfc3339
+from ..core.windows import Millis
 from ..edge.clock import SYSTEM
 from ..outputs.cluster import client, trouble
 from ..render.elastic import ISM, Asset, Server, Wish, assets
@@ -210,15 +211,22 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
         yield True, "all rights are there"
 
 
+def canary_of(dataset: Dataset, namespace: str, now: Millis) -> Event:
+    """Make an event that says what it is."""
+    return {"@timestamp": rfc3339(now), "message": "siemtap test output: written, and removed at once",
+            "ecs": {"version": ECS_VERSION}, "tags": ["siemtap-canary"],
+            "data_stream": {"type": "logs", "dataset": dataset.name, "namespace": namespace},
+            "event": {"id": uuid.uuid4().hex, "kind": "event", "dataset": dataset.name,
+                      "module": dataset.namespace}}
+
+
 def _canary(config: Config, es: Elasticsearch) -> Iterator[Tuple[bool, str]]:
     """An event of our own, written, found again and removed; and the cluster's clock."""
     dataset, namespace = datasets_of(config)[0], config.inputs[0].every.namespace
     place = f"logs-{dataset.name}-{namespace}"
-    id = f"canary-{uuid.uuid4().hex}"
     now = SYSTEM.now()
-    event = {"@timestamp": rfc3339(now), "message": "siemtap test output: written, and removed at once", "ecs": {"version": "9.4.0"}, "tags": ["siemtap-canary"],
-             "data_stream": {"type": "logs", "dataset": dataset.name, "namespace": namespace},
-             "event": {"id": id, "kind": "event", "dataset": dataset.name, "module": dataset.namespace}}
+    event = canary_of(dataset, namespace, now)
+    id = event["event"]["id"]
     try:
         es.create(index=place, id=id, document=event, refresh=True)
         hits = es.search(index=place, query={"ids": {"values": [id]}}, size=1).body["hits"]["hits"]
