@@ -23,13 +23,14 @@ from ..core.errors import ConfigError, SiemtapError
 from ..core.manifest import millis
 from ..core.windows import DAY, Millis
 from ..edge.clock import SYSTEM
+from ..edge.rejects import News
 from . import cli_checks, cli_plugins, cli_stores, logs, plugins, scaffold, simulate
 from . import demo as demonstration
 from .config import Config, load
 from .options import config_option, only_one
 from .page import Server
 from .progress import Backfill
-from .shipper import Shipper
+from .shipper import Shipper, refusal
 
 
 class _Commands(click.Group):
@@ -120,6 +121,9 @@ def work(config: Config, once: bool, patience: float, stretch: Optional[Tuple[Mi
         for state in running.states():
             if once and state.state != "ok":
                 log.error("left undone: %s: %s", state.unit, state.error or state.state)
+    if once and shipper.ready.latest:
+        unit, reason = shipper.ready.latest
+        log.error("left undone: %s", refusal(News(shipper.counts.totals["rejected"], unit, reason)))
     log.info("%s events accepted, %s rejected, %s read again", *(f"{shipper.counts.totals[name]:,}" for name in ("accepted", "rejected", "echoes")))
     return 0 if done or asked_to_stop else 1
 

@@ -142,10 +142,13 @@ def rejected() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="The whole events, a line each.")
 def rejected_list(file: str, as_json: bool) -> None:
-    """What was refused, and why."""
+    """What was refused, and why. /health is degraded for events that nobody has looked at, until then."""
     with checkpoints(file) as found:
-        for row in Rejects(found.database).all():
+        rejects = Rejects(found.database)
+        rows = rejects.all()
+        for row in rows:
             click.echo(json.dumps(row._asdict()) if as_json else f"{rfc3339(row.time)}\t{row.input}\t{row.dataset}\t{row.id}\t{row.reason}")
+        rejects.look([row.id for row in rows])
 
 
 @rejected.command("retry")
@@ -164,9 +167,27 @@ def rejected_retry(file: str) -> None:
             if shipper.counts.totals["rejected"] == refused:
                 shipper.rejects.delete([row.id])
         left = shipper.rejects.count()
+        shipper.rejects.look([row.id for row in rows])
         shipper.close()
     click.echo(f"{len(rows) - left} accepted, {left} refused again")
     sys.exit(1 if left else 0)
+
+
+@rejected.command("delete")
+@config_option
+@click.argument("ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every one of them.")
+def rejected_delete(file: str, ids: Tuple[str, ...], every: bool) -> None:
+    """Forget refused events: their ids, as `rejected list` shows them, or --all. Nothing brings them back."""
+    if bool(ids) == every:
+        raise ConfigError("say which: the ids that `siemtap rejected list` shows, or --all")
+    with checkpoints(file) as found:
+        rejects = Rejects(found.database)
+        known = {row.id for row in rejects.all()}
+        unknown = [id for id in ids if id not in known]
+        if unknown:
+            raise ConfigError(f"there is no rejected event {', '.join(unknown)}; see `siemtap rejected list`")
+        click.echo(f"{rejects.delete(known if every else ids)} deleted")
 
 
 @click.command()

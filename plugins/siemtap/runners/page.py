@@ -180,6 +180,8 @@ def output(row: Mapping[str, Any]) -> Iterator[str]:
     yield f'<tr><td>{text(row["name"])}</td>' + "".join(f'<td class="number">{row[name]:,}</td>' for name in ("accepted", "rejected", "retried", "echoes", "late", "queue")) + "</tr></table>"
     if row["waiting_rejected"]:
         yield f'<p class="error">{row["waiting_rejected"]:,} rejected: see <code>siemtap rejected list</code></p>'
+    if row.get("news_of_rejected"):
+        yield f'<p class="error" id="rejected">{text(row["news_of_rejected"])}</p>'
     yield "</section>"
 
 

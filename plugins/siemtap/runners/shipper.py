@@ -21,10 +21,10 @@ from ..core.windows import HOUR, MINUTE, Millis
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Http, connect
-from ..edge.rejects import Rejects
+from ..edge.rejects import News, Rejects
 from ..engine import InDoubt, Then
 from ..outputs import Around
-from ..outputs.checked import Checked, compiled
+from ..outputs.checked import Checked, compiled, printable
 from . import plugins
 from .config import OUTPUTS, Config, Input
 from .health import Health
@@ -160,7 +160,7 @@ class Shipper:
         heapq.heappush(self.heap, (running.discovery.due, next(self.order), running))
 
     def run(self) -> bool:
-        """Until stopped; with `once`, until all that is due is done. True if nothing was left undone."""
+        """Until stopped; with `once`, until all that is due is done. True if nothing was left undone, and nothing refused."""
         spare_the_collector()
         workers = [threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(self.config.general.workers)]
         for worker in workers:
@@ -184,7 +184,8 @@ class Shipper:
         drained = not any(worker.is_alive() for worker in workers)
         if drained:
             self.close()
-        return all(state.state == "ok" for running in self.inputs.values() for state in running.states())
+        done = all(state.state == "ok" for running in self.inputs.values() for state in running.states())
+        return done and not self.counts.totals["rejected"]
 
     def stop(self) -> None:
         self.stopping.set()
@@ -259,7 +260,11 @@ class Shipper:
                     return False, f"{state.unit}: {state.error}"
             if running.reception and running.reception.spool.shut:
                 return False, f"{running.id}: the spool is full; senders are refused until the output takes what waits"
-        return True, "ok"
+        try:
+            news = self.rejects.news()
+        except SiemtapError as error:
+            return False, str(error)
+        return (False, refusal(news)) if news else (True, "ok")
 
     def stats(self) -> Dict[str, Any]:
         now = self.clock.now()
@@ -267,8 +272,16 @@ class Shipper:
                    **({"received": running.reception.show(running.received_until())} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
                   for running in list(self.inputs.values())]
         healthy, why = self.health()
+        news = self.rejects.news()
         return {"version": VERSION, "uptime_s": (now - self.started) // 1000, "pid": os.getpid(), "healthy": healthy, "reason": why, "inputs": inputs,
-                "output": {"name": self.config.output, **self.counts.totals, **dict(getattr(self.sink, "counts", {})), "waiting_rejected": self.rejects.count(), "queue": self.database.works.qsize()}}
+                "output": {"name": self.config.output, **self.counts.totals, **dict(getattr(self.sink, "counts", {})), "waiting_rejected": self.rejects.count(),
+                           "news_of_rejected": refusal(news) if news else None, "queue": self.database.works.qsize()}}
+
+
+def refusal(news: News) -> str:
+    """Say what was refused, why, and what to do."""
+    return (f"{news.number:,} events were refused and nobody has looked at them; the latest one, of "
+            f"{news.unit}: {printable(news.reason)}; see `siemtap rejected list`, then `retry` or `delete` them")
 
 
 class _Unmarked:
