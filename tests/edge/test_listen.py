@@ -70,7 +70,7 @@ def test_methods_sizes_and_emptiness(listener, spool):
     answer = post(listener, method="GET", body=None)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert post(listener, body=b"x" * 10_001).status == 413 and post(listener, body=iter([b"x" * 6_000] * 3)).status == 413
-    assert post(listener, body=b"").status == 204 and kept(spool) == []
+    assert post(listener, body=b"").status == 400 and kept(spool) == []
     assert post(listener, body=iter([b"x" * 5_000] * 2)).status == 204 and len(kept(spool)[0].body) == 10_000
     assert listener.app.doors[0].counts == {"too_large": 2, "empty": 1, "kept": 1} and listener.app.reading == 0
 

@@ -1,7 +1,8 @@
 """The webhook: HTTP or HTTPS, an answer only after the payload is on disk. Served by uvicorn on h11.
 
 POST /<plugin>/<secret>[/<account>[/<host>]], or the secret as the header X-Siemtap-Secret and the path without it.
-204 kept; 404 for a wrong secret, a wrong plugin or a network that is not allowed, all alike; 405; 408; 413; 503 with Retry-After when there is no room.
+204 kept; 400 for no body or another one than announced; 404 for a wrong secret, a wrong plugin or a network that is not allowed, all alike; 405; 408; 413;
+503 with Retry-After when there is no room, or while the input stops. A success is made of the spool's receipt, and of nothing else.
 """
 
 from __future__ import annotations
@@ -18,30 +19,53 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type, Union
 from urllib.parse import quote
 
 import uvicorn
-
-try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol  # the shipper has it; a bundle does without
-except ImportError:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..core.errors import ConfigError, SiemtapError
 from ..core.model import Payload
 from .clock import SYSTEM, Clock
-from .spool import Full, Spool
+from .spool import Full, Receipt, Spool
+
+Quick: Any
+try:
+    from .upgrade import PlainHttp as Quick  # on httptools: the shipper has it, a bundle does without
+except ImportError:
+    Quick = H11Protocol
 
 log = logging.getLogger("siemtap")
 
 PATIENCE = 20.0                         # seconds for a whole request, head and body, and for the next one on a kept connection
 LARGEST_HEAD = 64 * 1024                # bytes
+CLOSING = 30.0                          # seconds for which the senders of an input that stops are told to try again; a reload is over by then
 IN_FLIGHT = 64 * 1024 * 1024            # bytes of bodies that are being read, of all senders together
 RETRY_AFTER = b"30"
 SECRET = b"x-siemtap-secret"
 KEPT_HEADERS = (b"content-type", b"content-encoding")
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+class Answer(NamedTuple):
+    """What a sender is told: made by `kept` or by `refused`."""
+
+    status: int
+    text: bytes = b""
+    headers: Tuple[Tuple[bytes, bytes], ...] = ()
+
+
+def kept(receipt: Receipt) -> Answer:
+    """Tell that it is on disk, for the one reason there is."""
+    return Answer(204)
+
+
+def refused(status: int, why: str = "", *headers: Tuple[bytes, bytes]) -> Answer:
+    """Tell that nothing was kept."""
+    if status < 400:
+        raise ValueError(f"{status} is no refusal")
+    return Answer(status, why.encode(), headers)
 
 
 @dataclass
@@ -53,7 +77,8 @@ class Door:
     spool: Spool
     networks: Tuple[Network, ...] = ()
     largest: int = 1024 * 1024          # bytes of a body
-    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, broken_off
+    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, closing, broken_off
+    closed: Optional[float] = None      # when, by the monotonic clock
 
     def __post_init__(self) -> None:
         self.digest = _digest(self.secret.encode())
@@ -74,57 +99,64 @@ class Webhook:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        status, headers = await self._answer(scope, receive)
-        closing = [(b"connection", b"close")] if status in (404, 408, 413) else []
-        length = [] if status == 204 else [(b"content-length", b"0")]
+        status, text, headers = await self._answer(scope, receive)
+        closing = [(b"connection", b"close")] if status in (400, 404, 408, 413) else []
+        length = [] if status == 204 else [(b"content-length", str(len(text)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": [*length, *headers, *closing]})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": text})
 
-    async def _answer(self, scope: Any, receive: Any) -> Tuple[int, List[Tuple[bytes, bytes]]]:
+    async def _answer(self, scope: Any, receive: Any) -> Answer:
         headers = dict(scope["headers"])
         peer = str(scope["client"][0]) if scope.get("client") else ""
         door, rest = self._door(scope["path"], headers.get(SECRET), peer)
         if door is None:
             self.refused += 1
-            return 404, []
+            return refused(404)
         if scope["method"] != "POST":
-            return 405, [(b"allow", b"POST")]
-        if door.spool.is_full() or self.reading > IN_FLIGHT:
-            door.counts["full"] += 1
+            return refused(405, "", (b"allow", b"POST"))
+        if door.closed is not None or door.spool.is_full() or self.reading > IN_FLIGHT:
+            door.counts["full" if door.closed is None else "closing"] += 1
             await self._overhear(door, receive)
-            return 503, [(b"retry-after", RETRY_AFTER)]
+            return refused(503, "", (b"retry-after", RETRY_AFTER))
         try:
             body = await self._body(door, headers, receive)
         except ConnectionError:
             door.counts["broken_off"] += 1
-            return 408, []      # to nobody
+            return refused(408)     # to nobody
         if body is None:
             door.counts["too_large"] += 1
             log.warning("%s: a body of more than %d bytes was refused; raise `max_body_bytes` if it was meant", door.plugin, door.largest)
-            return 413, []
+            return refused(413)
+        declared = headers.get(b"content-length", b"")
+        if b"transfer-encoding" not in headers and declared.isdigit() and int(declared) != len(body):
+            self.reading -= len(body)
+            door.counts["broken_off"] += 1
+            return refused(400, f"{int(declared)} bytes were announced and {len(body)} came: nothing was kept")
         if not body:
             door.counts["empty"] += 1
-            return 204, []
+            return refused(400, "no body: nothing was kept")
         said = {name.decode(): headers[name].decode("latin-1") for name in KEPT_HEADERS if name in headers}
         try:
-            await asyncio.wrap_future(door.spool.append([Payload(body, "webhook", rest, peer, self.clock.now(), said)]))
+            receipt = await asyncio.wrap_future(door.spool.append([Payload(body, "webhook", rest, peer, self.clock.now(), said)]))
         except SiemtapError as error:
             door.counts["full"] += 1
             if not isinstance(error, Full):
                 log.error("%s: %s", door.plugin, error)
-            return 503, [(b"retry-after", RETRY_AFTER)]
+            return refused(503, "", (b"retry-after", RETRY_AFTER))
         finally:
             self.reading -= len(body)
         door.counts["kept"] += 1
-        return 204, []
+        return kept(receipt)
 
     def _door(self, path: str, header: Optional[bytes], peer: str) -> Tuple[Optional[Door], str]:
-        """Every door's secret is compared, in constant time, whatever the first ones say."""
+        """Every door's secret is compared, in constant time, whatever the first ones say. Of two that are alike it is the newer one."""
+        if not path.startswith("/"):        # http://host/path, which RFC 9112 3.2.2 wants understood
+            path = path.partition("://")[2].partition("/")[2]
         plugin, *rest = path.lstrip("/").split("/")
         given = header if header is not None else rest.pop(0).encode() if rest else b""
         digest, found = _digest(given), None
         for door in self.doors:
-            if hmac.compare_digest(digest, door.digest) and door.plugin == plugin:
+            if hmac.compare_digest(digest, door.digest) and door.plugin == plugin and (door.closed is None or time.monotonic() - door.closed < CLOSING):
                 found = door
         if found is None or not found.lets_in(peer) or len(rest) > 2:
             return None, ""
@@ -164,8 +196,11 @@ class Webhook:
             more = message["type"] != "http.disconnect" and bool(message.get("more_body"))
 
 
-class Patient(Protocol):  # type: ignore[misc]
-    """uvicorn waits for ever for a request and its body; a thousand silent peers would stay a thousand."""
+Before: Any = object        # one of uvicorn's protocols comes behind it
+
+
+class _Patience(Before):  # type: ignore[misc]
+    """In front of one of uvicorn's protocols. uvicorn waits for ever for a request and its body; a thousand silent peers would stay a thousand."""
 
     alarm: Optional[asyncio.TimerHandle] = None
     head = 0            # bytes since the last request was understood
@@ -201,16 +236,24 @@ class Patient(Protocol):  # type: ignore[misc]
             self.transport.close()
 
 
+class Patient(_Patience, Quick):  # type: ignore[misc]
+    """What a webhook speaks."""
+
+
+class PatientH11(_Patience, H11Protocol):  # type: ignore[misc]
+    """What it speaks inside Splunk."""
+
+
 class Listener:
     """A socket and the thread behind it. `address` once it listens."""
 
-    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM) -> None:
+    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM, protocol: Type[Any] = Patient) -> None:
         self.app = Webhook(clock)
         self.scheme = "https" if certificate else "http"
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)         # who sends nonsense is counted, and not a log line each
         try:
             self.socket = _bound(host, port)
-            config = uvicorn.Config(self.app, http=Patient, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
+            config = uvicorn.Config(self.app, http=protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
                                     timeout_keep_alive=int(PATIENCE), timeout_graceful_shutdown=5, backlog=2048,
                                     ssl_certfile=certificate or None, ssl_keyfile=key or None)
             config.load()

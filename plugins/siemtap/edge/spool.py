@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..core.errors import ConfigError, Retry
+from ..core.errors import ConfigError, Malformed, Retry
 from ..core.model import Cursor, Payload
 
 log = logging.getLogger("siemtap")
@@ -42,9 +42,16 @@ class Full(Retry):
     """No room: nothing was kept, ask again later."""
 
 
+class Receipt(NamedTuple):
+    """For payloads that are on disk. The writer alone makes one: a sender is told that all is well for a receipt, and for nothing else."""
+
+    payloads: int
+
+
 class _Group(NamedTuple):
     data: bytes
-    kept: Future[None]
+    kept: Future[Receipt]
+    payloads: int
 
 
 class Spool:
@@ -72,10 +79,14 @@ class Spool:
 
     # Receivers
 
-    def append(self, payloads: Sequence[Payload]) -> Future[None]:
-        """Done once they are on disk; Full, at once, when there is no room; Retry in the future when the disk fails. All of them, or none."""
-        data = b"".join(map(_record, payloads))
-        kept: Future[None] = Future()
+    def append(self, payloads: Sequence[Payload]) -> Future[Receipt]:
+        """Done once they are on disk; Full, at once, when there is no room; Retry in the future when the disk fails. All of them, or none.
+        Malformed, at once, for one so large that it would be read as damage."""
+        records = list(map(_record, payloads))
+        if any(len(record) > LARGEST for record in records):
+            raise Malformed(f"a payload of more than {LARGEST >> 20} MiB")
+        data = b"".join(records)
+        kept: Future[Receipt] = Future()
         kept.set_running_or_notify_cancel()     # who waited may go away; what was handed in is kept all the same
         with self.lock:
             if self.stopping:
@@ -83,7 +94,7 @@ class Spool:
             if self.is_full(len(data)):
                 raise Full(f"the spool {self.folder} is full: {self.held:,} of {self.most:,} bytes wait for the output", after=30_000)
             self.waiting += len(data)
-            self.groups.append(_Group(data, kept))
+            self.groups.append(_Group(data, kept, len(records)))
             self.lock.notify_all()
         return kept
 
@@ -193,7 +204,7 @@ class Spool:
                 if trouble:
                     group.kept.set_exception(trouble)
                 else:
-                    group.kept.set_result(None)
+                    group.kept.set_result(Receipt(group.payloads))
 
     def _put(self, data: bytes) -> Optional[Retry]:
         """On disk, or as if it had never been there."""

@@ -13,7 +13,7 @@ from ..core.errors import ConfigError
 from ..core.forms import Receiving
 from ..core.model import Cursor, Plugin
 from ..edge.clock import Clock
-from ..edge.listen import Door, Listener, Network
+from ..edge.listen import CLOSING, Door, Listener, Network
 from ..edge.spool import Spool
 
 RECEIVED = "received"           # the scope of what an input was pushed
@@ -99,11 +99,12 @@ class Ears:
         return sum(listening.app.refused for listening in self.listeners.values() if door in listening.app.doors)
 
     def drop(self, door: Door) -> None:
-        """A socket without doors is closed."""
+        """Its senders are told to try again. A socket of nothing but such doors is closed."""
+        door.closed = time.monotonic()
         for key, listening in list(self.listeners.items()):
             if door in listening.app.doors:
-                listening.app.doors.remove(door)
-                if not listening.app.doors:
+                listening.app.doors[:] = [other for other in listening.app.doors if other.closed is None or door.closed - other.closed < CLOSING]
+                if all(other.closed is not None for other in listening.app.doors):
                     self.listeners.pop(key).close()
 
 
