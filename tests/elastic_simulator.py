@@ -255,7 +255,7 @@ class Cluster:
         rows.sort(key=lambda row: (row[2]["@timestamp"], row[1], row[0]))
         after = said.get("search_after")
         rows = [row for row in rows if not after or [row[2]["@timestamp"], row[1], row[0]] > after][:said.get("size", 10)]
-        return {"hits": {"hits": [{"_id": id, "_source": document, "sort": [document["@timestamp"], id, place], **({"_ignored": ["?"]} if ignored else {})}
+        return {"took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0}, "hits": {"hits": [{"_id": id, "_source": document, "sort": [document["@timestamp"], id, place], **({"_ignored": ["?"]} if ignored else {})}
                                   for place, id, document, ignored in rows]}}
 
 

@@ -30,7 +30,9 @@ def serve(peer):
         elif b"/slow?seconds=" in line:
             slow = float(line.split(b"seconds=")[1].split()[0])
         elif b"_search" in line:
-            answer = b'{"hits":{"hits":[]}}'
+            answer = b'{"timed_out":false,"_shards":{"failed":0},"hits":{"hits":[]}}'
+        elif b"_refresh" in line:
+            answer = b'{"_shards":{"failed":0}}'
         peer.sendall(HEAD % len(answer) + answer)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 import elastic_transport
 from elastic_transport import NdjsonSerializer, Urllib3HttpNode
@@ -21,7 +21,10 @@ from ..edge.pins import Pin, pinned
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
 WAIT = frozenset((429, 500, 502, 503, 504))
 TOLD_AT_MOST = 500      # characters of a server's reason
+# What a call of the client raises; str() of an answer that is nested deeply is the last.
+FAILURES = (ApiError, elastic_transport.TransportError, RecursionError)
 
+NOT_WHOLE = "the answer is not that of a whole search: did a shard fail, or is a proxy in between?"
 
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())       # we say ourselves what fails
 
@@ -93,7 +96,10 @@ class _Serializer(OrjsonSerializer):
         try:
             return super().json_loads(data)
         except ValueError:
-            return json.loads(data)
+            try:
+                return json.loads(data)
+            except RecursionError:
+                raise ValueError("nested too deeply") from None
 
 
 class _Lines(NdjsonSerializer):
@@ -138,7 +144,7 @@ def trouble(error: Exception, flavour: str, doing: str) -> SiemtapError:
         return ConfigError(f"{doing}: the server is not Elasticsearch; for OpenSearch write output.opensearch")
     if isinstance(error, ApiError):
         status, (kind, reason) = error.status_code, words(error.body)
-        said = f"{doing}: {status} {kind or error.message}{f': {reason}' if reason else ''}"
+        said = f"{doing}: {status} {kind or _text(error.message)}{f': {reason}' if reason else ''}"
         if status in WAIT or is_block(kind):
             return Retry(said, status=status)
         if status == 401:
@@ -150,20 +156,51 @@ def trouble(error: Exception, flavour: str, doing: str) -> SiemtapError:
         return ConfigError(said, status=status)
     if isinstance(error, elastic_transport.TlsError):
         return ConfigError(f"{doing}: {_short(error)}; check hosts, ca_file or ca_fingerprint of output.{flavour}")
-    if isinstance(error, elastic_transport.SerializationError):
+    if isinstance(error, (elastic_transport.SerializationError, RecursionError)):
         return Retry(f"{doing}: the answer is no JSON; is output.{flavour}.hosts the cluster, or a proxy in front of it?")
     return Retry(f"{doing}: {type(error).__name__} {_short(error)}")
 
 
 def words(said: Any) -> Tuple[str, str]:
-    """The type and the reason in an error of the server's, the innermost cause last."""
+    """The type and the reason in an error of the server's, the innermost cause last.
+
+    Empty where it has another shape.
+    """
     error = said.get("error", said) if isinstance(said, dict) else {}
     if not isinstance(error, dict):
-        return "", str(error)[:TOLD_AT_MOST]
-    reason, cause = str(error.get("reason") or ""), error.get("caused_by")
-    if isinstance(cause, dict) and cause.get("reason"):
-        reason += f"; caused by {cause['reason']}"
-    return str(error.get("type") or ""), reason[:TOLD_AT_MOST]
+        return "", _text(error)
+    reason, cause = _text(error.get("reason")), error.get("caused_by")
+    if isinstance(cause, dict) and _text(cause.get("reason")):
+        reason += f"; caused by {_text(cause['reason'])}"
+    return _text(error.get("type")), reason[:TOLD_AT_MOST]
+
+
+def _text(value: Any) -> str:
+    """A word of a server's, cut short; nothing for what is none."""
+    return str(value)[:TOLD_AT_MOST] if isinstance(value, (str, int, float)) else ""
+
+
+def hits_of(body: Any, doing: str) -> List[Dict[str, Any]]:
+    """The hits of a search over everything.
+
+    Retry for an answer that may be a part of it: a search that timed out, or a shard that failed,
+    answers 200; and for one that is no search's. What is not there is no "it is not there".
+    """
+    complete(body, doing)
+    outer = body.get("hits", {})        # filter_path leaves out what is empty
+    hits = outer.get("hits", []) if isinstance(outer, dict) else None
+    objects = isinstance(hits, list) and all(isinstance(hit, dict) for hit in hits)
+    if body.get("timed_out") is not False or not objects:
+        raise Retry(f"{doing}: {NOT_WHOLE}")
+    return list(hits or ())
+
+
+def complete(body: Any, doing: str) -> None:
+    """Retry for an answer without, or with failed, shards."""
+    shards = body.get("_shards") if isinstance(body, dict) else None
+    failed = shards.get("failed") if isinstance(shards, dict) else None
+    if failed.__class__ is not int or failed:
+        raise Retry(f"{doing}: {NOT_WHOLE}")
 
 
 def is_block(kind: str) -> bool:

@@ -9,7 +9,7 @@ import re
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import elastic_transport
 from elasticsearch import ApiError, NotFoundError
@@ -19,12 +19,16 @@ from ..core.mapping import Event, rfc3339
 from ..core.model import Mark, Unit
 from ..core.windows import DAY, Millis
 from . import Around, Refused, ids_of
-from .cluster import WAIT, Settings, client, is_block, trouble, words
+from .cluster import FAILURES, WAIT, Settings, client, complete, hits_of, is_block, trouble, words
 from .encode import encode
 
 log = logging.getLogger("siemtap")
 
 FILTER = "errors,items.*.status,items.*.error,items.*.failure_store"      # a quarter of the whole answer
+FILTER_IDS = "timed_out,_shards.failed,hits.hits._id"
+DONE = (200, 201)
+CONFLICT = "version_conflict_engine_exception"      # of a `create`: it is there already
+STRANGE = "bulk: the answer does not say of every event what became of it; is a proxy in between?"
 PATTERN = re.compile(r"%\{(?:\+([A-Za-z.\-_]+)|\[([A-Za-z0-9_.@]+)\])\}")
 DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
 LONGEST_PAUSE = 5.0         # seconds between two tries of one delivery
@@ -44,6 +48,11 @@ class Verdict(NamedTuple):
     again: List[Line]       # unknown or not now
     refused: Refused
     why: str                # of `again`
+    accepted: int = 0       # lines
+
+    @property
+    def lines(self) -> int:
+        return len(self.again) + len(self.refused) + self.accepted
 
 
 class Elasticsearch:
@@ -90,7 +99,9 @@ class Elasticsearch:
         refused: Refused = []
         paused, attempt = 0.0, 0
         while waiting:
-            verdicts = list(self._send_all(self._cut(waiting)))
+            verdicts = self._send_all(list(self._cut(waiting)))
+            if sum(verdict.lines for verdict in verdicts) != len(waiting):      # no verdict, not accepted
+                raise Retry(f"output.{self.flavour}: {STRANGE}")
             waiting = [line for verdict in verdicts for line in verdict.again]
             refused += [pair for verdict in verdicts for pair in verdict.refused]
             if waiting:
@@ -118,7 +129,7 @@ class Elasticsearch:
             except ApiError as error:
                 if error.status_code != 403:
                     raise trouble(error, self.flavour, f"asking for {place}") from None
-            except elastic_transport.TransportError as error:
+            except FAILURES as error:
                 raise trouble(error, self.flavour, f"asking for {place}") from None
             self.expected.add((place, dataset))
 
@@ -135,9 +146,10 @@ class Elasticsearch:
         if part:
             yield part
 
-    def _send_all(self, parts: Iterable[List[Line]]) -> Iterable[Verdict]:
-        listed = list(parts)
-        return self.pool.map(self._send, listed) if len(listed) > 1 and self.wish.worker > 1 else map(self._send, listed)
+    def _send_all(self, parts: List[List[Line]]) -> List[Verdict]:
+        if len(parts) > 1 and self.wish.worker > 1:
+            return list(self.pool.map(self._send, parts))
+        return [self._send(part) for part in parts]
 
     def _send(self, lines: List[Line]) -> Verdict:
         body = b"".join(line.body for line in lines)
@@ -147,14 +159,15 @@ class Elasticsearch:
                                                  headers={"accept": "application/json", "content-type": "application/x-ndjson"})
         except ApiError as error:
             return self._whole_refused(lines, len(body), error)
-        except elastic_transport.TransportError as error:      # of unknown fate: sent again, swallowed by the id
+        except FAILURES as error:       # of unknown fate: sent again, swallowed by the id
             if isinstance(error, elastic_transport.TlsError):
                 raise trouble(error, self.flavour, "bulk") from None
             return Verdict(lines, [], str(trouble(error, self.flavour, "bulk")))
-        said = answer.body
-        if not isinstance(said, dict) or len(said.get("items", ())) != len(lines):
-            return Verdict(lines, [], "bulk: the answer does not name every event; is a proxy in between?")
-        verdict = self._judge(lines, [next(iter(item.values())) for item in said["items"]])
+        try:
+            items = items_of(answer.body, len(lines))
+        except ValueError:
+            return Verdict(lines, [], STRANGE)
+        verdict = self._judge(lines, items)
         with self.lock:
             if not verdict.again:
                 self.most = min(self.wish.bulk_max_size, self.most * 2)
@@ -163,9 +176,12 @@ class Elasticsearch:
         return verdict
 
     def _whole_refused(self, lines: List[Line], size: int, error: ApiError) -> Verdict:
-        """413: smaller ones. 400: one of them is the reason, so smaller ones find it. A single event is then the reason itself."""
+        """413: smaller ones. 400: one of them is the reason, so smaller ones find it. A single event is then the reason itself.
+
+        A 400 that names no error is not the cluster's.
+        """
         kind, reason = words(error.body)
-        if error.status_code in (400, 413) and not is_block(kind):
+        if (error.status_code == 413 or (error.status_code == 400 and kind)) and not is_block(kind):
             if len(lines) == 1:
                 return Verdict([], [(lines[0].event, f"{error.status_code} {kind or 'too large'}: {reason or f'{size} bytes in one request'}")], "")
             if error.status_code == 413:
@@ -173,7 +189,8 @@ class Elasticsearch:
                     self.most_bytes = max(1024, min(self.most_bytes, size // 2))
             half = len(lines) // 2
             first, second = self._send(lines[:half]), self._send(lines[half:])
-            return Verdict(first.again + second.again, first.refused + second.refused, first.why or second.why)
+            return Verdict(first.again + second.again, first.refused + second.refused,
+                           first.why or second.why, first.accepted + second.accepted)
         meaning = trouble(error, self.flavour, "bulk")
         if not isinstance(meaning, Retry):
             raise meaning from None
@@ -187,15 +204,15 @@ class Elasticsearch:
         why = ""
         for line, item in zip(lines, items):
             status = item["status"]
-            if status < 300:
+            if status in DONE:
                 if item.get("failure_store") == "used":
                     self._count(failure_store=1)
-            elif status == 409:         # it is there already
-                self._count(duplicates=1)
             else:
                 kind, reason = words(item)
                 said = f"bulk: {status} {kind}: {reason}"
-                if status in WAIT or is_block(kind):
+                if status == 409 and kind == CONFLICT:
+                    self._count(duplicates=1)
+                elif status >= 500 or status in WAIT or status == 409 or is_block(kind):
                     again.append(line)
                     why = why or said
                 elif status == 404:
@@ -204,7 +221,7 @@ class Elasticsearch:
                     raise AuthError(f"{said}; give the user the rights that the README lists", status=status)
                 else:
                     refused.append((line.event, f"{status} {kind}: {reason}"))
-        return Verdict(again, refused, why)
+        return Verdict(again, refused, why, len(lines) - len(again) - len(refused))
 
     # What is there already
 
@@ -216,13 +233,17 @@ class Elasticsearch:
         found: Set[str] = set()
         wanted = sorted(ids_of(events))
         try:
-            self.client.indices.refresh(index=places, allow_no_indices=True, ignore_unavailable=True)
+            answer = self._refresh(places)
+            complete(answer.body, "asking for ids")
             for start in range(0, len(wanted), IDS_AT_ONCE):
                 part = wanted[start:start + IDS_AT_ONCE]
                 # A copy on either side of a rollover is two hits: as many as there may be.
                 answer = self.client.search(index=places, query={"ids": {"values": part}}, size=min(10_000, 2 * len(part)), source=False, allow_no_indices=True,
-                                            ignore_unavailable=True, filter_path="hits.hits._id")
-                found |= {hit["_id"] for hit in answer.body.get("hits", {}).get("hits", [])}
+                                            ignore_unavailable=True, filter_path=FILTER_IDS)
+                ids = {str(hit.get("_id")) for hit in hits_of(answer.body, "asking for ids")}
+                if not ids <= set(part):
+                    raise Retry("asking for ids: the answer names others; is a proxy in between?")
+                found |= ids
         except ApiError as error:
             if error.status_code in (403, 401):
                 self.can_hold = False
@@ -230,9 +251,12 @@ class Elasticsearch:
                             self.flavour, ", ".join(places))
                 return None
             raise trouble(error, self.flavour, "asking for ids") from None
-        except elastic_transport.TransportError as error:
+        except FAILURES as error:
             raise trouble(error, self.flavour, "asking for ids") from None
         return found
+
+    def _refresh(self, places: List[str]) -> Any:
+        return self.client.indices.refresh(index=places, allow_no_indices=True, ignore_unavailable=True)
 
     def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
         """In pages by time and id. Copies on either side of a rollover are two."""
@@ -241,19 +265,22 @@ class Elasticsearch:
                                       {"term": {"data_stream.namespace": namespace}}]}}
         after: Optional[List[Any]] = None
         try:
-            self.client.indices.refresh(index=place, allow_no_indices=True, ignore_unavailable=True)
+            answer = self._refresh([place])
+            complete(answer.body, f"reading {place}")
             while True:
                 answer = self.client.search(index=place, query=wanted, size=READ_AT_ONCE, sort=[{"@timestamp": "asc"}, {"event.id": "asc"}, {"_index": "asc"}], search_after=after,
                                             allow_no_indices=True, ignore_unavailable=True, track_total_hits=False)
-                hits = answer.body["hits"]["hits"]
+                hits = hits_of(answer.body, f"reading {place}")
                 for hit in hits:
+                    if not isinstance(hit.get("_source"), dict) or not isinstance(hit.get("sort"), list):
+                        raise Retry(f"reading {place}: a hit without an event; is a proxy in between?")
                     if hit.get("_ignored"):         # stored, and not searchable by these fields
                         self._count(ignored=1)
                     yield hit["_source"]
                 if len(hits) < READ_AT_ONCE:
                     return
                 after = hits[-1]["sort"]
-        except (ApiError, elastic_transport.TransportError) as error:
+        except FAILURES as error:
             raise trouble(error, self.flavour, f"reading {place}") from None
 
     def ignored(self, units: Set[Tuple[Unit, str]], now: Millis) -> int:
@@ -261,10 +288,15 @@ class Elasticsearch:
         places = sorted({self.places(*one) for one in units})
         wanted = {"bool": {"filter": [{"range": {"@timestamp": {"gte": rfc3339(now - DAY)}}}, {"exists": {"field": "_ignored"}}]}}
         try:
-            found = [self.client.count(index=",".join(places[start:start + 50]), query=wanted, allow_no_indices=True, ignore_unavailable=True).body["count"] for start in range(0, len(places), 50)]
-        except (ApiError, elastic_transport.TransportError) as error:
+            found = [self.client.count(index=",".join(places[start:start + 50]), query=wanted,
+                                       allow_no_indices=True, ignore_unavailable=True).body
+                     for start in range(0, len(places), 50)]
+        except FAILURES as error:
             raise trouble(error, self.flavour, "asking for ignored fields") from None
-        return sum(found)
+        numbers = [body.get("count") if isinstance(body, dict) else None for body in found]
+        if not all(number.__class__ is int for number in numbers):
+            raise Retry("asking for ignored fields: the answer has no count; is a proxy in between?")
+        return sum(numbers)
 
     def close(self) -> None:
         self.pool.shutdown(wait=True)
@@ -277,6 +309,35 @@ class Elasticsearch:
 
 class Opensearch(Elasticsearch):
     flavour = "opensearch"
+
+
+def items_of(body: Any, number: int) -> List[Dict[str, Any]]:
+    """What an answer to `_bulk` says of each line, in their order.
+
+    ValueError for any other shape than a cluster's (BulkResponse.toXContent and
+    BulkItemResponse.toXContent of Elasticsearch's server): an item a line, each 200 or 201 without,
+    or 400 to 599 with an error that has a type, and `errors` true if there is one of these.
+    """
+    items = body.get("items") if isinstance(body, dict) else None
+    if not isinstance(items, list) or len(items) != number:
+        raise ValueError("not an item a line")
+    found = []
+    failed = False
+    for outer in items:
+        item = outer.get("create") if isinstance(outer, dict) and len(outer) == 1 else None
+        status = item.get("status") if isinstance(item, dict) else None
+        if status.__class__ is not int:
+            raise ValueError("an item without a status")
+        if status not in DONE or "error" in item:
+            error = item.get("error")
+            kind = error.get("type") if isinstance(error, dict) else None
+            if not 400 <= status <= 599 or not isinstance(kind, str) or not kind:
+                raise ValueError("neither success nor failure")
+            failed = True
+        found.append(item)
+    if body.get("errors") is not failed:
+        raise ValueError("the answer contradicts itself")
+    return found
 
 
 def _stream(event: Event) -> str:

@@ -12,11 +12,11 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from .. import contract, health
 from ..core.convert import millis_of
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, Retry
 from ..core.mapping import ECS_VERSION, Dataset, Event, rfc3339
 from ..core.windows import Millis
 from ..edge.clock import SYSTEM
-from ..outputs.cluster import client, trouble
+from ..outputs.cluster import FAILURES, client, hits_of, trouble
 from ..render.elastic import ISM, Asset, Server, Wish, assets
 from ..render.kibana import ndjson
 from . import kibana
@@ -46,11 +46,14 @@ def cluster(config: Config) -> Elasticsearch:
 
 
 def asked(config: Config, doing: str, call: Callable[[], Any]) -> Any:
-    """The answer's body, or what its absence means."""
+    """The answer's body, an object, or what its absence means."""
     try:
-        return call().body
-    except (ApiError, elastic_transport.TransportError) as error:
+        body = call().body
+    except FAILURES as error:
         raise trouble(error, config.output, doing) from None
+    if not isinstance(body, dict):
+        raise Retry(f"{doing}: the answer is no object; is a proxy in between?")
+    return body
 
 
 def server_of(config: Config, es: Elasticsearch) -> Server:
@@ -229,8 +232,9 @@ def _canary(config: Config, es: Elasticsearch) -> Iterator[Tuple[bool, str]]:
     id = event["event"]["id"]
     try:
         es.create(index=place, id=id, document=event, refresh=True)
-        hits = es.search(index=place, query={"ids": {"values": [id]}}, size=1).body["hits"]["hits"]
-    except (ApiError, elastic_transport.TransportError) as error:
+        answer = es.search(index=place, query={"ids": {"values": [id]}}, size=1)
+        hits = hits_of(answer.body, f"a canary event in {place}")
+    except FAILURES as error:
         yield False, str(trouble(error, config.output, f"a canary event in {place}"))
         return
     yield bool(hits), f"a canary event was written to {place} and {'found again' if hits else 'not found again'}"
