@@ -7,8 +7,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 from siemtap.core.errors import Malformed
 from siemtap.core.mapping import Record
 
-from .attacks import KINDS, LISTS, identified
+from .attacks import identified
 from .manifest import Settings
+from .redaction import KINDS, LISTS
 
 ACTIVE, EXPIRED, REMOVED = "active", "expired", "removed"
 

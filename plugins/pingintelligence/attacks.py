@@ -5,7 +5,6 @@ A record has the vendor's names; those that begin with "@" are ours. A cookie, t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
@@ -17,17 +16,17 @@ from siemtap.core.mapping import Record
 
 from . import attack_types
 from .manifest import Settings
+from .redaction import KINDS, LISTS, SECRET, hashed, next_sign, redacted
 from .times import moment
 
-KINDS = {"ip": "ip", "IP": "ip", "source_ip": "ip", "cookie": "cookie", "access_token": "access_token", "oauth_token": "access_token", "token": "access_token",
-         "api_key": "api_key", "apikey": "api_key", "username": "username", "user_name": "username", "user": "username"}
-LISTS = {"ips": "ip", "cookies": "cookie", "access_tokens": "access_token", "oauth_tokens": "access_token", "tokens": "access_token", "api_keys": "api_key", "apikeys": "api_key",
-         "usernames": "username", "users": "username"}
-SECRET = ("cookie", "access_token", "api_key")
 IN_LOG = {"token": "access_token", "oauth token": "access_token", "oauth_token": "access_token", "access_token": "access_token", "cookie": "cookie", "ip": "ip", "api key": "api_key",
           "api_key": "api_key", "apikey": "api_key", "user name": "username", "username": "username", "user_name": "username"}
 DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
-WHEN = ("access_time", "attack_code", "attack_deviation")
+WORD = re.compile(r"[a-z]{1,16}(?:[ _-][a-z]{1,16})?")       # a kind of identifier that is on no page
+BEFORE = 16             # braces in the words before the JSON
+IN_LINE = ("timestamp", "protocol", "attack_id", "description", "attack_bucket", "attack_scope", "attacked_api", "attack_identifier_type", "attack_key", "attack_value")
+# What a record of ours has under a name of its own; where an attack.log says one of them, it means something else.
+OURS = frozenset(("attack_type", "company", "name", "earlier_date", "later_date", "ddos_info", "access_time", "attack_code", "attack_deviation", "identifier"))
 READ = frozenset(("attack_type", "ioc_type", "description", "company", "name", "api_name", "earlier_date", "later_date", "cookie", "api_key", "token", "ddos_info"))
 
 
@@ -43,7 +42,7 @@ def flatten(said: Any, asked: Asked, settings: Settings) -> List[Record]:
     if said is None:
         return []
     if isinstance(said, dict) and not READ.intersection(said) and not LISTS.keys() & said.keys() and any(said.get(word) for word in ("error", "errors", "message")):
-        raise Retry(f"a success that says it failed: {canonical(said)[:300]}")
+        raise Retry(f"a success that says it failed: {canonical(redacted(said))[:300]}")
     if not isinstance(said, (dict, list)):
         raise Malformed("the answer is neither an object nor a list")
     found: Dict[Tuple[Any, ...], Dict[str, Any]] = {}
@@ -87,8 +86,13 @@ def _base(report: Mapping[str, Any], asked: Asked) -> Record:
             "later_date": report.get("later_date"), "ddos_info": report.get("ddos_info"), "access_time": "", "attack_code": "", "attack_deviation": "",
             "@name": name or str(asked.type), "@api": api, "@scope": attack_types.ACROSS if api == "all" else attack_types.API, "@type": None, "@who": ("", ""), "@clear": None,
             "@cookie_name": report.get("cookie") if isinstance(report.get("cookie"), str) else None, "@when": None, "@time_source": "query", "@ambiguous": None, "@count": 1, "@report": True,
-            "@protocol": None, "@bucket": None, "@identifier_name": None, "identifier": None,
-            **{key: value for key, value in report.items() if key not in READ and key not in LISTS and not (isinstance(value, list) and any(isinstance(one, dict) for one in value))}}
+            "@protocol": None, "@bucket": None, "@identifier_name": None, "@element": None, "identifier": None,
+            **foreign({key: value for key, value in report.items() if key not in READ and key not in LISTS and not (isinstance(value, list) and any(isinstance(one, dict) for one in value))})}
+
+
+def foreign(values: Mapping[str, Any]) -> Record:
+    """Return keys of the vendor's with a "_" before those that look like ours."""
+    return {f"_{key}" if key.startswith("@") else key: value for key, value in values.items()}
 
 
 def _element(element: Any, of: str, base: Record, asked: Asked, settings: Settings) -> Iterator[Record]:
@@ -104,12 +108,12 @@ def _element(element: Any, of: str, base: Record, asked: Asked, settings: Settin
         return
     kind, value = KINDS[key], element[key]
     own = {**base, **identified(kind, value, settings), "@type": type_of(base, kind, asked),
-           **{name: said for name, said in element.items() if name not in KINDS and name not in ("details", "access_time")}}
+           **foreign({name: said for name, said in element.items() if name not in KINDS and name not in ("details", "access_time")})}
     zone = settings.timezone
     if not details:
         yield {**own, **_when(own, zone)}
     for detail in details:
-        record = {**own, **detail} if isinstance(detail, dict) else {**own, "access_time": detail}
+        record = {**own, **foreign(detail)} if isinstance(detail, dict) else {**own, "access_time": detail}
         found = moment(record["access_time"], zone)
         if found:
             record["@when"], record["@time_source"] = found.text, "access_time"
@@ -128,10 +132,6 @@ def identified(kind: str, value: Any, settings: Settings) -> Record:
     if settings.role == "restricted" and DIGEST.fullmatch(said):
         return {"@who": (kind, said.lower())}
     return {"@who": (kind, hashed(said)), "@clear": None if settings.hash_identifiers else said}
-
-
-def hashed(said: str) -> str:
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def type_of(base: Record, kind: str, asked: Asked) -> Optional[str]:
@@ -165,34 +165,52 @@ def _ddos(base: Record, asked: Asked, settings: Settings) -> Iterator[Record]:
     yield {**record, **_when(record, settings.timezone)}
 
 
-def redacted(value: Any, of: str = "") -> Any:
-    """With hashes for whatever stands under the name of a secret, at any depth. A number under the name of a list counts it."""
-    if isinstance(value, dict):
-        return {name: inner if name in WHEN or (name in LISTS and isinstance(inner, (int, float))) else redacted(inner, KINDS.get(name) or LISTS.get(name) or of) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [redacted(inner, of) for inner in value]
-    return hashed(str(value)) if of in SECRET and value not in (None, "") else value
-
-
 def of_log(line: str, settings: Settings) -> List[Record]:
-    """A line of attack.log, or the message of its syslog form: the prefix, then JSON in which all values are text."""
-    start = line.find("{")
-    try:
-        said = json.loads(line[start:]) if start >= 0 else None
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or "attack_identifier_type" not in said:
+    """Return the record of a line of attack.log, or of the message of its syslog form: perhaps some words, then JSON in which all values are text."""
+    element = element_of(line)
+    if element is None:
         return [{"line": line}] if line.strip() else []
-    kind = IN_LOG.get(str(said.get("attack_identifier_type", "")).strip().lower(), "")
-    across = said.get("attacked_api") == "MULTI_API" or str(said.get("attack_scope", "")).upper().startswith("MULTI")
-    name = str(said.get("description") or "").strip()
-    id = str(said.get("attack_id") or "").strip()
-    subject = identified(kind, said.get("attack_value"), settings) if kind else {"@who": (str(said.get("attack_identifier_type")).strip().lower() or "unknown", hashed(str(said.get("attack_value"))))}
+    said = dict.fromkeys(IN_LINE)
+    said.update(element)
+    word = _text(said["attack_identifier_type"]).lower()
+    kind, value = IN_LOG.get(word, ""), said["attack_value"]
+    across = said["attacked_api"] == "MULTI_API" or _text(said["attack_scope"]).upper().startswith("MULTI")
+    name, id = _text(said["description"]), _text(said["attack_id"])
+    subject = identified(kind, value, settings) if kind else {"@who": (word if WORD.fullmatch(word) else "unknown", hashed(str(value)))}
     try:
-        when: Optional[str] = epoch(said.get("timestamp"))
+        when: Optional[str] = epoch(said["timestamp"])
     except ValueError:
         when = None
-    read = {"timestamp", "protocol", "attack_id", "description", "attack_bucket", "attack_scope", "attacked_api", "attack_identifier_type", "attack_key", "attack_value"}
-    return [{**_base({}, Asked()), "attack_type": name, "@name": name or id, "@api": said.get("attacked_api") or "", "@scope": attack_types.ACROSS if across else attack_types.API,
-             "@type": id or None, **subject, "access_time": str(said.get("timestamp") or ""), "@when": when, "@time_source": "access_time" if when else "arrival", "@protocol": said.get("protocol"),
-             "@bucket": said.get("attack_bucket"), "@identifier_name": said.get("attack_key"), "@report": None, **{key: value for key, value in said.items() if key not in read}}]
+    return [{**_base({}, Asked()), "attack_type": name, "@name": name or id, "@api": said["attacked_api"] or "", "@scope": attack_types.ACROSS if across else attack_types.API,
+             "@type": id or None, **subject, "access_time": str(said["timestamp"] or ""), "@when": when, "@time_source": "access_time" if when else "arrival", "@protocol": said["protocol"],
+             "@bucket": said["attack_bucket"], "@identifier_name": said["attack_key"], "@report": None, "@element": hashed(canonical(element)),
+             **{f"_{key}" if key.startswith("@") or key in OURS else key: inner for key, inner in element.items() if key not in IN_LINE}}]
+
+
+def element_of(line: str) -> Optional[Dict[str, Any]]:
+    """Return the JSON object that ends a line; None where there is none, or none of the page's shape. What says a key twice is none: nobody knows which of them counts."""
+    start = line.find("{")
+    for _ in range(BEFORE):
+        if start >= 0 and next_sign(line, start + 1) not in ('"', "}"):
+            start = line.find("{", start + 1)
+    try:
+        element = json.loads(line[start:], object_pairs_hook=_once, parse_constant=_refused) if start >= 0 else None
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(element, dict) and "attack_identifier_type" in element and not any(isinstance(element.get(key), (dict, list)) for key in IN_LINE)
+    return element if fits else None
+
+
+def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    element = dict(pairs)
+    if len(element) != len(pairs):
+        raise ValueError("a key twice")
+    return element
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _text(value: Any) -> str:
+    return str(value or "").strip()

@@ -10,7 +10,7 @@ from siemtap.core.convert import integer, ip, truth
 from siemtap.core.mapping import Dataset, Field, Given, Join, Record, Split, text
 
 from . import attack_types
-from .attacks import redacted
+from .redaction import redacted, redacted_line
 from .times import moment
 
 CODE = re.compile(r"var([A-Z])\((T[nx]),\s*([0-9]{1,15})\)")
@@ -32,18 +32,23 @@ def subject_of(record: Record) -> Any:
     return record["@who"][1]
 
 
+def last_word(record: Record) -> Any:
+    """Return the attack's code; of a line of attack.log the hash of all it says, for what is pushed has no second chance."""
+    return record["@element"] or record["attack_code"]
+
+
 def as_sent(record: Record) -> Record:
     """The vendor's names; of an identifier, what an event may say."""
     if not isinstance(record, dict):
-        return {"element": redacted(record)}
-    shown = {name: value for name, value in record.items() if not name.startswith("@")}
-    if record.get("@who"):          # in `event.original` only: the record has the name, so that no event repeats it
-        shown["identifier"] = dict([record["@who"]])
-    return {name: hidden(name, value) for name, value in shown.items()}
-
-
-def hidden(name: str, value: Any) -> Any:
-    return value if name in ("identifier", "element") else redacted({name: value})[name]
+        return {"line": redacted_line(record)} if isinstance(record, str) else {"element": redacted(record)}
+    if "@when" not in record:
+        ready = {name: redacted_line(value) if name == "line" else value for name, value in record.items() if name == "element" or (name == "line" and isinstance(value, str))}
+        return {**redacted({name: value for name, value in record.items() if name not in ready}), **ready}
+    shown: Dict[str, Any] = redacted({name: value for name, value in record.items() if not name.startswith("@") and name != "identifier"})
+    kind, value = record.get("@who") or ("ddos_info", "")
+    if kind != "ddos_info":         # in `event.original` only: the record has the name, so that no event repeats it
+        shown["identifier"] = {kind: redacted({kind: value})[kind] if kind in ("ip", "username") else value}
+    return shown
 
 
 def words(said: Any) -> Optional[str]:
@@ -111,7 +116,8 @@ WHO = ("pingintelligence.identifier.type", "source.address", "source.ip", "relat
 
 
 def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
-    """Kept whole; an address in it is a reference."""
+    """Kept, with hashes where secrets may stand; an address in it is a reference."""
+    said = redacted(said, "ddos_info")
     if isinstance(said, dict):
         return said, None
     if isinstance(said, list):
@@ -142,7 +148,7 @@ OBSERVER = {"observer.vendor": "Ping Identity", "observer.product": "PingIntelli
 ATTACK = Dataset(
     name="pingintelligence.attack",
     clock=when,
-    identity=("@name", "@api", kind_of, subject_of, "access_time", "attack_code"),
+    identity=("@name", "@api", kind_of, subject_of, "access_time", last_word),
     redact=as_sent,
     constant={**OBSERVER, "event.kind": "alert", "event.category": ["intrusion_detection", "api"]},
     few=("attack_type", "@type", "@time_source", "description", "company", "name", "earlier_date", "later_date", "@api", "@scope", "@report", "@count"),
@@ -179,7 +185,7 @@ ATTACK = Dataset(
         Field("@protocol",         "network.protocol", lower),
         Field("@bucket",           "pingintelligence.bucket"),
     ),
-    quiet=("@when", "@name", "identifier"),
+    quiet=("@when", "@name", "@element", "identifier"),
 )
 
 

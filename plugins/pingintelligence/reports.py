@@ -10,8 +10,8 @@ from siemtap.core.identity import canonical
 from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.windows import DAY, Millis
 
-from .attacks import redacted
 from .manifest import Settings
+from .redaction import redacted
 
 SOON = 30               # days before a licence's end are told with severity
 DEEPEST = 16            # levels of a report's details; an index takes 20
@@ -50,7 +50,7 @@ def record(report: Report, said: Any, api: str, earlier: str, later: str, until:
     if said in (None, {}, []):
         return []
     if isinstance(said, dict) and "name" not in said and any(said.get(word) for word in ("error", "errors")):
-        raise Retry(f"a success that says it failed: {canonical(said)[:300]}")
+        raise Retry(f"a success that says it failed: {canonical(redacted(said))[:300]}")
     if isinstance(said, list):
         said = {"items": said}
     if not isinstance(said, dict):

@@ -366,7 +366,8 @@ class Simulator:
 
     def id_in_log(self, attack: Attack) -> str:
         value = hashlib.sha256(attack.value.encode()).hexdigest() if attack.kind in HIDDEN else attack.value
-        return identify("pingintelligence.attack", [TYPES[attack.type].name, attack.api or "MULTI_API", attack.kind, value, str(attack.time), ""])
+        element = hashlib.sha256(canonical(json.loads(self.line(attack).partition("-info-")[2])).encode()).hexdigest()
+        return identify("pingintelligence.attack", [TYPES[attack.type].name, attack.api or "MULTI_API", attack.kind, value, str(attack.time), element])
 
     def pushed(self, start: Millis, stop: Millis) -> Iterator[Sent]:
         """RFC 5424, as the Syslog appender writes it."""
