@@ -27,6 +27,9 @@ KIBANA = "^8.18.0 || ^9.0.0"
 ELASTIC = Server("elasticsearch", (9, 1))
 # What a setting is called on Elastic's pages, where that is not its own name.
 DIALECT = {"lookback": "initial_interval"}
+# What an agent sets in a program's state itself, whatever the policy says: the resource's URL, as one text (beats @00f3c215, x-pack/filebeat/input/cel/input.go:
+# `state["url"] = goodURL` in run(), and once more where a program dropped it). A setting with several URLs has another key there.
+STATE = {"url": "urls"}
 KINDS = {"text": "text", "url": "text", "secret": "password", "duration": "text", "switch": "bool", "integer": "integer", "choice": "select", "many": "text", "table": "yaml"}
 PIPELINE = "pipeline_error of {{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} in {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"
 PICTURE = "img/overview.png"
@@ -204,11 +207,11 @@ def _settings(plugin: Plugin, way: Way, names: Sequence[str]) -> List[Dict[str, 
 
 # What an agent gets: Handlebars
 
-def _given(s: Mapping[str, Any], indent: str) -> str:
-    """A setting's value as Fleet puts it there; nothing, where it may be empty and is."""
+def _given(s: Mapping[str, Any], indent: str, keys: Mapping[str, str] = {}) -> str:
+    """A setting's value as Fleet puts it there; nothing, where it may be empty and is. `keys`: under which key several values stand, if not under the setting's name."""
     name = DIALECT.get(s["name"], s["name"])
     if s["kind"] == "many":
-        made = f"{indent}{s['name']}:\n{{{{#each {name} as |one|}}}}\n{indent}  - {{{{escape_string one}}}}\n{{{{/each}}}}\n"
+        made = f"{indent}{keys.get(s['name'], s['name'])}:\n{{{{#each {name} as |one|}}}}\n{indent}  - {{{{escape_string one}}}}\n{{{{/each}}}}\n"
     else:
         made = f"{indent}{s['name']}: {{{{{'escape_string ' if s['kind'] in ('text', 'url', 'secret', 'duration') else ''}{name}}}}}\n"
     return made if _is_needed(s) or s["kind"] == "switch" else f"{{{{#if {name}}}}}\n{made}{{{{/if}}}}\n"
@@ -227,7 +230,7 @@ def _connected(plugin: Plugin, way: Way) -> str:
             + (f"{{{{#each {url} as |one|}}}}\n{{{{#if @first}}}}\nresource.url: {{{{escape_string one}}}}\n{{{{/if}}}}\n{{{{/each}}}}\n" if many else f"resource.url: {{{{escape_string {url}}}}}\n")
             + _if("enable_request_tracer", "resource.tracer.enabled: true", 'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"', "resource.tracer.maxbackups: 5")
             + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}") + _if("ssl", "resource.ssl: {{ssl}}") + _if("http_client_timeout", "resource.timeout: {{escape_string http_client_timeout}}")
-            + "state:\n" + "".join(_given(s, "  ") for s in _settings(plugin, way, (*way.account, *way.own)) if s["name"] != "interval")
+            + "state:\n" + "".join(_given(s, "  ", STATE) for s in _settings(plugin, way, (*way.account, *way.own)) if s["name"] != "interval")
             + "redact:\n  fields:\n" + "".join(f"    - {name}\n" for name in [*secrets, "token.text"]) + f"program: |\n{source}")
 
 
