@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import random
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -15,10 +16,11 @@ from siemtap import contract
 from siemtap.core import convert, manifest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.forms import Connection, Every
-from siemtap.core.identity import identify, spell
-from siemtap.core.mapping import Dataset, Field, Join, Split, rfc3339
+from siemtap.core.identity import digest_of, identify, spell
+from siemtap.core.mapping import LATEST, REFUSED, Dataset, Field, Join, Split, as_sent, rfc3339
 from siemtap.core.model import Batch, Mark
 from siemtap.core.windows import Window, windows
+from world import NOON
 
 VECTORS = contract.read("identity-vectors.json")["vectors"]
 
@@ -179,6 +181,39 @@ def test_what_a_converter_refuses_is_kept_as_sent():
     assert event["acme"] == {"extra": {"n": "many"}} and event["@timestamp"] == "1970-01-01T00:00:01.000Z"
 
 
+def deep(levels):
+    value = "s3cret"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def break_all(record):
+    raise ZeroDivisionError("s3cret")
+
+
+@pytest.mark.parametrize("redact", [as_sent, break_all], ids=["as_sent", "break_all"])
+@pytest.mark.parametrize("value", ["s3cret", deep(50_000)], ids=["short", "deep"])
+@pytest.mark.parametrize("until", [0, NOON, 10**30, -5])
+def test_a_record_that_the_mapping_breaks_on_is_an_event(redact, value, until):
+    """Whatever converter, identity and redaction do; and where the redaction does not work, nothing is shown."""
+    table = Dataset("acme.event", clock=break_all, identity=(break_all,), redact=redact, rows=(Field("n", "acme.n", break_all),))
+    error = table.bind_error(None, {"tags": ["a"]})
+    record, other = {"n": value, "m": 1}, {"n": value, "m": True}
+    event = error(record, until, "2026-03-04T12:00:00.000Z")
+    assert event["event"]["kind"] == "pipeline_error" and event["error"]["message"] and event["tags"] == ["a"]
+    assert event["@timestamp"] == rfc3339(min(max(until, 0), LATEST)) and event["event"]["created"] == "2026-03-04T12:00:00.000Z"
+    assert event["event"]["id"] == error(record, NOON)["event"]["id"] != error(other, NOON)["event"]["id"]
+    shown = redact is as_sent and value == "s3cret"
+    assert ("original" in event["event"]) == shown == ("s3cret" in json.dumps(event))
+
+
+def test_a_digest_tells_values_apart_whatever_their_shape():
+    values = [None, 1, True, 1.0, "1", "", [], {}, [[]], [{}], ["1", "2"], ["12"], {"1": "2"}, ["\ud800"], ["\ud801"], [["1"], "2"], [["1", "2"]], 10**5_000]
+    assert len({digest_of(value) for value in values}) == len(values)
+    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+
+
 def test_constants_of_one_input_do_not_leak_into_another():
     say, other = (TINY.bind(None, {"tags": tags, "agent.name": tags[0]}) for tags in (["a"], ["b"]))
     assert say({"n": "1"}, 0)["tags"] == ["a"] and other({"n": "1"}, 0)["agent"] == {"name": "b"}
@@ -199,9 +234,23 @@ def test_no_time(said):
         convert.instant(said)
 
 
-@given(st.integers(0, 4_000_000_000_000))
+@given(st.integers(-62_135_596_800_000, LATEST))
 def test_our_time_there_and_back(moment):
-    assert convert.millis_of(rfc3339(moment)) == moment
+    spelled = rfc3339(moment)
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z", spelled), spelled
+    assert convert.millis_of(spelled) == moment
+
+
+@pytest.mark.parametrize("moment", [-62_135_596_800_001, LATEST + 1, 10**18, -10**18, 10**400])
+def test_a_year_that_four_digits_cannot_name_is_refused(moment):
+    with pytest.raises(REFUSED):
+        rfc3339(moment)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0000-01-01T00:00:00Z"])
+def test_the_edges_of_the_calendar_are_no_time_in_every_zone(text):
+    with pytest.raises(ValueError):
+        convert.instant(text)
 
 
 @pytest.mark.parametrize("said,meant", [("192.0.2.1", "192.0.2.1"), ("2001:DB8::0:1", "2001:db8::1"), ("256.1.1.1", None), ("01.2.3.4", None), ("1.2.3", None), ("fe80::1%eth0", None),

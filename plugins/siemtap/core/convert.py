@@ -33,7 +33,10 @@ def instant(said: Any) -> str:
         raise ValueError("not a time")
     day, minute, second, fraction, zone = found.groups()
     offset = "+00:00" if zone in (None, "Z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
-    moment = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{offset}").astimezone(timezone.utc)
+    try:
+        moment = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{offset}").astimezone(timezone.utc)
+    except OverflowError:       # the first or the last hours that there are, in a zone
+        raise ValueError("not a time") from None
     return f"{moment.replace(tzinfo=None).isoformat()}.{(fraction or '')[:3]:0<3}Z"
 
 

@@ -46,3 +46,23 @@ def canonical(value: Any) -> str:
     """JSON in one spelling for every runtime: sorted keys, no blanks, no ASCII escaping. The standard library's,
     never a faster one's, so that an id does not depend on what is installed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value of any depth, where `canonical` gives up; alike for the same value in this runtime only."""
+    total = hashlib.sha256()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            text = f"object {len(value)}"
+            waiting += [part for name in sorted(value, key=str) for part in (value[name], name)]
+        elif isinstance(value, (list, tuple)):
+            text = f"list {len(value)}"
+            waiting += value
+        elif isinstance(value, int):
+            text = f"{type(value).__name__} {value:x}"      # of any length
+        else:
+            text = f"{type(value).__name__} {value}"
+        total.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+    return total.hexdigest()

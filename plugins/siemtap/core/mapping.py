@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import linecache
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from functools import cache, lru_cache, partial
 from operator import itemgetter
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from .identity import BLANKS, canonical, digest, identify, spell
+from .identity import BLANKS, canonical, digest, digest_of, identify, spell
 from .windows import Millis
 
 Record = Any                            # what the vendor said; an object, when the vendor keeps to the page
@@ -20,6 +20,8 @@ Word = Union[str, Callable[[Any], Any]]   # a name in the record, or a function 
 Say = Callable[[Record, Millis, Optional[str]], Event]
 
 ECS_VERSION = "9.4.0"
+EPOCH = datetime(1970, 1, 1)
+LATEST: Millis = 253_402_300_799_999    # the end of the year 9999
 ABSENT = (None, "", "-")
 REMEMBERED = 1_024       # combinations of what `few` names said, a dataset and its settings
 REFUSED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
@@ -88,8 +90,9 @@ def as_sent(record: Record) -> Record:
 
 
 def rfc3339(moment: Millis) -> str:
-    """UTC, milliseconds, `Z`: the one spelling of time in an event."""
-    return datetime.fromtimestamp(moment // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{moment % 1000:03d}Z"
+    """UTC, milliseconds, `Z`: the one spelling of time in an event. OverflowError outside the years 0001 to 9999,
+    which no other spelling of four digits can name."""
+    return (EPOCH + timedelta(milliseconds=moment)).isoformat(timespec="milliseconds") + "Z"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +133,28 @@ class Dataset:
 
         `also`: constants of the input that stand beside the vendor's: tags, namespace, agent. Path -> value.
         """
-        given = {row.ours: row.convert(getattr(settings, row.setting)) for row in self.rows if isinstance(row, Given)}
-        constant = {**_fixed(self), **self.constant, **given, **(also or {})}
-        say: Say = _compile(self)[1](_Bound(self, settings, constant))
+        say: Say = _compile(self)[1](self._bound(settings, also))
         return say
+
+    def bind_error(self, settings: Any, also: Optional[Mapping[str, Any]] = None) -> Say:
+        """What becomes of a record that the mapping itself fails on: the same event as of one that does not fit the page, and where not even
+        that can be made, one that shows nothing of it. Never an exception but MemoryError."""
+        bound = self._bound(settings, also)
+
+        def error(record: Record, until: Millis, created: Optional[str] = None) -> Event:
+            until = min(max(until, 0), LATEST)
+            try:
+                return bound.unreadable(record, until, created)
+            except MemoryError:
+                raise
+            except Exception:       # too deep, or a fault of the redaction's: then the text must not be shown
+                return bound.hidden(record, until, created)
+
+        return error
+
+    def _bound(self, settings: Any, also: Optional[Mapping[str, Any]]) -> _Bound:
+        given = {row.ours: row.convert(getattr(settings, row.setting)) for row in self.rows if isinstance(row, Given)}
+        return _Bound(self, settings, {**_fixed(self), **self.constant, **given, **(also or {})})
 
 
 ALWAYS = ("@timestamp", "message", "event.id", "event.kind", "event.created", "event.original", "event.start", "event.end", "error.message")
@@ -205,11 +226,19 @@ class _Bound:
 
     def unreadable(self, record: Record, until: Millis, created: Optional[str]) -> Event:
         """A record that does not fit the page: kept whole, redacted; its id is of the words alone."""
+        event = self._error(canonical(record), f"a record of {self.dataset.name} does not have the shape of the vendor's page", until, created)
+        event["event"]["original"] = canonical(self.redact(record))
+        return event
+
+    def hidden(self, record: Record, until: Millis, created: Optional[str]) -> Event:
+        """A record that can neither be read nor redacted: nothing of it is shown, and its id is of all of it."""
+        return self._error(f"hidden {digest_of(record)}", f"a record of {self.dataset.name} can neither be read nor redacted, and is not shown", until, created)
+
+    def _error(self, name: str, message: str, until: Millis, created: Optional[str]) -> Event:
         event = nest({path: value for path, value in self.flat.items() if path not in ("event.kind", "event.type")})
         event["@timestamp"] = rfc3339(until)
-        event["event"].update(id=identify(self.dataset.name, [canonical(record)]), kind="pipeline_error",
-                              original=canonical(self.redact(record)))
-        event["error"] = {"message": f"a record of {self.dataset.name} does not have the shape of the vendor's page"}
+        event["event"].update(id=identify(self.dataset.name, [name]), kind="pipeline_error")
+        event["error"] = {"message": message}
         if created:
             event["event"]["created"] = created
         return event
