@@ -7,6 +7,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -278,6 +279,13 @@ class Receiver:
 
 
 SECRET = "a-secret-of-the-webhook"
+sys.setrecursionlimit(20_000)       # what strangers send is nested, and so is what is written of it
+# What ended the process once, at every start again; each with a word of its own
+ODD = [json.dumps({"reason": f"odd-{number}", "sourceIP": "192.0.2.1", "hostName": "VA1ACMEWEB01", **more}).encode() for number, more in enumerate((
+    *({name: time for name in ("startTime", "endTime", "driverTime")} for time in ("Thu Mar 05 03:39:12 UTC 0999", "Thu Mar 05 03:39:12 UTC 0001", "Fri Dec 31 23:59:59 PST 9999", "0999-03-05T03:39:12Z")),
+    {"data": "\ud800", "hostName": "\udfff"}, {"tags": "\x00\ufffe"}, {"severity": 10**400}))]
+ODD.append(b'{"reason":"odd-' + b"%d" % len(ODD) + b'","tags":' + b"[" * 960 + b"]" * 960 + b"}")
+ODD.append(b'{"reason":"odd-' + b"%d" % len(ODD) + b'","tags":' + b'{"a":' * 3_000 + b"1" + b"}" * 3_001)
 
 
 @each_python
@@ -292,10 +300,11 @@ def test_the_webhook_of_a_heavy_forwarder(python, apps, splunk):
     said = asked(splunk, apps, plugin, stanza, listen="127.0.0.1:0", secret="******", certificate=str(apps / "cert.pem"), key=str(apps / "key.pem"), interval="10").replace(
         f"{plugin.name}://", f"{app.kind}://").replace('<param name="account">main</param>', "")
     sender, luck, now = simulate.simulator("centurylink_ips", {"formats": ("json", "array", "wrapper", "slack", "form")}), random.Random(5), int(time.time() * 1000)
-    acknowledged, got, number = set(), collections.Counter(), 0
+    acknowledged, got, number, shown = set(), collections.Counter(), 0, ""
     for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
         receiver = Receiver(python, apps, plugin, said)
         assert receiver.post(b"{}", {}, receiver.url + "x") == 404 and receiver.post(b"x" * 2**21, {}) in (413, 0)
+        assert {receiver.post(body, {}) for body in ODD} == {204}
         until = number + luck.randint(60, 120)
         while number < until:
             sent = sender.sent(number, now + number)
@@ -309,10 +318,12 @@ def test_the_webhook_of_a_heavy_forwarder(python, apps, splunk):
         if how == signal.SIGTERM:
             ElementTree.fromstring(receiver.out)            # whole, to the last tag
         got += receiver.ids()
+        shown += receiver.out.decode("utf-8", "replace")
     receiver = Receiver(python, apps, plugin, said)
     time.sleep(1.5)
     assert receiver.end(signal.SIGTERM) == 0
     got += receiver.ids()
     assert len(acknowledged) > 200 and acknowledged <= set(got)
+    assert not [number for number in range(len(ODD)) if f"odd-{number}" not in shown]
     assert sum(count - 1 for count in got.values()) <= 2 * 120, "twice is only what was in the pipe when the process was killed"
     assert SECRET not in receiver.log()

@@ -27,7 +27,7 @@ from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.edge.http import Http, Reply
 from siemtap.engine import voice
 from siemtap.render.splunk import props
-from siemtap.runners import plugins, simulate, splunk
+from siemtap.runners import plugins, simulate, splunk, splunk_alert
 from siemtap.runners.names import App
 from siemtap.runners.receiving import RECEIVED, Reception
 from siemtap.runners.splunk import ATTEMPTS, Input, without_account
@@ -383,3 +383,16 @@ def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypat
     assert code == 1 and tried == {"a": 1, "b": ATTEMPTS, "c": 2, "d": 1} and waited == [2.0, 4.0, 2.0]
     assert {"a-0", "b-0", "b-1", "b-2", "c-0", "c-1", "d-0"} == set(found) and max(Counter(found).values()) == 1, "from the mark on that is saved"
     assert "here/mischief.event/b: ZeroDivisionError at test_containment.py" in caplog.text and "a secret" not in caplog.text and ElementTree.fromstring(out).tag == "stream"
+
+
+# An alert action
+
+@pytest.mark.parametrize("said", ["", "[]", "{}", "null", "[" * 100_000, '{"server_uri": 5, "session_key": "x"}', '{"server_uri": "https://127.0.0.1:9", "session_key": "x\\ud800", "configuration": []}',
+                                  '{"server_uri": "https://127.0.0.1:9", "session_key": "secret\\u20ac", "configuration": {"account": "\\ud800"}, "search_name": "\\udfff"}'])
+def test_whatever_an_alert_hands_over_the_action_ends_with_a_sentence(said, capsys, monkeypatch):
+    monkeypatch.setattr(splunk_alert, "logs", lambda *words: None)
+    plugin = plugins.plugin("pingintelligence")
+    name = next(command.name for command in plugin.commands if command.alert)
+    assert splunk_alert.main(plugin, App("TA-test", "ta_test", plugin.name), name, ["--execute"], io.StringIO(said)) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("ERROR ") and err.count("\n") == 1 and len(err) < 1_100 and "secret" not in err
