@@ -6,7 +6,6 @@ Names that begin with "@" are ours: how and when it came.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import zlib
 from contextlib import suppress
@@ -14,7 +13,7 @@ from datetime import datetime
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import parse_qs, unquote
 
-from siemtap.core import syslog
+from siemtap.core import bounds, syslog
 from siemtap.core.convert import JAVA, instant, java_date, zone
 from siemtap.core.errors import Malformed
 from siemtap.core.identity import canonical, spell
@@ -23,7 +22,8 @@ from siemtap.core.model import Payload
 
 from .manifest import Settings
 
-LARGEST = 16 * 1024 * 1024          # bytes of a body, unpacked
+LARGEST = 8 * 1024 * 1024           # bytes of a body, unpacked; as text it may take four times as much
+ESCAPES = 500_000                   # of a form; each takes some 90 bytes while it is unescaped
 NAMES = frozenset((
     "packetSize", "rank", "driverTime", "startTime", "endTime", "action", "data", "destinationIP", "destinationMAC", "destinationPort", "direction", "eventOrigin", "flags",
     "flow", "hostName", "iface", "protocol", "reason", "sourceIP", "sourceMAC", "sourcePort", "tags", "severity"))
@@ -73,10 +73,10 @@ def unpacked(payload: Payload) -> str:
     if "gzip" in payload.headers.get("content-encoding", "").lower():
         unpacker = zlib.decompressobj(31)
         try:
-            body = unpacker.decompress(body, LARGEST)
+            body = unpacker.decompress(body, LARGEST + 1)
         except zlib.error:
             raise Malformed("no gzip, though it says so") from None
-        if not unpacker.eof:
+        if not unpacker.eof or len(body) > LARGEST:
             raise Malformed(f"gzip that is cut, or more than {LARGEST} bytes")
     return body.decode("utf-8-sig", "replace")
 
@@ -85,11 +85,12 @@ def unpacked(payload: Payload) -> str:
 # Webhook
 
 def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
-    if "x-www-form-urlencoded" in payload.headers.get("content-type", "").lower() or said.startswith("payload="):
+    is_form = "x-www-form-urlencoded" in payload.headers.get("content-type", "").lower() or said.startswith("payload=")
+    if is_form and said.count("%") <= ESCAPES:
         with suppress(ValueError):      # too many fields: no form, whatever it says
             said = (parse_qs(said, max_num_fields=50).get("payload") or [said])[0]
     try:
-        found = json.loads(said)
+        found = bounds.parse(said)
     except (ValueError, RecursionError):
         yield from _of_lines(settings, payload, said)       # replayed syslog, text without its JSON
         return
@@ -97,8 +98,11 @@ def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record
         inner = next(iter(found.values()))
         if isinstance(inner, list) and any(isinstance(one, dict) for one in inner):
             found = inner
-    for one in found if isinstance(found, list) else [found]:
+    values, most = found if isinstance(found, list) else [found], bounds.room(said)
+    for one in values[:most]:
         yield _of_object(one)
+    if len(values) > most:
+        yield bounds.kept(canonical(values[most:]))
 
 
 def _of_object(said: Any) -> Record:
@@ -126,6 +130,8 @@ def _theirs(name: str) -> str:
 def slack(said: str) -> Optional[Dict[str, Any]]:
     """None for a text that is no event. Only the first `Data:` ends the head: what follows is an attacker's."""
     head, mark, data = _before_data(said)
+    if head.count("\n") > bounds.LINES:
+        return None
     lines = head.split("\n")
     caught = CAUGHT.fullmatch(lines[0].strip())
     if not caught:
@@ -178,15 +184,19 @@ def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Recor
         record = slack(said.lstrip())
         yield {**record, "@element": said} if record else said
         return
-    lines = [line for line in re.split(r"[\r\n]+", said) if line.strip("\0 \t")]
+    lines, beyond = bounds.lines(said)
     if len(lines) > 1 and not all("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
-        lines = [said]
+        lines, beyond = [said], ""
     for line in lines:
         yield _of_line(line.rstrip("\0"))
+    if beyond:
+        yield bounds.kept(beyond)
 
 
 def _of_line(said: str) -> Record:
     """Return a record of the format that begins first in a line; the line itself where none does."""
+    if len(said) > syslog.LONGEST:
+        return bounds.kept(said)
     head = syslog.line(said)
     begins = {head.message.find(name, 0, BEGINS_WITHIN): name for name in FORMATS}
     at = min((at for at in begins if at >= 0), default=-1)

@@ -131,7 +131,7 @@ def words(reply: Reply) -> str:
     """What an error says, in any of the vendor's ways: modelState, message, error, a list of messages, plain text."""
     try:
         said = reply.json()
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, Retry):
         text = reply.body.decode("utf-8", "replace").strip()
         return "refused" if not text or reply.is_html else text[:300]
     if isinstance(said, dict):

@@ -5,10 +5,10 @@ A record has the vendor's names; those that begin with "@" are ours. A cookie, t
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from siemtap.core import bounds
 from siemtap.core.convert import epoch
 from siemtap.core.errors import Malformed, Retry
 from siemtap.core.identity import canonical
@@ -194,7 +194,7 @@ def element_of(line: str) -> Optional[Dict[str, Any]]:
         if start >= 0 and next_sign(line, start + 1) not in ('"', "}"):
             start = line.find("{", start + 1)
     try:
-        element = json.loads(line[start:], object_pairs_hook=_once, parse_constant=_refused) if start >= 0 else None
+        element = bounds.parse(line[start:], object_pairs_hook=_once, parse_constant=_refused) if start >= 0 else None
     except (ValueError, RecursionError):
         return None
     fits = isinstance(element, dict) and "attack_identifier_type" in element and not any(isinstance(element.get(key), (dict, list)) for key in IN_LINE)

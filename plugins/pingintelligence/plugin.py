@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from siemtap.core import syslog
+from siemtap.core import bounds, syslog
 from siemtap.core.convert import zone
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.mapping import Record, rfc3339
@@ -304,8 +304,9 @@ def of_report(client: Client, scope: str, cursor: Cursor, now: Millis) -> Iterat
 def receive(settings: Settings, payload: Payload) -> Iterator[Batch]:
     """The syslog form of attack.log."""
     text = payload.body.decode("utf-8", "replace")
-    lines = [syslog.line(text).message] if payload.channel in ("udp", "tcp", "tls") else text.splitlines()
-    yield Batch(ATTACK, [one for line in lines for one in of_log(line, settings)], {}, payload.received)
+    lines, beyond = ([syslog.line(text).message], "") if payload.channel in ("udp", "tcp", "tls") else bounds.lines(text)
+    records = [one for line in lines for one in of_log(line, settings)]
+    yield Batch(ATTACK, [*records, {"line": bounds.kept(beyond)}] if beyond else records, {}, payload.received)
 
 
 def greet(client: Client) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
 
-from .core.errors import Malformed
+from .core import bounds
+from .core.errors import Malformed, SiemtapError
 from .core.forms import SEVERITIES, Every
-from .core.mapping import REFUSED, Dataset, Event, lost_event
+from .core.mapping import Dataset, Event, lost_event
 from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
 from .core.windows import Millis
+
+log = logging.getLogger("siemtap")
+
+GATHERED = 2_000                    # records of a batch of what was pushed
+GATHERED_BYTES = 1024 * 1024        # of payloads whose records travel together
 
 
 class Output(Protocol):
@@ -41,26 +49,66 @@ def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any
 
 
 def spooled(spool: Any, cursor: Cursor, receive: Callable[[Payload], Iterable[Batch]], fallback: Dataset, at_most: int = 1_000) -> Iterator[Batch]:
-    """What was pushed, from the cursor to the end of the spool; what lies before a batch's cursor goes once the next is asked for."""
+    """What was pushed, from the cursor to the end of the spool; what lies before a batch's cursor goes once the next is asked for.
+
+    Batches are cut by records and by bytes. The cursor moves with the last one of a read alone: after a crash the others come again, and
+    their ids are known. Ids are remembered for that by the output or by `Arrivals`, so a mark holds those of its own batch only.
+    """
     while True:
         payloads, after = spool.read(cursor, at_most)
         if not payloads:
             return
         gathered: Dict[str, Tuple[Dataset, List[Any]]] = {}
+        until, size = payloads[0].received, 0
         for payload in payloads:
-            try:
-                batches = list(receive(payload))
-            except (Malformed, *REFUSED):       # whoever sent it will not send it twice; and one payload must not hold up those behind it
-                batches = [Batch(fallback, [payload.body.decode("utf-8", "replace")], {}, payload.received)]
-            for batch in batches:
-                gathered.setdefault(batch.dataset.name, (batch.dataset, []))[1].extend(batch.records)
-        until = max(payload.received for payload in payloads)
-        found = list(gathered.values()) or [(fallback, [])]
-        for dataset, records in found[:-1]:
-            yield Batch(dataset, records, cursor, until)
-        yield Batch(*found[-1], after, until)
+            if size >= GATHERED_BYTES:
+                yield from (Batch(dataset, records, cursor, until, -1) for dataset, records in gathered.values())
+                gathered, until, size = {}, payload.received, 0
+            until = max(until, payload.received)
+            size += GATHERED_BYTES if _is_packed(payload) else len(payload.body)     # what was packed may be large
+            for dataset, records in _records_of(payload, receive, fallback):
+                _, waiting = gathered.setdefault(dataset.name, (dataset, []))
+                waiting += records
+                while len(waiting) > GATHERED:
+                    yield Batch(dataset, waiting[:GATHERED], cursor, until, -1)
+                    del waiting[:GATHERED]
+        last = list(gathered.values()) or [(fallback, [])]
+        for dataset, records in last[:-1]:
+            yield Batch(dataset, records, cursor, until, -1)
+        yield Batch(*last[-1], after, until, -1)
         spool.forget(after)
         cursor = after
+
+
+def _records_of(payload: Payload, receive: Callable[[Payload], Iterable[Batch]], fallback: Dataset) -> List[Tuple[Dataset, List[Any]]]:
+    """Return the records of a payload. Its text is one where the plugin stumbles, and stands beside them where there are too many: whoever sent
+    it will not send it twice, and one payload must not hold up those behind it."""
+    found: List[Tuple[Dataset, List[Any]]] = []
+    room = bounds.RECORDS
+    try:
+        for batch in receive(payload):
+            found.append((batch.dataset, [bounds.kept(record) if isinstance(record, str) else record for record in batch.records[:room]]))
+            if len(batch.records) > room:
+                return [*found, (fallback, [_text_of(payload)])]
+            room -= len(batch.records)
+    except SiemtapError as error:
+        if not isinstance(error, Malformed):
+            raise
+        return [(fallback, [_text_of(payload)])]
+    except Exception as error:
+        log.error("%s cannot read a payload (%s): it is kept as it came", fallback.namespace, type(error).__name__)
+        log.debug("what a plugin stumbled over", exc_info=True)
+        return [(fallback, [_text_of(payload)])]
+    return found
+
+
+def _text_of(payload: Payload) -> str:
+    """Return a payload's text; in Base64 where it is packed, for the text of it may be too large."""
+    return bounds.kept(f"base64:{base64.b64encode(payload.body).decode()}" if _is_packed(payload) else payload.body.decode("utf-8", "replace"))
+
+
+def _is_packed(payload: Payload) -> bool:
+    return bool(payload.headers.get("content-encoding"))
 
 
 class Then:
