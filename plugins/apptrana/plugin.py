@@ -24,6 +24,7 @@ from .mapping import ACTIVITY, ATTACK
 RETENTION = 30 * DAY            # "details are available up to 30 days"
 FORGOTTEN = 29 * DAY            # a 400 for a window older than this is the vendor's memory, not our mistake
 NARROWEST = 1 * SECOND
+MOST_ACTIONS = 100_000          # of a window: pages that never end are no audit log
 BLOCKED = "the vendor's own firewall answered, and not the API: ask support whether this address is on the connector's allow-list, or set `user_agent`"
 MODES = "client_credentials, basic, code"
 
@@ -117,6 +118,8 @@ class Client:
             if page and page == before:
                 raise Malformed(f"offSet {offset} gave the page before once more; check `activity_offset_unit`")
             actions += page
+            if len(actions) > MOST_ACTIONS:
+                raise Retry(f"more than {MOST_ACTIONS:,} actions in one window", "siem/v1/getActivity", narrower=True)
             before, pages = page, pages + 1
             if len(page) < self.settings.activity_page:
                 return [{"websiteName": site, "action": action} for action in actions]

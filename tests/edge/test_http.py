@@ -1,6 +1,7 @@
 """The client over real sockets, against a peer that misbehaves."""
 
 import datetime
+import gzip
 import hashlib
 import json
 import socket
@@ -12,9 +13,11 @@ import warnings
 import pytest
 
 from apptrana import simulator
+from siemtap.core import bounds
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.forms import Connection
 from siemtap.core.manifest import fill_in
+from siemtap.edge import http as http_
 from siemtap.edge.ahead import ahead
 from siemtap.edge.http import Reply, Request, complaint, connect, refuse, wait
 from siemtap.runners.simulate import Answer, Fault, Server
@@ -83,6 +86,36 @@ def test_a_drip_does_not_outlast_the_deadline(server):
     with pytest.raises(Retry, match="no end of the answer within 1 s"):
         ask(server, status=200, body=b" " * 100, drip=0.1)
     assert time.monotonic() - began < 2.5
+
+
+def test_an_answer_of_very_much_is_asked_for_in_parts(server, monkeypatch):
+    """Bytes and values are counted while they come; what is over is dropped, not kept by an error."""
+    monkeypatch.setattr(bounds, "ELEMENTS", 1_000)
+    monkeypatch.setattr(http_, "LARGEST_REPLY", 2 * 1024**2)
+    packed = {"Content-Encoding": "gzip"}
+    for body, headers, sentence in ((b"[" + b"{}," * 5_000 + b"0]", {}, "more than 1,000 values"), (gzip.compress(b"[" + b"{}," * 9_000_000 + b"0]"), packed, "more than 1,000 values"),
+                                    (b" " * 3 * 1024**2, {}, "more than 2 MiB in one"), (gzip.compress(b" " * 90 * 1024**2), packed, "more than 2 MiB in one")):
+        with pytest.raises(Retry, match=sentence) as caught:
+            ask(server, status=200, body=body, headers=headers)
+        assert caught.value.narrower and "GET" in str(caught.value) and caught.traceback[-1].frame.f_locals["parts"] == []
+    assert ask(server, status=200, body=gzip.compress(b"[" + b"0," * 500 + b"0]"), headers=packed) == [0] * 501
+    with pytest.raises(Retry, match="more than 1,000 values"):
+        Reply(200, {}, b"[" + b"0," * 2_000 + b"0]").json()
+
+
+def test_large_answers_share_their_room(server, monkeypatch):
+    monkeypatch.setattr(http_, "SMALL_REPLY", 1_000_000)
+    monkeypatch.setattr(http_, "LARGE_REPLIES", 3_000_000)
+    large = b'"' + b"x" * 3_000_000 + b'"'
+    assert len(ask(server, status=200, body=large)) == 3_000_000 and http_.LARGE.bytes == 0
+    http_.LARGE.add(1_500_000)
+    try:
+        with pytest.raises(Retry, match="in all answers that are being read") as caught:
+            ask(server, status=200, body=large)
+        assert caught.value.narrower and http_.LARGE.bytes == 1_500_000
+        assert len(ask(server, status=200, body=b'"' + b"x" * 900_000 + b'"')) == 900_000, "small ones always pass"
+    finally:
+        http_.LARGE.add(-1_500_000)
 
 
 def test_an_answer_cut_short_is_not_an_answer(server):
@@ -225,6 +258,7 @@ def test_retry_after(said, millis):
 
 @pytest.mark.parametrize("body,said", [(b'{"errorMessages":["a","b"]}', "a; b"), (b'{"errorMessages":"a"}', "a"), (b'{"message":{"x":1}}', "{'x': 1}"), (b"[]", ""), (b"", ""), (b"\xff", ""), (b'{"error":null}', "")])
 def test_what_an_error_says(body, said):
+    assert complaint(Reply(400, {}, b"[" * 2_000_000)) == ""
     assert complaint(Reply(400, {}, body)) == said
 
 

@@ -9,6 +9,7 @@ import email.utils
 import json
 import re
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -18,6 +19,7 @@ import requests.adapters
 import urllib3
 
 from .. import VERSION
+from ..core import bounds
 from ..core.errors import AuthError, ConfigError, Malformed, Retry
 from ..core.forms import Connection
 from ..core.windows import Millis
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from .bearer import Vault
 
 CONNECT_TIMEOUT = 10.0              # seconds
-LARGEST_REPLY = 512 * 1024 * 1024   # bytes, decompressed; more is asked for in smaller pieces
+LARGEST_REPLY = 32 * 1024 * 1024    # bytes, decompressed; more is asked for in smaller pieces
+SMALL_REPLY = 4 * 1024 * 1024       # bytes; what is beyond them counts towards LARGE_REPLIES
+LARGE_REPLIES = 64 * 1024 * 1024    # bytes that are being read by all calls of the process
+PARSING = threading.Lock()          # an answer as text takes up to four times its bytes; the interpreter reads one at a time anyway
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 
@@ -55,8 +60,15 @@ class Reply(NamedTuple):
         return "text/html" in self.headers.get("content-type", "").lower() or bool(re.match(rb"\s*<(!doctype|html)", self.body[:200], re.I))
 
     def json(self) -> Any:
-        """ValueError for what is not JSON in UTF-8, with or without a byte order mark."""
-        return json.loads(self.body.decode("utf-8-sig"))
+        """ValueError for what is not JSON in UTF-8, with or without a byte order mark. Retry for more than may be made of one answer."""
+        if bounds.elements(self.body) > bounds.ELEMENTS:
+            raise too_many()
+        with PARSING:
+            return json.loads(self.body.decode("utf-8-sig"))
+
+
+def too_many(where: str = "") -> Retry:
+    return Retry(f"more than {bounds.ELEMENTS:,} values in one answer", where, narrower=True)
 
 
 Send = Callable[[Request, float], Reply]        # (request, seconds in all) -> reply; Retry when there is none
@@ -129,7 +141,7 @@ def complaint(reply: Reply) -> str:
     """What an error answer says, if it can be read: `errorMessages`, `message`, `error`; at most 300 characters."""
     try:
         said = reply.json()
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, Retry):
         return ""
     for name in ("errorMessages", "message", "error"):
         found = said.get(name) if isinstance(said, dict) else None
@@ -229,24 +241,51 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def _read(answer: requests.Response, deadline: float, seconds: float, request: Request) -> bytes:
-    """The whole body, as it arrives: a peer that drips byte by byte beats every read time-out, but not the deadline."""
+    """The whole body, as it arrives: a peer that drips byte by byte beats every read time-out, but not the deadline. urllib3 unpacks no more
+    than it was asked for at once (from 2.6 on), so that what is packed is bounded like the rest."""
     parts: List[bytes] = []
-    size = 0
-    while True:
-        try:
-            part = answer.raw.read1(256 * 1024, decode_content=True)
-        except urllib3.exceptions.TimeoutError:
-            raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True) from None
-        except urllib3.exceptions.HTTPError as error:
-            raise Retry(f"the answer broke off: {_reason(error)}", request.line) from None
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_REPLY:
-            raise Retry(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line, narrower=True)
-        if time.monotonic() > deadline:
-            raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True)
+    size = elements = large = 0
+    try:
+        while True:
+            try:
+                part = answer.raw.read1(256 * 1024, decode_content=True)
+            except urllib3.exceptions.TimeoutError:
+                raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True) from None
+            except urllib3.exceptions.HTTPError as error:
+                raise Retry(f"the answer broke off: {_reason(error)}", request.line) from None
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            size += len(part)
+            elements += bounds.elements(part)
+            if size > LARGEST_REPLY:
+                raise Retry(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line, narrower=True)
+            if elements > bounds.ELEMENTS:
+                raise too_many(request.line)
+            if size > SMALL_REPLY:
+                more, large = size - SMALL_REPLY - large, size - SMALL_REPLY
+                if LARGE.add(more) > LARGE_REPLIES:
+                    raise Retry(f"more than {LARGE_REPLIES >> 20} MiB in all answers that are being read", request.line, narrower=True)
+            if time.monotonic() > deadline:
+                raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True)
+    finally:
+        parts.clear()       # the traceback of an error would hold them while a smaller question is asked
+        LARGE.add(-large)
+
+
+class _Large:
+    """Bytes of large answers that are being read."""
+
+    def __init__(self) -> None:
+        self.bytes, self.lock = 0, threading.Lock()
+
+    def add(self, more: int) -> int:
+        with self.lock:
+            self.bytes += more
+            return self.bytes
+
+
+LARGE = _Large()
 
 
 def _proxies(connection: Connection) -> Dict[str, str]:

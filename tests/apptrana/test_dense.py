@@ -1,0 +1,63 @@
+"""Windows with more in them than one answer may hold, and pages that never end."""
+
+import json
+
+import pytest
+
+from apptrana import PLUGIN, plugin, simulator
+from siemtap.core import bounds
+from siemtap.core.errors import Retry
+from siemtap.core.forms import Connection
+from siemtap.core.manifest import fill_in
+from siemtap.edge import http
+from siemtap.edge.clock import SYSTEM
+from siemtap.runners.simulate import Server
+from world import NOON, World
+
+
+def world(**settings):
+    return World(PLUGIN, simulator.Simulator(simulator.Knobs(rate=40.0)), **{"lookback": "40m", **settings})
+
+
+def check(it):
+    """All that can be read is there, once; nothing went wrong."""
+    got, must = it.output.ids(), it.simulator.ledger(it.time.now, NOON - 2_400_000, it.until() - 100_000)
+    assert len(must) > 500 and must <= set(got) and max(got.values()) == 1 and it.errors == []
+
+
+@pytest.mark.parametrize("most", [6_000, 12_000])
+def test_a_dense_window_is_read_in_halves(most, monkeypatch):
+    """Some 80 elements an attack, 40 attacks a minute: 300 s are 16,000."""
+    monkeypatch.setattr(bounds, "ELEMENTS", most)
+    check(world().cycles(3))
+
+
+def test_a_dense_window_over_the_wire(monkeypatch):
+    """Too many bytes, seen while they are read."""
+    monkeypatch.setattr(http, "LARGEST_REPLY", 100_000)
+    it = world()
+    server = Server(it.simulator)
+    try:
+        now = SYSTEM.now()
+        client = PLUGIN.connect(fill_in(PLUGIN.settings, it.simulator.settings(server.url)), http.connect(fill_in(Connection, {})))
+        with pytest.raises(Retry, match="MiB in one answer") as caught:
+            client.get_attack_info("", plugin.Window(now - 320_000, now - 20_000))
+        assert caught.value.narrower and http.LARGE.bytes == 0
+    finally:
+        server.close()
+
+
+def test_the_largest_window_that_is_not_split_passes():
+    """`split_at` 10,000 attacks in one answer are far below both bounds."""
+    attacks = [json.dumps(attack) for attack in world().client.get_attack_info("", plugin.Window(NOON - 320_000, NOON - 20_000))]
+    assert len(attacks) > 300 and 10_000 * max(map(bounds.elements, attacks)) < bounds.ELEMENTS and 10_000 * sum(map(len, attacks)) / len(attacks) < http.LARGEST_REPLY
+
+
+def test_pages_that_never_end_are_no_audit_log(monkeypatch):
+    monkeypatch.setattr(plugin, "MOST_ACTIONS", 50)
+    it = world(datasets="activity", activity_page=1)
+    pages = iter(range(10_000))
+    monkeypatch.setattr(it.client, "ask", lambda path, body: {"result": {"actions": [{"number": next(pages)}]}})
+    with pytest.raises(Retry, match="more than 50 actions in one window") as caught:
+        it.client.get_activity("", plugin.Window(it.time.now - 3_600_000, it.time.now))
+    assert caught.value.narrower and next(pages) == 51
