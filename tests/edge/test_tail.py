@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from siemtap.core import bounds
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.edge import tail as tail_
 from siemtap.edge.tail import tail
@@ -92,6 +93,22 @@ def test_a_line_without_end_is_cut(tmp_path, monkeypatch):
     log = tmp_path / "attack.log"
     log.write_bytes(b"x" * 350 + b"\ny\n")
     assert b"".join(read(log)[0]) == b"x" * 350 + b"y"
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 1024])
+def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(bounds, "LINES", 5)
+    monkeypatch.setattr(tail_, "CHUNK", chunk)
+    monkeypatch.setattr(tail_, "LONGEST", 40)
+    log = tmp_path / "attack.log"
+    log.write_bytes(b"".join(b"%d\r\n\n" % number for number in range(60)) + b"x" * 35 + b"\n" + b"y\n" * 23)
+    whole = read(log)[0]
+    before = []
+    for found in tail(str(log), {}):
+        assert len(found.lines) <= 9
+        before += found.lines
+        assert [*before, *read(log, found.position)[0]] == whole
+    assert before == whole and b"".join(whole) == b"".join(b"%d" % number for number in range(60)) + b"x" * 35 + b"y" * 23
 
 
 def test_no_file_is_a_mistake_and_a_folder_a_reason_to_wait(tmp_path):

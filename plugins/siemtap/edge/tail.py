@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..core import bounds
 from ..core.errors import ConfigError, Retry
 
 HEAD = 1024                     # bytes that a file is known by; fewer while it has fewer
@@ -89,11 +90,21 @@ def _lines(path: Path, offset: int, complete: bool) -> Iterator[Found]:
             part = file.read(CHUNK)
             rest += part
             *lines, rest = rest.split(b"\n")
+            while len(lines) > bounds.LINES:       # a chunk of short ones would all be events at once
+                some = lines[:bounds.LINES]
+                del lines[:bounds.LINES]
+                offset += sum(map(len, some)) + len(some)
+                yield _found(some, {**known, "offset": offset})
             if not part and complete and rest:
                 lines, rest = [*lines, rest], b""
             while len(rest) > LONGEST:
                 lines, rest = [*lines, rest[:LONGEST]], rest[LONGEST:]
             if lines:
-                yield Found([line.rstrip(b"\r") for line in lines if line.strip()], {**known, "offset": file.tell() - len(rest)})
+                offset = file.tell() - len(rest)
+                yield _found(lines, {**known, "offset": offset})
             if not part:
                 return
+
+
+def _found(lines: List[bytes], position: Dict[str, Any]) -> Found:
+    return Found([line.rstrip(b"\r") for line in lines if line.strip()], position)
