@@ -30,6 +30,8 @@ BUFFER = 16 * 1024 * 1024           # bytes that are asked of the kernel; it giv
 DATAGRAM = 65_535
 UNSYNCED = 8 * 1024 * 1024          # bytes handed in and not on disk, beyond which a reader waits
 TOGETHER = 512                      # datagrams in one append
+TOGETHER_BYTES = 4 * 1024 * 1024    # of them; they are copied more than once on their way to disk
+FRAMES = 2_000                      # of a stream that are payloads at the same time; a chunk may hold a hundred thousand
 CHUNK = 256 * 1024                  # bytes of a stream read at once
 SILENCE = 3600.0                    # seconds after which a stream that says nothing is let go
 HANDSHAKE = 10.0
@@ -96,10 +98,12 @@ class Udp:
                 continue
             except OSError:     # ICMP's word about an earlier peer
                 continue
+            size = len(datagrams[0][0])
             one.setblocking(False)
             try:
-                while len(datagrams) < TOGETHER:
+                while len(datagrams) < TOGETHER and size < TOGETHER_BYTES:
                     datagrams.append(one.recvfrom(DATAGRAM))
+                    size += len(datagrams[-1][0])
             except OSError:
                 pass            # nothing more for now
             one.settimeout(0.2)
@@ -202,7 +206,8 @@ class Tcp:
                 continue
             found, rest = frames(bytes(waiting))
             waiting = bytearray(rest)
-            await self._keep([Payload(body, "tls" if self.tls else "tcp", "", peer, self.clock.now()) for body in found])
+            for begin in range(0, len(found), FRAMES):
+                await self._keep([Payload(body, "tls" if self.tls else "tcp", "", peer, self.clock.now()) for body in found[begin:begin + FRAMES]])
             if not said:
                 return
 

@@ -27,6 +27,8 @@ from .config import OUTPUTS, load
 from .options import chosen, config_option, only_one
 from .shipper import Shipper, also
 
+TOGETHER = 1_000        # elements of a captured list that are one payload
+
 
 @click.command("audit")
 @config_option
@@ -216,14 +218,16 @@ def replay(file: str, files: Tuple[Path, ...], id: str, path: str) -> None:
 
 
 def captured(said: bytes, path: str, now: Millis) -> List[Payload]:
-    """One JSON document, or a payload a line."""
+    """One JSON document, in parts where it is a long list; or a payload a line."""
     try:
-        json.loads(said)
+        value = json.loads(said)
     except (ValueError, RecursionError):
         lines = [line for line in said.splitlines() if line.strip()]
         if lines and not any(line.lstrip().startswith((b"{", b"[", b"<")) or b"CEF:" in line or b"LEEF:" in line for line in lines):
             lines = [said]      # one text of several lines
         return [Payload(line, "webhook" if line.lstrip()[:1] in (b"{", b"[") else "replay", path, "", now) for line in lines]
+    if isinstance(value, list) and len(value) > TOGETHER:      # a payload holds no more records than it has room for
+        return [Payload(json.dumps(value[start:start + TOGETHER]).encode(), "webhook", path, "", now) for start in range(0, len(value), TOGETHER)]
     return [Payload(said, "webhook", path, "", now)]
 
 
