@@ -14,8 +14,10 @@ from tls import make
 from siemtap.core.errors import ConfigError
 from siemtap.edge import listen
 from siemtap.edge import spool as spools
+from siemtap.edge.clock import SYSTEM
 from siemtap.edge.listen import Door, Listener
 from siemtap.edge.spool import Spool
+from siemtap.runners.receiving import Ears
 
 SECRET = "3f9c1d7ab2e04c58"
 
@@ -114,6 +116,26 @@ def test_two_doors_one_socket(listener, tmp_path):
     listener.app.doors.append(Door("acme", "another-secret-of-mine", other))
     assert post(listener, "/acme/another-secret-of-mine").status == 204 and len(kept(other)) == 1
     other.close()
+
+
+def test_senders_of_an_input_that_stops_are_told_to_try_again(listener, spool, tmp_path, monkeypatch):
+    """503 for the right secret, for as long as it takes to begin again; 404 for any other, and afterwards."""
+    door, other = listener.app.doors[0], Door("acme", "another-secret-of-mine", Spool(tmp_path / "other"))
+    listener.app.doors.append(other)
+    ears = Ears(SYSTEM)
+    ears.listeners["127.0.0.1", 0, "", ""] = listener
+    ears.drop(door)
+    answer = post(listener)
+    assert (answer.status, answer.headers["retry-after"], kept(spool)) == (503, "30", []) and door.counts == {"closing": 1} and post(listener, f"/acme/{SECRET}x").status == 404
+    again = Door("acme", SECRET, spool)
+    listener.app.doors.append(again)
+    assert post(listener).status == 204 and again.counts == {"kept": 1}, "the newer one of two"
+    listener.app.doors.remove(again)
+    monkeypatch.setattr(listen, "CLOSING", 0.0)
+    assert post(listener).status == 404
+    ears.drop(other)
+    assert ears.listeners == {} and not listener.thread.is_alive()
+    other.spool.close()
 
 
 def quickest(listener, context=None):

@@ -95,6 +95,38 @@ def test_curl_and_openssl(tmp_path, certificate):
     assert sorted(event["centurylink_ips"]["channel"] for event in events(tmp_path)) == ["cef", "webhook", "webhook"]
 
 
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+public class Post {
+    public static void main(String[] words) throws Exception {
+        HttpClient client = HttpClient.newHttpClient();
+        for (int number = 1; number < words.length; number++) {
+            HttpRequest request = HttpRequest.newBuilder(URI.create(words[0])).POST(HttpRequest.BodyPublishers.ofString(words[number])).build();
+            HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+            System.out.println(answer.statusCode() + " " + answer.version());
+        }
+    }
+}
+"""
+
+
+def test_clients_that_offer_http_2(tmp_path):
+    """curl --http2 and Java's HttpClient offer h2c with every request to http://; what is answered with 204 is there."""
+    things = sent(6, "json")
+    with receiver(tmp_path, syslog=[]) as (_, addresses):
+        for thing in things[:3]:
+            (tmp_path / "body").write_bytes(thing.body)
+            done = subprocess.run(["curl", "-sSv", "--http2", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--data-binary", f"@{tmp_path}/body", addresses[0]], capture_output=True, text=True, timeout=30)
+            assert done.stdout == "204 1.1" and "> Upgrade: h2c" in done.stderr
+        assert shutil.which("java"), "java is not here: ci/tools installs what ci/live needs"
+        (tmp_path / "Post.java").write_text(JAVA)
+        done = subprocess.run(["java", str(tmp_path / "Post.java"), addresses[0], *(thing.body.decode() for thing in things[3:])], capture_output=True, text=True, timeout=120)
+        assert done.stdout.split("\n") == ["204 HTTP_1_1"] * 3 + [""], done.stderr
+        wait_for(lambda: len(events(tmp_path)) == 6)
+    assert {event["event"]["id"] for event in events(tmp_path)} == {id for thing in things for id in thing.ids}
+
+
 def test_two_thousand_idle_connections_hold_up_nobody(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))

@@ -1,6 +1,7 @@
 """A real process that receives: what was answered with 2xx comes out once, over kill -9, a full spool, an output that is away."""
 
 import collections
+import itertools
 import json
 import random
 import re
@@ -10,6 +11,7 @@ import sqlite3
 import threading
 import time
 import types
+import urllib.error
 import urllib.request
 
 import pytest
@@ -218,6 +220,50 @@ def test_an_input_whose_new_address_is_taken_goes_on_at_the_old_one(tmp_path):
             wait_for(lambda: in_store(tmp_path))
         finally:
             assert process.end() == 0
+
+
+def storm(webhook, over, answers, taken):
+    """Posts for as long as somebody is there, each body once; what was answered."""
+    numbers = itertools.count(threading.get_ident() % 1_000_000 * 1_000_000)
+    while not over.is_set():
+        number = next(numbers)
+        body = json.dumps({"hostName": "h", "driverTime": number, "reason": str(number)}).encode()
+        try:
+            answers.append(urllib.request.urlopen(urllib.request.Request(webhook, body, method="POST"), timeout=20).status)
+            taken.append(str(number))
+        except urllib.error.HTTPError as error:
+            answers.append(error.code)
+        except OSError:
+            answers.append("nobody")
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["stop", "reload"])
+def test_nobody_with_the_right_secret_is_told_that_there_is_nothing(tmp_path, how):
+    """While an input stops or is read again a sender meets 204, 503 or nobody, and each 204 is kept."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = write(tmp_path, listen=f"127.0.0.1:{port}", syslog=[])
+    process, over, answers, taken = Process(path), threading.Event(), [], []
+    webhook = f"{process.until(r'listening at (http://[^/]+)')[1]}/centurylink_ips/{SECRET}"
+    threads = [threading.Thread(target=storm, args=[webhook, over, answers, taken]) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        for number in range(4 if how == "reload" else 0):
+            time.sleep(0.5)
+            path.write_text(re.sub(r"remember:.*\n|$", "", path.read_text()).rstrip("\n") + f"\n    remember: {number + 2}h\n")
+            process.process.send_signal(signal.SIGHUP)
+        time.sleep(1.0)
+    finally:
+        assert process.end() == 0
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert siemtap("run", "--once", "-c", path).returncode == 0
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        there = {rule for rule, in db.execute("SELECT rule FROM event")}
+    assert len(taken) > 50 and set(answers) <= {204, 503, "nobody"} and set(taken) <= there, collections.Counter(answers)
 
 
 def test_work_beside_a_busy_receiver_is_done_in_pieces(monkeypatch):

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
 from urllib.parse import quote
 
 import uvicorn
@@ -90,8 +90,8 @@ class Door:
 class Webhook:
     """The application: any number of doors, told apart by their secrets."""
 
-    def __init__(self, clock: Clock = SYSTEM) -> None:
-        self.doors: List[Door] = []
+    def __init__(self, clock: Clock = SYSTEM, doors: Sequence[Door] = ()) -> None:
+        self.doors: List[Door] = [*doors]
         self.clock = clock
         self.refused = 0                # calls without a right secret
         self.reading = 0                # bytes of bodies in memory
@@ -247,8 +247,8 @@ class PatientH11(_Patience, H11Protocol):  # type: ignore[misc]
 class Listener:
     """A socket and the thread behind it. `address` once it listens."""
 
-    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM, protocol: Type[Any] = Patient) -> None:
-        self.app = Webhook(clock)
+    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM, doors: Sequence[Door] = (), protocol: Type[Any] = Patient) -> None:
+        self.app = Webhook(clock, doors)
         self.scheme = "https" if certificate else "http"
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)         # who sends nonsense is counted, and not a log line each
         try:

@@ -87,11 +87,14 @@ class Ears:
         self.clock = clock
         self.listeners: Dict[Address, Listener] = {}
 
-    def webhook(self, wish: Receiving) -> Listener:
+    def webhook(self, wish: Receiving, door: Door) -> Listener:
+        """The listener at this address, with the door in it; a new one has it before it listens."""
         host, port = address(wish.listen)
         key = (host, port, wish.certificate, wish.key)
-        if key not in self.listeners:
-            self.listeners[key] = Listener(host, port, wish.certificate, wish.key, self.clock)
+        if key in self.listeners:
+            self.listeners[key].app.doors.append(door)
+        else:
+            self.listeners[key] = Listener(host, port, wish.certificate, wish.key, self.clock, [door])
         return self.listeners[key]
 
     def refused(self, door: Door) -> int:
@@ -124,9 +127,8 @@ class Reception:
         sys.setswitchinterval(SWITCH)
         allowed = networks(self.wish)
         if self.wish.listen:
-            listening = ears.webhook(self.wish)
-            self.door = Door(self.plugin.name, self.wish.secret, self.spool, allowed, self.wish.max_body_bytes)
-            listening.app.doors.append(self.door)
+            door = Door(self.plugin.name, self.wish.secret, self.spool, allowed, self.wish.max_body_bytes)
+            listening, self.door = ears.webhook(self.wish, door), door
             self.addresses.append(f"{listening.address}/{self.plugin.name}/<secret>")
         for said in self.wish.syslog:
             self.syslogs.append(_syslog().listener(said, self.spool, allowed, self.wish.certificate, self.wish.key, ears.clock))
