@@ -30,7 +30,7 @@ class Backfill:
                              console=Console(stderr=True), transient=True) if watched else None
 
     def __call__(self, running: Any, state: Any) -> None:
-        goal = (running.stretch or (0, running.shipper.clock.now() - getattr(running.settings, "lag", 0)))[1]
+        goal = (running.stretch or (0, running.shipper.clock.now()))[1] - getattr(running.settings, "lag", 0)
         if goal - state.until < BEHIND or state.until <= state.first:       # of what comes in one piece there is no progress to tell
             with self.lock:
                 self._arrived(state)

@@ -69,7 +69,7 @@ class Running:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
         self.units: Dict[Unit, UnitState] = {}
         self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
-        settings = replace(wish.settings, lookback=stretch[1] - stretch[0], lag=0) if stretch and hasattr(wish.settings, "lookback") else wish.settings
+        settings = self._of_stretch() if stretch and hasattr(wish.settings, "lookback") else wish.settings
         self.settings = settings
         self.client = wish.plugin.connect(settings, shipper.http(wish.connection))
         self.reception = shipper.receive(wish) if wish.receiving and stretch is None else None
@@ -81,6 +81,26 @@ class Running:
     @property
     def id(self) -> str:
         return self.wish.id
+
+    def _of_stretch(self) -> Any:
+        """Return the settings that read the chosen stretch, and make `stretch` (its start, `now`).
+
+        A plugin is told of a stretch by `now` and `lookback` alone: a `lag` of zero would break rules
+        of its own. So `now` is the stretch's end and the lag; no later than it really is, for what
+        is younger than the lag may still change.
+        """
+        assert self.stretch
+        (start, stop), lag = self.stretch, getattr(self.wish.settings, "lag", 0)
+        now = self.shipper.clock.now()
+        if stop + lag > now:
+            log.info("%s: reads up to %s: what is younger than `lag` (%d s) may still change",
+                     self.id, rfc3339(max(start, now - lag)), lag // 1000)
+        self.stretch = start, min(stop + lag, now)
+        return replace(self.wish.settings, lookback=max(0, self.stretch[1] - start))
+
+    def _has_past(self, dataset: str) -> bool:
+        """Whether a chosen stretch of it can be read: of a snapshot there is the present only."""
+        return hasattr(self.settings, "lookback") and not self.wish.plugin.dataset(dataset).snapshot
 
     def states(self) -> List[UnitState]:
         return list(self.units.values()) or [self.discovery]
@@ -108,8 +128,12 @@ class Running:
     def _discover(self, state: UnitState) -> bool:
         """Find the units; for most inputs that asks nobody."""
         now = self.shipper.clock
-        again = self.stretch and not hasattr(self.settings, "lookback")     # what has no past cannot be read again
-        found = [] if again or not self.shipper.pull else [Unit(self.id, dataset, scope) for dataset, scope in self.wish.plugin.units(self.client, self.settings)]
+        asks = self.shipper.pull and (not self.stretch or hasattr(self.settings, "lookback"))
+        found = [Unit(self.id, *place) for place in self.wish.plugin.units(self.client, self.settings)] if asks else []
+        if self.stretch:
+            found = [unit for unit in found if self._has_past(unit.dataset)]
+            if not found:
+                log.info("%s: left out: what it is told, or says of the moment, cannot be read again", self.id)
         if self.reception:
             found.append(Unit(self.id, self.wish.plugin.datasets[0].name, RECEIVED))
         for unit in found:
