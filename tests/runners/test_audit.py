@@ -1,17 +1,22 @@
 """An audit finds exactly what is missing, altered, twice or foreign, and mends what can be mended."""
 
+import dataclasses
 import json
 import random
+import sqlite3
+import time
 
 import pytest
+from click.testing import CliRunner
 
 from apptrana import PLUGIN, simulator
-from siemtap.core.forms import Connection, Every
+from siemtap.core.forms import Connection, Every, Receiving
 from siemtap.core.manifest import fill_in
 from siemtap.core.windows import HOUR
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.outputs import Around, file, sqlite, stdout
-from siemtap.runners import audit
+from siemtap.runners import audit, plugins, simulate
+from siemtap.runners.cli import main
 from siemtap.runners.config import Input
 from world import Time, World
 
@@ -118,3 +123,67 @@ def test_a_clock(tmp_path):
     stop = time.now - world.settings.overlap - world.settings.interval
     due = checking.db.execute("SELECT count(*) FROM due").fetchone()[0]
     assert 0 < len(found.missing) < due and stop > checking.start
+
+
+# The command, with every plugin there is
+
+def configured(tmp_path, *inputs):
+    path = tmp_path / "siemtap.yml"
+    path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "http": {"enabled": False}, "logging": {"level": "error"}, "inputs": list(inputs)}))
+    return str(path)
+
+
+def run(*words):
+    done = CliRunner().invoke(main, words)
+    assert not done.exception or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def vendors():
+    """Every plugin's simulator, and an input that asks it."""
+    servers = {name: simulate.Server(simulate.simulator(name, {})) for name in plugins.installed()}
+    yield {name: {"type": name, **server.simulated.settings(server.url)} for name, server in servers.items()}
+    for server in servers.values():
+        server.close()
+
+
+def is_asked(name):
+    return "lookback" in plugins.plugin(name).settings.__dataclass_fields__
+
+
+@pytest.mark.parametrize("name", plugins.installed())
+def test_the_command_with_each_plugin_alone(tmp_path, vendors, name):
+    path = configured(tmp_path, {**vendors[name], **({"lookback": "3h"} if is_asked(name) else {})})
+    code, said = run("run", "--once", "-c", path)
+    assert code == 0, said
+    code, said = run("audit", "--since", "2h", "-c", path)
+    if is_asked(name):
+        assert "left out" not in said and "due" in said and " there" in said, said
+    else:
+        assert (code, said.splitlines()) == (0, [f"{name}: left out: what is pushed, or says of the moment, nobody can be asked for again", "nothing was compared: no input can be asked again"])
+
+
+def test_the_command_with_a_vendor_that_pushes_beside_one_that_is_asked(tmp_path, vendors):
+    pushed = {**vendors["centurylink_ips"], "listen": "127.0.0.1:0", "secret": "a-secret-of-20-letters"}
+    path = configured(tmp_path, {**vendors["apptrana"], "lookback": "130m"}, pushed)
+    assert run("run", "--once", "-c", path)[0] == 0
+    code, said = run("audit", "--since", "30m", "-c", path)
+    assert code == 0 and said.splitlines()[0].startswith("centurylink_ips: left out: ") and said.splitlines()[-1].endswith("nothing is missing, nothing is twice"), said
+    with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
+        db.execute("DELETE FROM event WHERE id = (SELECT id FROM event WHERE time BETWEEN ? AND ? LIMIT 1)", [(time.time() - 1500) * 1000, (time.time() - 900) * 1000])
+    code, said = run("audit", "--since", "30m", "-c", path)
+    assert code == 1 and "1 missing" in said
+
+
+def test_what_is_pushed_to_an_input_that_is_asked_too_is_not_too_much(stored):
+    world, output, database = stored
+    id, said = database.read("SELECT id, event FROM event WHERE time < ? ORDER BY time DESC LIMIT 1", [world.time.now - HOUR])[0]
+    foreign = json.loads(said)
+    foreign["event"]["id"] = "f" * 32
+    output.deliver(world.units()[0], [foreign], None)
+    wish = Input(PLUGIN, world.settings, fill_in(Every, {"id": "it"}), fill_in(Connection, {}), fill_in(Receiving, {"syslog": ["udp://127.0.0.1:5514"]}))
+    checking = audit.Audit(output, world.time.clock, 4 * HOUR, set())
+    checking.ask(wish, world.http, {})
+    assert checking.compare().well and list(audit.left_out((wish,))) == ["it: what is pushed to it is left out: nobody can be asked for it again"]
+    assert audited(world, output)[1].extra == ["f" * 32] and list(audit.left_out((dataclasses.replace(wish, receiving=None),))) == []

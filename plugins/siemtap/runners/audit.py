@@ -52,11 +52,14 @@ class Audit:
         self.db.execute("CREATE TABLE due (dataset TEXT, namespace TEXT, id TEXT PRIMARY KEY, hour INTEGER, event TEXT, input TEXT, scope TEXT, timed INTEGER, seen INTEGER DEFAULT 0)")
         self.db.execute("CREATE TABLE other (id TEXT, event TEXT, PRIMARY KEY (id, event))")     # a vendor may say one event in two ways
         self.places: Dict[Tuple[str, str], Tuple[Unit, Millis]] = {}      # (dataset, namespace) -> where to look, and until when
+        self.pushed: Set[Tuple[str, str]] = set()       # the same: events come there that no vendor says again
 
     def ask(self, wish: Input, http: Http, also: Dict[str, Any]) -> None:
         """The vendor again, from the start on. What is younger than the overlap is not due yet."""
         settings = replace(wish.settings, lookback=self.now - self.start)
-        stop = self.now - max(getattr(settings, "overlap", 0), settings.lag) - settings.interval
+        stop = self.now - max(getattr(settings, "overlap", 0), getattr(settings, "lag", 0)) - settings.interval
+        if is_told(wish):
+            self.pushed.update((dataset.name, wish.every.namespace) for dataset in wish.plugin.datasets)
         client = wish.plugin.connect(settings, http)
         say = voice(wish.plugin, settings, wish.every, also, lambda: rfc3339(self.now))
         for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings) if not wish.plugin.dataset(place[0]).snapshot]:
@@ -80,7 +83,7 @@ class Audit:
             if held is None:
                 raise ConfigError("this output cannot say what it has; an audit needs elasticsearch, opensearch, sqlite or file")
             for event in held:
-                self._meet(found, dataset, event)
+                self._meet(found, dataset, event, (dataset, namespace) in self.pushed)
             rows = self.db.execute("SELECT id, hour, seen, event FROM due WHERE dataset = ? AND namespace = ? ORDER BY hour, id", [dataset, namespace])
             while part := rows.fetchmany(AT_ONCE):
                 self._settle(found, unit, stop, part)
@@ -98,12 +101,12 @@ class Audit:
             if kind == "missing":
                 found.missing.append(id)
 
-    def _meet(self, found: Found, dataset: str, event: Event) -> None:
+    def _meet(self, found: Found, dataset: str, event: Event, pushed: bool) -> None:
         id, hour = event["event"]["id"], whole(millis_of(event["@timestamp"]), HOUR)
         row = self.db.execute("SELECT event, seen, timed FROM due WHERE id = ?", [id]).fetchone()
         if row is None:
-            if event["event"].get("kind") == "pipeline_error":
-                return      # its time is ours: it was lost time, or had none
+            if pushed or event["event"].get("kind") == "pipeline_error":
+                return      # nobody says it again; or its time is ours: it was lost time, or had none
             found.extra.append(id)
             _count(found, dataset, hour, "extra")
             return
@@ -189,5 +192,19 @@ def _told(counts: Counter[str], there: bool = True) -> str:
 
 
 def inputs_of(inputs: Tuple[Input, ...]) -> List[Input]:
-    """Those that can be asked again."""
-    return [wish for wish in inputs if wish.every.enabled and wish.plugin.collect is not None]
+    """Those that can be asked again: a vendor who is pulled about a past."""
+    return [wish for wish in inputs if wish.every.enabled and hasattr(wish.settings, "lookback")]
+
+
+def is_told(wish: Input) -> bool:
+    """Whether something is pushed to it."""
+    return bool(wish.receiving and (wish.receiving.listen or wish.receiving.syslog))
+
+
+def left_out(inputs: Tuple[Input, ...]) -> Iterator[str]:
+    """Say what is not compared, and why."""
+    for wish in inputs:
+        if wish.every.enabled and not hasattr(wish.settings, "lookback"):
+            yield f"{wish.id}: left out: what is pushed, or says of the moment, nobody can be asked for again"
+        elif wish.every.enabled and is_told(wish):
+            yield f"{wish.id}: what is pushed to it is left out: nobody can be asked for it again"

@@ -37,6 +37,12 @@ TOGETHER = 1_000        # elements of a captured list that are one payload
 def audit_all(file: str, since: str, repair: bool) -> None:
     """Ask the vendors again, and the output what it has: per hour, what is missing, different, twice or too much."""
     config = load(file)
+    for line in audit.left_out(config.inputs):
+        click.echo(line)
+    asked = audit.inputs_of(config.inputs)
+    if not asked:
+        click.echo("nothing was compared: no input can be asked again")
+        return
     with ExitStack() as stack:
         database = None
         if config.output in ("sqlite", "file"):     # these are written by one process at a time
@@ -47,7 +53,7 @@ def audit_all(file: str, since: str, repair: bool) -> None:
         output = OUTPUTS[config.output](config.output_settings, Around(database, index_of={wish.id: wish.every.index for wish in config.inputs}))
         stack.callback(output.close)
         checking = audit.Audit(output, SYSTEM, millis(since), audit.rejected_ids(str(config.data / "siemtap.db")))
-        for wish in audit.inputs_of(config.inputs):
+        for wish in asked:
             checking.ask(wish, connect(wish.connection), dict(also()))
         found = checking.compare()
         for line in audit.report(found):
