@@ -170,7 +170,8 @@ def certificates(folder: Path) -> None:
     (folder / "ca.pem").write_bytes(signed(issuer, authority, [(x509.BasicConstraints(True, None), True)]))
     for who in ("node", "admin"):
         key = rsa.generate_private_key(65537, 2048)
-        (folder / f"{who}.pem").write_bytes(signed(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]), key, [(names, False), (uses, False)]))
+        made = signed(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]), key, [(names, False), (uses, False)])
+        (folder / f"{who}.pem").write_bytes(made + (folder / "ca.pem").read_bytes())        # sent along, as Elasticsearch does
         (folder / f"{who}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 

@@ -83,7 +83,9 @@ def test_a_client_certificate_and_a_fingerprint(node):
     it = output(node, certificate=str(home / "admin.pem"), key=str(home / "admin.key"))
     assert it.deliver(UNIT, events_of(1, 300), None) == []
     it.close()
-    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert((home / "node.pem").read_text())).hexdigest()
-    it = output(node, username="collects", password=PASSWORD, ca_file="", ca_fingerprint=":".join(fingerprint[place:place + 2] for place in range(0, 64, 2)))
-    assert it.deliver(UNIT, events_of(1, 301), None) == []
-    it.close()
+    own = (home / "node.pem").read_text().partition("-----END CERTIFICATE-----\n")
+    for number, pem in ((301, "".join(own[:2])), (302, (home / "ca.pem").read_text())):
+        fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+        it = output(node, username="collects", password=PASSWORD, ca_file="", ca_fingerprint=":".join(fingerprint[place:place + 2] for place in range(0, 64, 2)))
+        assert it.deliver(UNIT, events_of(1, number), None) == [] and it.holds(UNIT, events_of(1, number)) is not None
+        it.close()
