@@ -252,4 +252,16 @@ def test_a_reason_is_logged_once_a_unit_and_there_is_an_end_of_reasons(caplog):
         len(caplog.records) == DIFFERENT_REASONS + 1
         and "more and more reasons" in caplog.records[-1].getMessage()
     )
-    assert output.latest == (Unit("it", "acme.event"), "reason zz")
+    caplog.clear()  # that there were so many hides no error
+    loss, _ = refused(1, kind="pipeline_error")
+    output = Checked(Output(), lambda event: "refused", Output())
+    output.logged[Unit("it", "acme.event"), False] = set(map(str, range(DIFFERENT_REASONS + 1)))
+    output.deliver(Unit("it", "acme.event"), [loss], None)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_the_latest_refusal_is_kept():
+    output = Checked(Output(), lambda event: "odd", Output())
+    assert output.latest is None
+    output.deliver(Unit("it", "acme.event"), [refused(1)[0]], None)
+    assert output.latest == (Unit("it", "acme.event"), "odd")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ssl
+import sys
 from typing import Any, List, Optional
 
 import urllib3
@@ -25,6 +26,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 DER = 2  # _ssl.ENCODING_DER
 # ssl.VERIFY_X509_PARTIAL_CHAIN, named from 3.10 on: an intermediate authority may be the anchor.
 PARTIAL_CHAIN = 0x80000
+ALONE = "an authority that it does not send along cannot be pinned: trust it by `ca_file`"
+if sys.version_info < (3, 10):
+    ALONE = "Python 3.9 does not tell of the authorities it sends: trust one by `ca_file`"
 
 
 class Mismatch(urllib3.exceptions.SSLError):
@@ -88,10 +92,9 @@ class _Pinned:
             self.sock = None
             authority = next(filter(self.pin.matches, others), None)
             if authority is None:
-                hint = "an authority that it does not send along cannot be pinned: trust it by `ca_file`"
                 raise Mismatch(
                     f"none of the {1 + len(others)} certificates that the server shows has the "
-                    f"pinned fingerprint{'' if others else f'; {hint}'}"
+                    f"pinned fingerprint{'' if others else f'; {ALONE}'}"
                 )
             context = self.pin.trusting(authority)
         try:

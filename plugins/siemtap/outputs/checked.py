@@ -34,7 +34,7 @@ class Checked:
         self.output, self.check, self.rejects, self.told = output, check, rejects, told
         self.together = output.together
         self.lock = threading.Lock()
-        self.logged: Dict[Unit, Set[str]] = {}
+        self.logged: Dict[Tuple[Unit, bool], Set[str]] = {}
         self.latest: Optional[Tuple[Unit, str]] = None      # whose event was refused last, and why
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
@@ -62,9 +62,9 @@ class Checked:
     def _log(self, unit: Unit, event: Event, reason: str) -> None:
         """Log a reason once a unit: a warning; an error where the event told of a loss."""
         failed = event["event"].get("kind") == "pipeline_error"
-        kind = f"{failed} {VARYING.sub('', reason)}"
+        kind = VARYING.sub("", reason)
         with self.lock:
-            logged = self.logged.setdefault(unit, set())
+            logged = self.logged.setdefault((unit, failed), set())
             if kind in logged or len(logged) > DIFFERENT_REASONS:
                 return
             logged.add(kind)

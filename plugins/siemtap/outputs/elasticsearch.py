@@ -293,7 +293,7 @@ class Elasticsearch:
                      for start in range(0, len(places), 50)]
         except FAILURES as error:
             raise trouble(error, self.flavour, "asking for ignored fields") from None
-        numbers = [body.get("count") if isinstance(body, dict) else None for body in found]
+        numbers: List[Any] = [body.get("count") if isinstance(body, dict) else None for body in found]
         if not all(number.__class__ is int for number in numbers):
             raise Retry("asking for ignored fields: the answer has no count; is a proxy in between?")
         return sum(numbers)
@@ -324,8 +324,8 @@ def items_of(body: Any, number: int) -> List[Dict[str, Any]]:
     found = []
     failed = False
     for outer in items:
-        item = outer.get("create") if isinstance(outer, dict) and len(outer) == 1 else None
-        status = item.get("status") if isinstance(item, dict) else None
+        item: Any = outer.get("create") if isinstance(outer, dict) and len(outer) == 1 else None
+        status: Any = item.get("status") if isinstance(item, dict) else None
         if status.__class__ is not int:
             raise ValueError("an item without a status")
         if status not in DONE or "error" in item:
