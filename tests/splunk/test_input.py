@@ -1,5 +1,6 @@
 """The modular input as a process, against a stand-in for splunkd and the vendor's simulator: the set of events is the truth."""
 
+import base64
 import collections
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -222,6 +224,24 @@ def test_a_mark_comes_back_as_it_was(splunk):
     assert checkpoints(splunk).load(UNIT) == mark
     kept.forget()
     assert kept.load(UNIT) == Mark()
+
+
+def test_a_site_and_a_cursor_with_half_a_pair(splunk):
+    """What a vendor calls his sites is any text that JSON can hold."""
+    kept, unit = checkpoints(splunk), Unit("first", "apptrana.attack", "shop\ud800")
+    kept.save(unit, Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}))
+    assert checkpoints(splunk).load(unit) == Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}) and kept.load(UNIT) == Mark()
+    assert splunkd.Tokens(splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY), "main", {"name": "\ud800"}).recall() is None
+
+
+@pytest.mark.parametrize("state", ["", "no base64", "e30=", *(base64.b64encode(zlib.compress(said)).decode() for said in (b"no JSON", b"[]", b'{"cursor":[],"seen":{}}', b'{"cursor":{},"seen":[]}'))])
+def test_a_mark_that_is_none_is_said(splunk, state):
+    kept = checkpoints(splunk)
+    kept.save(UNIT, Mark({"until": 5}))
+    document, = splunk.documents["ta_test_checkpoints"].values()
+    document["state"] = state
+    with pytest.raises(ConfigError, match="cannot be read; reset it"):
+        kept.load(UNIT)
 
 
 def test_the_kv_store_comes_up_late_and_without_the_collection(splunk):

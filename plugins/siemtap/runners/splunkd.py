@@ -112,7 +112,7 @@ class Tokens:
 
     def __init__(self, splunkd: Splunkd, account: str, said: Mapping[str, str]) -> None:
         self.splunkd, self.account, self.realm = splunkd, account, f"{splunkd.app.root}_token"
-        self.of = hashlib.sha256(canonical(dict(said)).encode()).hexdigest()
+        self.of = hashlib.sha256(canonical(dict(said)).encode("utf-8", "surrogatepass")).hexdigest()
 
     def recall(self) -> Optional[Kept]:
         try:
@@ -144,7 +144,7 @@ class KvCheckpoints:
         self.service = splunkd.service
 
     def key(self, unit: Unit) -> str:
-        return hashlib.sha256("\n".join((self.input, unit.dataset, unit.scope)).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join((self.input, unit.dataset, unit.scope)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def load(self, unit: Unit) -> Mark:
         try:
@@ -153,12 +153,12 @@ class KvCheckpoints:
             if error.status == 404:
                 return Mark()
             raise
-        if str(document.get("began", "")) != self.began:
-            log.info("%s begins afresh: it was reset, or its start was changed", unit)
-            return Mark()
         try:
+            if str(document.get("began", "")) != self.began:
+                log.info("%s begins afresh: it was reset, or its start was changed", unit)
+                return Mark()
             return Mark.from_json(json.loads(zlib.decompress(base64.b64decode(document["state"]))))
-        except (ValueError, TypeError, KeyError, zlib.error):
+        except (ValueError, TypeError, KeyError, AttributeError, zlib.error):
             raise ConfigError(f"the checkpoint {self.key(unit)} of {unit} cannot be read; reset it on the page of the input") from None
 
     def save(self, unit: Unit, mark: Mark) -> None:
@@ -208,7 +208,7 @@ class KvCheckpoints:
 
 
 def _packed(mark: Mark) -> str:
-    return base64.b64encode(zlib.compress(canonical(mark.to_json()).encode())).decode()
+    return base64.b64encode(zlib.compress(canonical(mark.to_json()).encode("utf-8", "surrogatepass"))).decode()
 
 
 def answers(found: Mapping[str, str], kinds: Mapping[str, str]) -> Dict[str, Any]:
