@@ -144,7 +144,8 @@ def pages_that_lead_somewhere(folder: Path) -> Iterator[str]:
 
 def the_largest_event_is_not_cut(folder: Path) -> Iterator[str]:
     for stanza, said in _stanzas(folder / "default/props.conf").items():
-        if said.get("KV_MODE") == "json" and said.get("TRUNCATE") != "0":       # 0: at no length; without the word Splunk cuts at 10,000 bytes
+        # 0: at no length; without the setting Splunk cuts at 10,000 bytes
+        if said.get("KV_MODE") == "json" and said.get("TRUNCATE") != "0":
             yield stanza
 
 

@@ -12,7 +12,11 @@ import re
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-DEFAULTS = {"LINE_BREAKER": r"([\r\n]+)", "TRUNCATE": "10000", "SHOULD_LINEMERGE": "true"}      # props.conf.spec's own
+DEFAULTS = {
+    "LINE_BREAKER": r"([\r\n]+)",
+    "TRUNCATE": "10000",
+    "SHOULD_LINEMERGE": "true",
+}  # props.conf.spec's own
 CHANNEL = ("source", "sourcetype", "host", "index")
 
 
@@ -28,33 +32,52 @@ class Indexed(NamedTuple):
 
 def broken(out, props):
     """The events of a whole stream. AssertionError for what splunkd would glue, cut or keep waiting for. `props`: stanza -> settings of props.conf."""
-    stream, found, open_ones = ElementTree.fromstring(out), [], {}
+    stream, events, fragments = ElementTree.fromstring(out), [], {}
     assert stream.tag == "stream"
     for element in stream:
-        assert element.tag == "event" and {child.tag for child in element} <= {"time", "data", "done", *CHANNEL}, ElementTree.tostring(element)[:300]
+        assert element.tag == "event" and {child.tag for child in element} <= {
+            "time",
+            "data",
+            "done",
+            *CHANNEL,
+        }, ElementTree.tostring(element)[:300]
         channel = (element.get("stanza"), *(element.findtext(name) for name in CHANNEL))
-        data, is_fragment, is_done = element.findtext("data") or "", element.get("unbroken") == "1", element.find("done") is not None
+        data, is_fragment, is_done = (
+            element.findtext("data") or "",
+            element.get("unbroken") == "1",
+            element.find("done") is not None,
+        )
         if is_fragment:
-            data = open_ones.pop(channel, "") + data
+            data = fragments.pop(channel, "") + data
             if not is_done:
-                open_ones[channel] = data
+                fragments[channel] = data
                 continue
         else:
             assert not is_done, "an end of fragments that are none"
-            assert channel not in open_ones, "a whole event between fragments: glued to them"
+            assert channel not in fragments, "a whole event between fragments: glued to them"
         rules = {**DEFAULTS, **props.get(channel[2], {})}
-        assert rules["SHOULD_LINEMERGE"].lower() in ("false", "0"), f"lines of {channel[2]} may be merged"
+        assert rules["SHOULD_LINEMERGE"].lower() in ("false", "0"), (
+            f"lines of {channel[2]} may be merged"
+        )
         for line in lines(data, rules["LINE_BREAKER"]):
-            found.append(Indexed(channel[0], channel[1], channel[2], float(element.findtext("time")) if element.findtext("time") else None, cut(line, int(rules["TRUNCATE"]))))
-    assert not open_ones, f"never ended: {[text[:80] for text in open_ones.values()]}"
-    return found
+            events.append(
+                Indexed(
+                    channel[0],
+                    channel[1],
+                    channel[2],
+                    float(element.findtext("time")) if element.findtext("time") else None,
+                    cut(line, int(rules["TRUNCATE"])),
+                )
+            )
+    assert not fragments, f"never ended: {[text[:80] for text in fragments.values()]}"
+    return events
 
 
 def lines(text, breaker):
     start = 0
     for match in re.finditer(breaker, text):
         if match.start(1) > start:
-            yield text[start:match.start(1)]
+            yield text[start : match.start(1)]
         start = match.end(1)
     if text[start:]:
         yield text[start:]
@@ -66,11 +89,11 @@ def cut(line, most):
 
 def props_of(text):
     """A conf file -> stanza -> settings."""
-    found, stanza = {}, {}
+    stanzas, stanza = {}, {}
     for line in text.splitlines():
         if line.startswith("["):
-            stanza = found.setdefault(line[1:line.rindex("]")], {})
+            stanza = stanzas.setdefault(line[1 : line.rindex("]")], {})
         elif " = " in line:
             name, _, value = line.partition(" = ")
             stanza[name] = value
-    return found
+    return stanzas

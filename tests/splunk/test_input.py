@@ -1,6 +1,5 @@
 """The modular input as a process, against a stand-in for splunkd and the vendor's simulator: the set of events is the truth."""
 
-import base64
 import collections
 import json
 import os
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -18,9 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from splunk_breaker import broken
-from splunkd_stand_in import KEY, POOR, Splunkd
+from splunkd_stand_in import KEY, POOR
 
-from apptrana import simulator
 from siemtap import contract
 from siemtap.core.convert import instant, millis_of
 from siemtap.core.errors import ConfigError
@@ -41,21 +38,6 @@ from siemtap.runners.splunkd import proxy
 ROOT = Path(__file__).parents[2]
 CIM = contract.read("cim.json")
 PROPS = {stanza: settings for plugin in plugins.installed().values() for stanza, settings in props(plugin, contract.read("event.schema.json"), CIM).items()}
-
-
-@pytest.fixture
-def splunk():
-    server = Splunkd("TA-test", "ta_test")
-    server.documents["ta_test_checkpoints"] = {}
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def vendor():
-    server = Server(simulator.Simulator(simulator.Knobs(rate=3.0, late=(0.0,))))
-    yield server
-    server.close()
 
 
 def start(splunk, home, kind="apptrana", words=(), said=None, **settings):
@@ -226,24 +208,6 @@ def test_a_mark_comes_back_as_it_was(splunk):
     assert kept.load(UNIT) == Mark()
 
 
-def test_a_site_and_a_cursor_with_half_a_pair(splunk):
-    """What a vendor calls his sites is any text that JSON can hold."""
-    kept, unit = checkpoints(splunk), Unit("first", "apptrana.attack", "shop\ud800")
-    kept.save(unit, Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}))
-    assert checkpoints(splunk).load(unit) == Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}) and kept.load(UNIT) == Mark()
-    assert splunkd.Tokens(splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY), "main", {"name": "\ud800"}).recall() is None
-
-
-@pytest.mark.parametrize("state", ["", "no base64", "e30=", *(base64.b64encode(zlib.compress(said)).decode() for said in (b"no JSON", b"[]", b'{"cursor":[],"seen":{}}', b'{"cursor":{},"seen":[]}'))])
-def test_a_mark_that_is_none_is_said(splunk, state):
-    kept = checkpoints(splunk)
-    kept.save(UNIT, Mark({"until": 5}))
-    document, = splunk.documents["ta_test_checkpoints"].values()
-    document["state"] = state
-    with pytest.raises(ConfigError, match="cannot be read; reset it"):
-        kept.load(UNIT)
-
-
 def test_the_kv_store_comes_up_late_and_without_the_collection(splunk):
     splunk.documents.clear()
     splunk.kv_starts_after = 3
@@ -355,19 +319,6 @@ def test_an_account_is_tried_before_it_is_kept(splunk, vendor):
     assert trouble(plugin, session, "main", {**settings, "client_secret": "w\u20acrong-one"}) != "", "a sentence, whatever was entered"
     splunk.confs["ta_test_settings"] = {"proxy": {"proxy_enabled": "1", "proxy_url": "127.0.0.1", "proxy_port": "9"}}
     assert "proxy failed" in trouble(plugin, session, "main", settings)
-
-
-@pytest.mark.parametrize("skip", ["", "1"])
-def test_a_secret_that_is_kept_goes_nowhere_else(splunk, vendor, skip):
-    """Who may edit an account must not get its secret by giving it another address."""
-    plugin, session = plugins.plugin("apptrana"), splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY)
-    settings = vendor.simulated.settings(vendor.url)
-    splunk.account("main", {"client_secret": settings["client_secret"]}, url=settings["url"], client_id=settings["client_id"])
-    for url in ("https://evil.example.com/x", settings["url"].replace("http://", "https://"), settings["url"].replace("127.0.0.1", "127.0.0.2")):
-        for secret in ("******", None):
-            said = trouble(plugin, session, "main", {**settings, "client_secret": secret, "url": url, "skip_test": skip})
-            assert said.startswith("Enter the secret again") and "://" in said and not vendor.simulated.counts
-    assert trouble(plugin, session, "main", {**settings, "client_secret": "******", "url": settings["url"] + "/", "skip_test": skip}) == ""
 
 
 def test_every_vendor_can_be_greeted(splunk):

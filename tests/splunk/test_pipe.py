@@ -26,21 +26,28 @@ UNIT = Unit("first", "apptrana.attack")
 
 
 def event(number=0, at="2026-03-04T10:02:13.417Z", **more):
-    return {"@timestamp": at, "event": {"id": f"{number:032x}", "dataset": "apptrana.attack", "kind": "alert"}, **more}
+    return {
+        "@timestamp": at,
+        "event": {"id": f"{number:032x}", "dataset": "apptrana.attack", "kind": "alert"},
+        **more,
+    }
 
 
 def written(*events, stanza="apptrana://first"):
     """A whole stream, one delivery for each."""
     out = io.BytesIO()
     pipe = Pipe(PLUGIN, stanza, out)
-    for one in events:
-        pipe.deliver(UNIT, [one], None)
+    for event_ in events:
+        pipe.deliver(UNIT, [event_], None)
     pipe.close()
     return out.getvalue()
 
 
-def ids(found):
-    return [said.get("event.id") or said["event"]["id"] for said in (json.loads(indexed.raw) for indexed in found)]
+def ids(events):
+    return [
+        fields.get("event.id") or fields["event"]["id"]
+        for fields in (json.loads(indexed.raw) for indexed in events)
+    ]
 
 
 # The model itself
@@ -54,69 +61,118 @@ def stream(*elements):
 
 
 def test_the_model_glues_fragments_until_they_are_done():
-    assert [one.raw for one in broken(stream(FRAGMENT.format("a", ""), FRAGMENT.format("b", "<done/>"), FRAGMENT.format("c", "<done/>")), RULES)] == ["ab", "c"]
+    assert [
+        indexed.raw
+        for indexed in broken(
+            stream(
+                FRAGMENT.format("a", ""),
+                FRAGMENT.format("b", "<done/>"),
+                FRAGMENT.format("c", "<done/>"),
+            ),
+            RULES,
+        )
+    ] == ["ab", "c"]
     with pytest.raises(AssertionError, match="never ended"):
         broken(stream(FRAGMENT.format('{"a":1}', ""), FRAGMENT.format('{"b":2}', "")), RULES)
     with pytest.raises(AssertionError, match="glued"):
-        broken(stream(FRAGMENT.format("a", ""), FRAGMENT.format("b", "").replace(' unbroken="1"', "")), RULES)
+        broken(
+            stream(FRAGMENT.format("a", ""), FRAGMENT.format("b", "").replace(' unbroken="1"', "")),
+            RULES,
+        )
     with pytest.raises(AssertionError, match="end of fragments"):
         broken(stream(FRAGMENT.format("a", "<done/>").replace(' unbroken="1"', "")), RULES)
 
 
 def test_the_model_breaks_cuts_and_refuses_to_guess():
     whole = FRAGMENT.format("one&#10;zwölf", "").replace(' unbroken="1"', "")
-    assert [one.raw for one in broken(stream(whole), RULES)] == ["one", "zwölf"]
-    assert [one.raw for one in broken(stream(whole), {"s": {**RULES["s"], "TRUNCATE": "3"}})] == ["one", "zw"], "down to a whole character"
+    assert [indexed.raw for indexed in broken(stream(whole), RULES)] == ["one", "zwölf"]
+    assert [
+        indexed.raw for indexed in broken(stream(whole), {"s": {**RULES["s"], "TRUNCATE": "3"}})
+    ] == ["one", "zw"], "down to a whole character"
     with pytest.raises(AssertionError, match="merged"):
         broken(stream(whole), {})
-    assert props_of("[s]\nTRUNCATE = 0\nLINE_BREAKER = (=)\n") == {"s": {"TRUNCATE": "0", "LINE_BREAKER": "(=)"}}
+    assert props_of("[s]\nTRUNCATE = 0\nLINE_BREAKER = (=)\n") == {
+        "s": {"TRUNCATE": "0", "LINE_BREAKER": "(=)"}
+    }
 
 
 # The pipe
 
+
 def test_every_event_ends_where_its_element_ends():
-    out = written(*(event(number, apptrana={"attack_data": f"line\r\nbreak {number}"}) for number in range(5)))
-    assert ids(broken(out, PROPS)) == [f"{number:032x}" for number in range(5)] and b"unbroken" not in out
+    out = written(
+        *(event(number, apptrana={"attack_data": f"line\r\nbreak {number}"}) for number in range(5))
+    )
+    assert (
+        ids(broken(out, PROPS)) == [f"{number:032x}" for number in range(5)]
+        and b"unbroken" not in out
+    )
 
 
 def test_and_so_it_does_where_nobody_knows_the_sourcetype():
     """As on an indexer without the add-on: Splunk's own defaults break it alike, as long as they do not cut it."""
     out = written(event(1, apptrana={"attack_data": "x" * 5_000}), event(2))
-    assert ids(broken(out, {"apptrana:attack": {**DEFAULTS, "SHOULD_LINEMERGE": "false"}})) == [f"{number:032x}" for number in (1, 2)]
+    assert ids(broken(out, {"apptrana:attack": {**DEFAULTS, "SHOULD_LINEMERGE": "false"}})) == [
+        f"{number:032x}" for number in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize("size", [9_999, 10_001, 999_999, 1_000_001, 1_300_000, 12_000_000])
 def test_a_long_event_is_whole(size):
     """Longer than Splunk's own TRUNCATE, than the add-on's of once, than a text of an XML parser without limits may be; between two others."""
     text = "ü<&>😀x" * (size // 11)
-    first, long, last = broken(written(event(1), event(2, apptrana={"attack_data": text}), event(3)), PROPS)
-    assert ids([first, long, last]) == [f"{number:032x}" for number in (1, 2, 3)] and json.loads(long.raw)["apptrana.attack_data"] == text and long.time == first.time
+    first, long, last = broken(
+        written(event(1), event(2, apptrana={"attack_data": text}), event(3)), PROPS
+    )
+    assert (
+        ids([first, long, last]) == [f"{number:032x}" for number in (1, 2, 3)]
+        and json.loads(long.raw)["apptrana.attack_data"] == text
+        and long.time == first.time
+    )
 
 
 def test_no_element_is_larger_than_a_piece(monkeypatch):
     monkeypatch.setattr(splunk_pipe, "PIECE", 100)
     out = written(event(1, apptrana={"attack_data": "ü" * 500}), event(2))
     elements = list(ElementTree.fromstring(out))
-    assert len(elements) > 10 and all(len(element.findtext("data").encode()) <= 100 for element in elements[:-1])
+    assert len(elements) > 10 and all(
+        len(element.findtext("data").encode()) <= 100 for element in elements[:-1]
+    )
     assert ids(broken(out, PROPS)) == [f"{number:032x}" for number in (1, 2)]
 
 
 @given(st.text(), st.integers(4, 9))
 def test_pieces_cut_no_character(text, most):
     cut = list(pieces(text.encode("utf-8", "replace"), most))
-    assert b"".join(cut) == text.encode("utf-8", "replace") and all(0 < len(piece) <= most and piece.decode() for piece in cut)
+    assert b"".join(cut) == text.encode("utf-8", "replace") and all(
+        0 < len(piece) <= most and piece.decode() for piece in cut
+    )
 
 
-@pytest.mark.parametrize("stanza", ['apptrana://q"uote', "apptrana://'both\"", "apptrana://<&>", "apptrana://100%sure"])
+@pytest.mark.parametrize(
+    "stanza", ['apptrana://q"uote', "apptrana://'both\"", "apptrana://<&>", "apptrana://100%sure"]
+)
 def test_a_stanza_of_any_name(stanza):
-    only, = broken(written(event(1), stanza=stanza), PROPS)
+    (only,) = broken(written(event(1), stanza=stanza), PROPS)
     assert only.stanza == only.source == stanza
 
 
-@pytest.mark.parametrize("at, seconds", [("2026-03-04T10:02:13.417Z", 1772618533.417), ("1970-01-01T00:00:00.000Z", 0.0), ("9999-12-31T23:59:59.999Z", 253402300799.999),
-                                         ("1969-12-31T23:59:59.999Z", None), ("0999-03-05T03:39:12.000Z", None), ("999-03-05T03:39:12.000Z", None), ("10000-01-01T00:00:00.000Z", None), ("", None), ("soon", None)])
+@pytest.mark.parametrize(
+    "at, seconds",
+    [
+        ("2026-03-04T10:02:13.417Z", 1772618533.417),
+        ("1970-01-01T00:00:00.000Z", 0.0),
+        ("9999-12-31T23:59:59.999Z", 253402300799.999),
+        ("1969-12-31T23:59:59.999Z", None),
+        ("0999-03-05T03:39:12.000Z", None),
+        ("999-03-05T03:39:12.000Z", None),
+        ("10000-01-01T00:00:00.000Z", None),
+        ("", None),
+        ("soon", None),
+    ],
+)
 def test_a_time_that_splunkd_cannot_take_is_left_to_the_text(at, seconds):
-    only, = broken(written(event(1, at)), PROPS)
+    (only,) = broken(written(event(1, at)), PROPS)
     assert only.time == seconds and json.loads(only.raw)["@timestamp"] == at
 
 
@@ -127,24 +183,46 @@ def deep(levels):
     return made
 
 
-ODD = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.text(st.characters(categories=["Cs", "Cc", "Cn"])),
-                   lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12)
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.text(st.characters(categories=["Cs", "Cc", "Cn"])),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 
 
 @given(ODD, ODD)
 @example("\ud800", {"\udfff": "\x00\ufffe"})
 @example(2**70, object())
 def test_whatever_an_event_holds_it_is_written_and_so_are_its_neighbours(value, other):
-    out = written(event(1), event(2, apptrana={"extra": value, "attack_data": other}, message=value), event(3))
+    out = written(
+        event(1), event(2, apptrana={"extra": value, "attack_data": other}, message=value), event(3)
+    )
     assert ids(broken(out, PROPS)) == [f"{number:032x}" for number in (1, 2, 3)]
 
 
 def test_an_event_that_cannot_be_encoded_says_so(caplog):
     caplog.set_level(logging.ERROR, "siemtap")
-    only, = broken(written(event(1, apptrana={"extra": deep(100_000), "website": "shop.example.com"})), PROPS)
-    said = json.loads(only.raw)
-    assert said["event"]["kind"] == "pipeline_error" and said["apptrana"]["website"] == "shop.example.com" and "could not be encoded" in said["error"]["message"]
-    assert "RecursionError at " in caplog.text and len(caplog.text) < 2 * LONGEST and caplog.text.count("\n") == 1
+    (only,) = broken(
+        written(event(1, apptrana={"extra": deep(100_000), "website": "shop.example.com"})), PROPS
+    )
+    fields = json.loads(only.raw)
+    assert (
+        fields["event"]["kind"] == "pipeline_error"
+        and fields["apptrana"]["website"] == "shop.example.com"
+        and "cannot be encoded" in fields["error"]["message"]
+    )
+    assert (
+        "RecursionError at " in caplog.text
+        and len(caplog.text) < 2 * LONGEST
+        and caplog.text.count("\n") == 1
+    )
 
 
 class Broken(io.BytesIO):
@@ -156,12 +234,20 @@ class Broken(io.BytesIO):
 
     def write(self, data):
         if self.tell() + len(data) > self.most:
-            super().write(data[:self.most - self.tell()])
+            super().write(data[: self.most - self.tell()])
             raise self.error
         return super().write(data)
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device"), OSError(22, "Invalid argument"), ValueError("I/O operation on closed file")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokenPipeError(32, "Broken pipe"),
+        OSError(28, "No space left on device"),
+        OSError(22, "Invalid argument"),
+        ValueError("I/O operation on closed file"),
+    ],
+)
 def test_a_pipe_that_fails_is_gone_and_nothing_is_written_behind(error):
     out = Broken(1_000, error)
     pipe = Pipe(PLUGIN, "apptrana://first", out)
@@ -184,7 +270,11 @@ def test_the_log_takes_any_name_and_any_text(tmp_path, monkeypatch):
         log.handlers[0].close()
     finally:
         log.handlers[:], log.level, log.propagate = before
-    assert (tmp_path / "var/log/splunk/ta_test_apptrana.log").read_text().endswith("input=apptrana://100%sure half a pair: \\ud800\n")
+    assert (
+        (tmp_path / "var/log/splunk/ta_test_apptrana.log")
+        .read_text()
+        .endswith("input=apptrana://100%sure half a pair: \\ud800\n")
+    )
 
 
 def test_an_error_is_one_short_line_without_its_text():
@@ -193,14 +283,23 @@ def test_an_error_is_one_short_line_without_its_text():
 
     with pytest.raises(ValueError) as caught:
         fails(50)
-    said = summary(caught.value)
-    assert said.startswith("ValueError at test_pipe.py:") and said.count("fails") == 4 and "secret" not in said and "\n" not in said
-    assert summary(OSError(28, "No space left on device", "/data/x")) == "OSError: No space left on device: /data/x"
+    line = summary(caught.value)
+    assert (
+        line.startswith("ValueError at test_pipe.py:")
+        and line.count("fails") == 4
+        and "secret" not in line
+        and "\n" not in line
+    )
+    assert (
+        summary(OSError(28, "No space left on device", "/data/x"))
+        == "OSError: No space left on device: /data/x"
+    )
 
 
 def test_the_encoder_of_the_add_on_is_held_to_the_shippers(monkeypatch):
     """A bundle has no orjson."""
     import siemtap.outputs.encode as module
+
     quick = encode(event(1, message="ü\x85\ufffe"))
     monkeypatch.setattr(module, "orjson", None)
     assert encode(event(1, message="ü\x85\ufffe")) == quick

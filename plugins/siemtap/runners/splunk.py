@@ -178,7 +178,7 @@ class Input:
             log.info("%s: told to stop; the next start goes on here", self.stanza)
             self._end_stream()
             return 0
-        except Exception as error:      # the house itself: no account, no KV store, an address in use; or a fault of ours
+        except Exception as error:      # no account, no KV store, an address in use; a fault of ours
             log.error("%s: %s", self.stanza, summary(error))
             self._end_stream()
             return 1
@@ -232,7 +232,8 @@ class Input:
             except SiemtapError as error:
                 log.error("%s: %s: %s", unit, type(error).__name__, error)
                 return False
-            except Exception as error:      # splunkd's, the disk's, or what a stranger said and nobody thought of: other units go on
+            except Exception as error:
+                # splunkd's, the disk's, or of what a stranger says: the other units go on
                 wait = 2.0 ** attempt
                 log.error("%s: %s; its mark is kept, and it is tried again", unit, summary(error))
             if attempt == ATTEMPTS or wait > LONGEST_WAIT:
@@ -276,10 +277,14 @@ def logs(app: App, stanza: str, level: int) -> None:
     folder = Path(home) / "var/log/splunk"
     handler: logging.Handler
     if home and folder.is_dir():
-        handler = logging.handlers.RotatingFileHandler(folder / f"{app.root}_{app.kind}.log", maxBytes=25_000_000, backupCount=5, encoding="utf-8", delay=True, errors="backslashreplace")
+        handler = logging.handlers.RotatingFileHandler(
+            folder / f"{app.root}_{app.kind}.log", maxBytes=25_000_000, backupCount=5,
+            encoding="utf-8", delay=True, errors="backslashreplace")
     else:
         handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s pid=%(process)d input={stanza.replace('%', '%%')} %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    form = "%(asctime)s %(levelname)s pid=%(process)d input={} %(message)s"
+    handler.setFormatter(
+        logging.Formatter(form.format(stanza.replace("%", "%%")), "%Y-%m-%dT%H:%M:%S%z"))
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False

@@ -29,7 +29,7 @@ def main(plugin: Plugin, app: App, name: str, words: Optional[List[str]] = None,
         splunkd = Splunkd(app, said["server_uri"], said["session_key"])
         logs(app, f"alert:{name}", logging.INFO)
         return 0 if asked(plugin, command, splunkd, said.get("configuration") or {}, str(said.get("search_name", ""))) else 1
-    except Exception as error:      # the account, splunkd, the vendor; or what an event holds that nobody thought of
+    except Exception as error:      # the account, splunkd, the vendor, or what the event holds
         log.error("alert %s: %s", name, summary(error))
         print(f"ERROR {summary(error)}", file=sys.stderr)
     return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Dict, Mapping, Set
+from typing import Dict, List, Mapping, Set
 from urllib.parse import urlsplit
 
 from splunklib.binding import HTTPError
@@ -27,9 +27,10 @@ def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]
     try:
         given = {key: value for key, value in said.items() if value is not None}
         kept = before(plugin, splunkd, name, given)
-        elsewhere = places(plugin, given) - places(plugin, kept)
+        elsewhere = sorted(places(plugin, given) - places(plugin, kept))
         if kept and elsewhere:
-            return f"Enter the secret again: it was kept for another address, and would go to {', '.join(sorted(elsewhere))}."
+            return (f"Enter the secret again: it was kept for another address, "
+                    f"and would go to {', '.join(elsewhere)}.")
         given = {key: kept.get(key, "") if value == MASK else value for key, value in given.items()}
         if said.get("skip_test") in ("1", "true") or plugin.greet is None:
             return ""
@@ -41,12 +42,14 @@ def trouble(plugin: Plugin, splunkd: Splunkd, name: str, said: Mapping[str, str]
     except HTTPError as error:
         return f"Splunk refuses what the test needs ({error.status}): accounts are for a role with the capability list_storage_passwords."
     except Exception as error:
-        return f"The test failed in the add-on itself ({summary(error)}). Is there an odd character in what was entered?"
+        return (f"The test failed in the add-on itself ({summary(error)}). "
+                "Is there an odd character in what was entered?")
     return ""
 
 
-def before(plugin: Plugin, splunkd: Splunkd, name: str, given: Mapping[str, str]) -> Dict[str, str]:
-    """The account as it is kept, if one of its secrets is to stay: masked, or not said at all."""
+def before(
+        plugin: Plugin, splunkd: Splunkd, name: str, given: Mapping[str, str]) -> Dict[str, str]:
+    """Return the account as it is kept, if one of its secrets is to stay: masked, or not given."""
     if all(given.get(s["name"], MASK) != MASK for s in of_account(plugin) if s["kind"] == "secret"):
         return {}
     try:
@@ -57,11 +60,15 @@ def before(plugin: Plugin, splunkd: Splunkd, name: str, given: Mapping[str, str]
         return {}       # a new one
 
 
-def places(plugin: Plugin, said: Mapping[str, str]) -> Set[str]:
-    """Where an account's secrets are sent: scheme, host and port of each of its addresses."""
-    defaults = {s["name"]: s["default"] if s["kind"] == "url" else ",".join(s["default"] or ()) for s in of_account(plugin) if s["kind"] in ("url", "many")}
-    addresses = [one for name, default in defaults.items() for one in str(said.get(name) or default or "").split(",")]
-    return {"{0.scheme}://{0.netloc}".format(urlsplit(one.strip())).lower() for one in addresses if "://" in one}
+def places(plugin: Plugin, account: Mapping[str, str]) -> Set[str]:
+    """Return where an account's secrets are sent: scheme, host and port of each of its addresses."""
+    addresses: List[str] = []
+    for s in of_account(plugin):
+        if s["kind"] in ("url", "many"):
+            default = s["default"] if s["kind"] == "url" else ",".join(s["default"] or ())
+            addresses += str(account.get(s["name"]) or default or "").split(",")
+    parts = [urlsplit(address.strip()) for address in addresses if "://" in address]
+    return {f"{part.scheme}://{part.netloc}".lower() for part in parts}
 
 
 def begun(said: Dict[str, str], new: bool) -> None:

@@ -1,8 +1,9 @@
-"""Standard output as splunkd reads it: a stream of events in XML, each ended where splunkd ends it by itself.
+"""Write standard output as splunkd reads it: a stream of events in XML.
 
-A whole event is an element without `unbroken`: it takes no `<done/>` (solnlib 7.0.0 refuses the pair, modular_input/event.py line 78)
-and no newline. `unbroken="1"` marks a fragment, which is glued to those of its channel until `<done/>` ends them; so is written
-only what is too large for one element.
+A whole event is an element without `unbroken`, without `<done/>` and without a newline: solnlib 7.0.0
+refuses `done` there (modular_input/event.py line 85). `unbroken="1"` marks a fragment, which splunkd
+glues to those of its channel until `<done/>` ends them. Only what is too large for one element is
+written in fragments.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from .splunkd import summary
 
 log = logging.getLogger("siemtap")
 
-PIECE = 1_000_000       # bytes of an event in one element; an XML parser's own bound for a text is ten times that (libxml2)
-DEEPEST = 20            # levels of an event that could not be encoded as it is
+PIECE = 1_000_000  # bytes of an event in one element; libxml2 takes ten times that as a text
+DEEPEST = 20  # levels kept of an event that cannot be encoded as it is
 
 
 class Gone(Exception):
@@ -32,7 +33,10 @@ class Gone(Exception):
 
 
 class Pipe:
-    """Standard output. Safe means written and flushed; Splunk offers no more than that. Any event can be written; only a broken pipe raises."""
+    """Standard output. Safe means written and flushed; Splunk offers no more than that.
+
+    Any event can be written. Gone, when the pipe breaks, is the only error.
+    """
 
     together = False
 
@@ -40,9 +44,17 @@ class Pipe:
         self.stanza, self.out = stanza, out
         self.lock = threading.Lock()
         rules = contract.read("cim.json")["datasets"]
-        self.small = {dataset.name: compact(dataset, rules.get(dataset.name, {})) for dataset in plugin.datasets}
-        self.tags = {dataset.name: (f"<source>{escape(stanza)}</source><sourcetype>{sourcetype(dataset.name)}</sourcetype>").encode() for dataset in plugin.datasets}
-        self.whole, self.fragment = f"<event stanza={quoteattr(stanza)}>".encode(), f'<event stanza={quoteattr(stanza)} unbroken="1">'.encode()
+        self.small = {
+            dataset.name: compact(dataset, rules.get(dataset.name, {}))
+            for dataset in plugin.datasets
+        }
+        source = f"<source>{escape(stanza)}</source>"
+        self.tags = {
+            dataset.name: f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
+            for dataset in plugin.datasets
+        }
+        self.whole = f"<event stanza={quoteattr(stanza)}>".encode()
+        self.fragment = f'<event stanza={quoteattr(stanza)} unbroken="1">'.encode()
         self.written, self.open, self.ended = 0, False, False
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
@@ -55,7 +67,7 @@ class Pipe:
             self.written += len(events)
 
     def close(self) -> None:
-        """The end of the stream, once, whoever tells us to stop meanwhile."""
+        """End the stream, once, whoever tells us to stop meanwhile."""
         Undisturbed.enter()
         try:
             with self.lock:
@@ -66,9 +78,9 @@ class Pipe:
             Undisturbed.leave()
 
     def _add(self, event: Event, parts: List[bytes]) -> None:
-        """An event's element, or those of its pieces, the last of which is done."""
-        name, line = event["event"]["dataset"], self._line(event)
-        tags = self.tags[name] + _time(event)
+        """Add an event's element, or those of its pieces, the last of which is done."""
+        line = self._line(event)
+        tags = self.tags[event["event"]["dataset"]] + _time(event)
         if len(line) <= PIECE:
             parts += (self.whole, tags, b"<data>", escaped(line), b"</data></event>\n")
             return
@@ -79,19 +91,19 @@ class Pipe:
     def _line(self, event: Event) -> bytes:
         try:
             return encode(self.small[event["event"]["dataset"]](event))
-        except Exception as error:      # it must not hold up those behind it
-            log.error("an event could not be encoded as it is (%s); it is sent as a pipeline_error", summary(error))
-            return encode(_unwritable(event))
+        except Exception as error:  # it must not hold up those behind it
+            log.error("an event cannot be encoded (%s); a pipeline_error is sent", summary(error))
+            return encode(_shallow(event))
 
     def _write(self, data: bytes) -> None:
         try:
             write(self.out, data)
-        except (OSError, ValueError) as error:      # what came of it nobody knows: no word goes after it
+        except (OSError, ValueError) as error:  # half of it may be there: nothing goes behind
             self.ended = True
             raise Gone from error
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        return None         # Splunk cannot be asked from here
+        return None  # Splunk cannot be asked from here
 
 
 class Undisturbed:
@@ -122,23 +134,27 @@ class Undisturbed:
 
 
 def escaped(line: bytes) -> bytes:
-    """What XML reads otherwise; all else that it cannot carry is escaped in the JSON already."""
-    return line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\x7f", b"\\u007f")
+    """Escape what XML reads otherwise; the JSON has escapes already for what XML cannot carry."""
+    line = line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+    return line.replace(b"\x7f", b"\\u007f")
 
 
 def pieces(line: bytes, most: int) -> Iterator[bytes]:
-    """UTF-8 in pieces of at most so many bytes, no character cut in two."""
+    """Cut UTF-8 into pieces of at most so many bytes, and no character in two."""
     start = 0
     while start < len(line):
         stop = min(start + most, len(line))
-        while stop < len(line) and line[stop] & 0xC0 == 0x80:       # inside a character
+        while stop < len(line) and line[stop] & 0xC0 == 0x80:  # inside a character
             stop -= 1
         yield line[start:stop]
         start = stop
 
 
 def _time(event: Event) -> bytes:
-    """`<time>` in seconds; nothing for a moment before 1970, or one that cannot be read: Splunk then reads the event itself, as props.conf says."""
+    """Return `<time>` in seconds, or nothing for a moment before 1970 and one that cannot be read.
+
+    Where there is none, Splunk looks for the time in the event, as props.conf says.
+    """
     try:
         at = millis_of(event["@timestamp"])
     except ValueError:
@@ -146,17 +162,22 @@ def _time(event: Event) -> bytes:
     return b"<time>%d.%03d</time>" % divmod(at, 1000) if at >= 0 else b""
 
 
-def _unwritable(event: Event) -> Event:
-    """The same event, as much of it as can be had: the same id and time, its parts down to a depth that every encoder takes."""
-    cut: Event = _down_to(DEEPEST, {name: value for name, value in event.items() if name != "error"})
+def _shallow(event: Event) -> Event:
+    """Return the event as a pipeline_error with the same id, cut at a depth that encoders take."""
+    name = event["event"]["dataset"]
+    cut: Event = _down_to(DEEPEST, event)
     cut["event"]["kind"] = "pipeline_error"
-    cut["error"] = {"message": f"an event of {event['event']['dataset']} could not be encoded as it is; what lies deeper than {DEEPEST} levels is left out"}
+    cut["error"] = {
+        "message": f"an event of {name} cannot be encoded; what lies deeper than {DEEPEST} levels"
+        " is left out"
+    }
     return cut
 
 
 def _down_to(levels: int, value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _down_to(levels - 1, below) for name, below in value.items()} if levels else {}
+        inner = value.items() if levels else ()
+        return {str(name): _down_to(levels - 1, below) for name, below in inner}
     if isinstance(value, (list, tuple)):
-        return [_down_to(levels - 1, below) for below in value] if levels else []
+        return [_down_to(levels - 1, below) for below in (value if levels else ())]
     return value

@@ -2,8 +2,8 @@
 
 It runs until splunkd stops it. The spool and its marks are one disk's: the input stays on the instance that it was made on.
 
-Whoever may post can send anything. Where an attempt fails, payloads are read one by one, so that those before and behind go on;
-one that fails by itself becomes a pipeline_error of its text.
+Whoever may post can send anything. Where an attempt fails, payloads are read one by one, so that those
+before and behind go on; a payload that fails by itself becomes a pipeline_error of its text.
 """
 
 from __future__ import annotations
@@ -80,14 +80,15 @@ class Webhook(Input):
             return self.plugin.receive(settings, payload)
 
         def keep(mark: Mark) -> None:
-            """The payload at the mark, as text."""
+            """Deliver the payload at the mark as text."""
             payloads, after = reception.spool.read(mark.cursor, 1)
             for payload in payloads:
                 text = payload.body.decode("utf-8", "replace")
-                pump(unit, mark, [Batch(self.plugin.datasets[0], [text], after, payload.received)], unread(say), output)
+                batch = Batch(self.plugin.datasets[0], [text], after, payload.received)
+                pump(unit, mark, [batch], or_unshown(say), output)
 
         alone, failures = False, 0
-        tried: Optional[Cursor] = None      # where the last attempt began that read one by one
+        tried: Optional[Cursor] = None      # where the last attempt one by one began
         while not self.stopping.is_set():
             try:
                 mark = checkpoints.load(unit)
@@ -95,7 +96,10 @@ class Webhook(Input):
                     keep(mark)
                 else:
                     tried = mark.cursor if alone else None
-                    pump(unit, mark, self._until_stopped(spooled(reception.spool, mark.cursor, receive, self.plugin.datasets[0], 1 if alone else AT_ONCE)), say, output)
+                    batches = spooled(
+                        reception.spool, mark.cursor, receive, self.plugin.datasets[0],
+                        at_most=1 if alone else AT_ONCE)
+                    pump(unit, mark, self._until_stopped(batches), say, output)
                     alone = False
                 failures = 0
                 self.stopping.wait(RECEIVED_EVERY)
@@ -107,22 +111,25 @@ class Webhook(Input):
                 log.warning("%s: %s", unit, error)
             except Exception as error:
                 alone = True
-                log.error("%s: %s; what was received is kept, and tried again", unit, summary(error))
+                log.error("%s: %s; what came is kept, and tried again", unit, summary(error))
             failures += 1
             self.stopping.wait(min(LONGEST_WAIT, RECEIVED_EVERY * 2 ** min(failures, 10)))
 
 
-def unread(say: Say) -> Say:
-    """`say`; where even a text cannot be said, because it cannot be redacted, an event without it."""
+def or_unshown(say: Say) -> Say:
+    """Wrap `say`: a text that it fails on, for it cannot be redacted, becomes an event without it."""
     def kept(batch: Batch) -> List[Event]:
         try:
             return say(batch)
         except Exception as error:
-            log.error("%s: a text cannot be shown either: %s", batch.dataset.name, summary(error))
             text, name = batch.records[0], batch.dataset.name
-            message = f"a payload of {len(text)} characters could neither be read nor redacted, and is not shown"
-            return [{"@timestamp": rfc3339(batch.until), "error": {"message": message},
-                     "event": {"id": identify(name, [text]), "kind": "pipeline_error", "dataset": name, "module": batch.dataset.namespace}}]
+            log.error("%s: the text cannot be shown either: %s", name, summary(error))
+            return [{
+                "@timestamp": rfc3339(batch.until),
+                "event": {"id": identify(name, [text]), "kind": "pipeline_error",
+                          "dataset": name, "module": batch.dataset.namespace},
+                "error": {"message": f"a payload of {len(text)} characters can neither be read"
+                                     " nor redacted, and is not shown"}}]
     return kept
 
 

@@ -144,7 +144,8 @@ class KvCheckpoints:
         self.service = splunkd.service
 
     def key(self, unit: Unit) -> str:
-        return hashlib.sha256("\n".join((self.input, unit.dataset, unit.scope)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        text = "\n".join((self.input, unit.dataset, unit.scope))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def load(self, unit: Unit) -> Mark:
         try:
@@ -208,7 +209,8 @@ class KvCheckpoints:
 
 
 def _packed(mark: Mark) -> str:
-    return base64.b64encode(zlib.compress(canonical(mark.to_json()).encode("utf-8", "surrogatepass"))).decode()
+    text = canonical(mark.to_json()).encode("utf-8", "surrogatepass")
+    return base64.b64encode(zlib.compress(text)).decode()
 
 
 def answers(found: Mapping[str, str], kinds: Mapping[str, str]) -> Dict[str, Any]:
@@ -242,11 +244,16 @@ def proxy(said: Dict[str, str]) -> Dict[str, str]:
 
 
 def summary(error: BaseException) -> str:
-    """An error in one short line. Of a fault of ours: where it arose, and not its text, which may repeat what a stranger or a secret says."""
+    """Return an error as one short line.
+
+    Of a fault of ours it says where it arose and never its text, which may repeat a secret.
+    """
     kind = type(error).__name__
     if isinstance(error, (SiemtapError, HTTPError)):
         return f"{kind}: {' '.join(str(error).split())}"[:LONGEST]
     if isinstance(error, OSError) and error.strerror:
-        return f"{kind}: {error.strerror}{f': {error.filename}' if error.filename else ''}"[:LONGEST]
+        file = f": {error.filename}" if error.filename else ""
+        return f"{kind}: {error.strerror}{file}"[:LONGEST]
     calls = traceback.extract_tb(error.__traceback__, -CALLS)
-    return f"{kind} at {' < '.join(f'{Path(call.filename).name}:{call.lineno} {call.name}' for call in reversed(calls))}"[:LONGEST]
+    places = [f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls)]
+    return f"{kind} at {' < '.join(places)}"[:LONGEST]

@@ -1,0 +1,251 @@
+"""An input that asks, and an alert action: whatever is answered, a unit keeps its mark and is tried again, and nothing ends the others."""
+
+import io
+import json
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mischief import ERRORS, EVENT, MISCHIEF, NOW, VALUE, Waits, definition, ids, props_for
+from splunk_breaker import broken
+
+from siemtap.core.forms import Connection, Every
+from siemtap.core.manifest import fill_in
+from siemtap.core.model import Batch, Plugin
+from siemtap.core.windows import MINUTE
+from siemtap.edge.http import Http, Reply
+from siemtap.runners import plugins, simulate, splunk, splunk_alert
+from siemtap.runners.names import App
+from siemtap.runners.splunk import ATTEMPTS, Input
+from world import Time
+
+
+def asked(plugin, send, folder, monkeypatch, **own):
+    """One cycle as splunkd starts it: (exit status, what it wrote, the waits)."""
+    out, time = io.BytesIO(), Time(NOW)
+    monkeypatch.setattr(splunk, "connect", lambda connection, clock: Http(send, clock=clock))
+    monkeypatch.setattr(splunk, "logs", lambda *words: None)
+    started = Input(
+        plugin,
+        App("TA-test", "ta_test", plugin.name),
+        definition(plugin, folder, checkpoint="file"),
+        out,
+        time.clock,
+    )
+    started.in_main, started.stopping = False, Waits(most=10_000)
+    monkeypatch.setattr(started, "_listen_to_splunkd", lambda: None)
+    monkeypatch.setattr(started, "splunkd", SimpleNamespace(settings=lambda name: {}))
+    monkeypatch.setattr(
+        started,
+        "configured",
+        lambda: (
+            fill_in(plugin.settings, own),
+            fill_in(Every, {}),
+            fill_in(Connection, {}),
+        ),
+    )
+    try:
+        return started.run(), out.getvalue(), started.stopping.waited
+    finally:
+        started.checkpoints.database.close()
+
+
+ODD_HEADER = st.sampled_from(
+    [
+        "",
+        "999999999",
+        "99999999999999999999",
+        "-1",
+        "1e9",
+        "Thu, 05 Mar 99999 03:39:12 GMT",
+        "Thu, 05 Mar 0001 03:39:12 GMT",
+        "Thu, 99 Foo 2026 99:99:99 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +999999",
+        "\u20ac",
+        "\x00",
+    ]
+) | st.text(st.characters(max_codepoint=255), max_size=20)
+HEADERS = st.dictionaries(
+    st.sampled_from(["date", "retry-after", "content-type", "content-encoding"]),
+    ODD_HEADER,
+    max_size=3,
+)
+WRONG = st.sampled_from(sorted(ERRORS)) | st.builds(
+    Reply,
+    st.sampled_from([0, 100, 204, 301, 400, 401, 403, 404, 408, 413, 429, 500, 503, 599, 999]),
+    HEADERS,
+    st.binary(max_size=40)
+    | VALUE.map(json.dumps).map(lambda text: text.encode("utf-8", "surrogatepass")),
+)
+PULLED = [plugin for plugin in plugins.installed().values()]
+
+
+def simulated(plugin):
+    simulator = simulate.simulator(plugin.name, {})
+    own = simulator.settings("https://vendor.example.com/rest")
+    if plugin.name == "centurylink_ips":
+        return simulator, {
+            **own,
+            "servers": ["VA1ACMEWEB01"],
+            "our_url": "https://siem.example.com/centurylink_ips/x",
+        }
+    return simulator, {**own, "lookback": "20m"}
+
+
+@pytest.mark.parametrize("plugin", PULLED, ids=lambda plugin: plugin.name)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    answers=st.lists(
+        st.none()
+        | WRONG
+        | st.builds(
+            Reply,
+            st.just(200),
+            HEADERS,
+            VALUE.map(json.dumps).map(lambda text: text.encode("utf-8", "surrogatepass"))
+            | st.binary(max_size=60),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_any_answer_and_any_header_to_an_input_that_asks(plugin, answers, monkeypatch):
+    simulator, own = simulated(plugin)
+    honest, left = simulate.in_memory(simulator, Time(NOW).clock), iter(answers)
+
+    def send(request, seconds):
+        answer = next(left, None)
+        if isinstance(answer, str):
+            raise ERRORS[answer]("x")
+        return honest(request, seconds) if answer is None else answer
+
+    with tempfile.TemporaryDirectory() as folder:
+        code, out, waited = asked(plugin, send, Path(folder), monkeypatch, **own)
+        assert code in (0, 1) and all(0 <= seconds <= splunk.LONGEST_WAIT for seconds in waited)
+        broken(out, props_for(plugin))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.none() | WRONG | HEADERS, min_size=1, max_size=12))
+def test_after_refusals_faults_and_odd_headers_nothing_is_missing(monkeypatch, answers):
+    """Answers that deny or break are no answers; what the vendor has is there after the next good cycle, once."""
+    plugin = plugins.plugin("apptrana")
+    simulator, own = simulated(plugin)
+    honest, left = simulate.in_memory(simulator, Time(NOW).clock), iter(answers)
+
+    def send(request, seconds):
+        answer = next(left, None)
+        if isinstance(answer, str):
+            raise ERRORS[answer]("x")
+        if isinstance(answer, Reply):
+            return answer
+        reply = honest(request, seconds)
+        return reply._replace(
+            headers={
+                **reply.headers,
+                **{
+                    name: value
+                    for name, value in (answer or {}).items()
+                    if name in ("date", "retry-after")
+                },
+            }
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        outs = [asked(plugin, send, Path(folder), monkeypatch, **own)[1]]
+        left = iter(())
+        code, out, _ = asked(plugin, send, Path(folder), monkeypatch, **own)
+        got = Counter(name for out in [*outs, out] for name in ids(broken(out, props_for(plugin))))
+        assert (
+            code == 0
+            and simulator.ledger(NOW, NOW - 19 * MINUTE, NOW - MINUTE) <= set(got)
+            and max(got.values(), default=1) == 1
+        )
+
+
+def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "siemtap")
+    tried = Counter()
+
+    def collect(client, unit, cursor, now):
+        tried[unit.scope] += 1
+        yield Batch(
+            EVENT,
+            [{"token": f"{unit.scope}-{cursor.get('until', 0)}"}],
+            {"until": cursor.get("until", 0) + 1},
+            now,
+        )
+        if unit.scope == "b":
+            raise ZeroDivisionError("a text with a secret")
+        if unit.scope == "c" and tried["c"] == 1:
+            raise KeyError("once")
+
+    plugin = Plugin(
+        **{
+            **MISCHIEF.__dict__,
+            "units": lambda client, settings: [(EVENT.name, scope) for scope in "abcd"],
+            "collect": collect,
+        }
+    )
+    code, out, waited = asked(plugin, None, tmp_path, monkeypatch)
+    events = [
+        json.loads(indexed.raw)["mischief.token"]
+        for indexed in broken(out, {"mischief:event": {"SHOULD_LINEMERGE": "false"}})
+    ]
+    assert (
+        code == 1 and tried == {"a": 1, "b": ATTEMPTS, "c": 2, "d": 1} and waited == [2.0, 4.0, 2.0]
+    )
+    assert {"a-0", "b-0", "b-1", "b-2", "c-0", "c-1", "d-0"} == set(events) and max(
+        Counter(events).values()
+    ) == 1, "from the mark on that is saved"
+    assert (
+        "here/mischief.event/b: ZeroDivisionError at test_pulled_loop.py" in caplog.text
+        and "a secret" not in caplog.text
+        and ElementTree.fromstring(out).tag == "stream"
+    )
+
+
+# An alert action
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        "[" * 100_000,
+        '{"server_uri": 5, "session_key": "x"}',
+        '{"server_uri": "https://127.0.0.1:9", "session_key": "x\\ud800", "configuration": []}',
+        '{"server_uri": "https://127.0.0.1:9", "session_key": "secret\\u20ac", "configuration": {"account": "\\ud800"}, "search_name": "\\udfff"}',
+    ],
+)
+def test_whatever_an_alert_hands_over_the_action_ends_with_a_sentence(fields, capsys, monkeypatch):
+    monkeypatch.setattr(splunk_alert, "logs", lambda *words: None)
+    plugin = plugins.plugin("pingintelligence")
+    name = next(command.name for command in plugin.commands if command.alert)
+    assert (
+        splunk_alert.main(
+            plugin, App("TA-test", "ta_test", plugin.name), name, ["--execute"], io.StringIO(fields)
+        )
+        == 1
+    )
+    out, err = capsys.readouterr()
+    assert (
+        out == ""
+        and err.startswith("ERROR ")
+        and err.count("\n") == 1
+        and len(err) < 1_100
+        and "secret" not in err
+    )
