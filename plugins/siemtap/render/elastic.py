@@ -176,7 +176,7 @@ def _type(server: Server, path: str, spec: Mapping[str, Any]) -> Dict[str, Any]:
     if path in TEXTS:
         return {"type": "match_only_text"}
     if path in WILDCARDS:
-        return {"type": "wildcard"}
+        return {"type": "wildcard", "ignore_above": LONGEST_TERM}
     if path in FLOATS:
         return {"type": "float"}
     if path == "event.original" or spec.get("maxLength", 0) > 2 * LONGEST_TERM:        # to be read, and not searched
@@ -220,11 +220,43 @@ def looked_up(targets: List[str], processors: FrozenSet[str]) -> List[Dict[str, 
     return steps
 
 
+# Below a vendor's object: no key that a flattened field refuses (a NUL) or that makes a term too long, no more levels than it takes (20).
+FLAT = """
+String key_of(String name) {
+  String said = name.replace(nul(), mark());
+  return said.length() <= 256 ? said : said.substring(0, 190) + mark() + said.sha256();
+}
+String nul() { return new StringBuilder().append((char) 0).toString() }
+String mark() { return new StringBuilder().append((char) 65533).toString() }
+List pieces(String text, int longest) {
+  List made = new ArrayList(); for (int at = 0; at < text.length(); at += longest) { made.add(text.substring(at, at + longest < text.length() ? at + longest : text.length())) }
+  return made;
+}
+def leveled(def value, int level, int length, int longest) {
+  if (value instanceof String && level > 1 && longest > 0 && value.length() > longest) { return pieces(value, longest) }
+  if (!(value instanceof Map || value instanceof List)) { return value }
+  if (level > 16 || length > 2000) { return leveled(value.toString(), 2, length, longest) }
+  if (value instanceof List) { List made = new ArrayList(); for (def one : value) { made.add(leveled(one, level + 1, length, longest)) } return made }
+  Map made = new LinkedHashMap();
+  for (def one : value.entrySet()) { String name = key_of(one.getKey()); made.put(name, leveled(one.getValue(), level + 1, length + name.length(), longest)) }
+  return made;
+}
+"""
+
+
+def flat(dataset: Dataset, flavour: str = "elasticsearch") -> Dict[str, Any]:
+    """What a vendor nests as he likes, so that an index takes it: a document with one odd key would be lost as a whole. OpenSearch's flat_object knows no
+    `ignore_above`, and refuses a document for a text that is no term: such a text becomes a list of its pieces."""
+    name = dataset.namespace
+    longest = LONGEST_TERM if flavour == "opensearch" else 0
+    return {"script": {"tag": "flat", "lang": "painless", "if": f"ctx['{name}'] instanceof Map", "ignore_failure": True, "source": f"{FLAT}ctx['{name}'] = leveled(ctx['{name}'], 0, 0, {longest});"}}
+
+
 def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
     """When it came in, where the source is, what the user agent is; then the user's own pipelines. The vendor's word wins over a database's."""
     targets = dataset.targets()
     steps: List[Dict[str, Any]] = [{"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}"}}]
-    steps += looked_up(targets, server.processors)
+    steps += [*looked_up(targets, server.processors), flat(dataset, server.flavour)]
     if server.has_ecs:
         steps += [{"pipeline": {"tag": name, "name": name, "ignore_missing_pipeline": True}} for name in ("global@custom", "logs@custom", f"logs-{dataset.name}@custom")]
     failed = [{"set": {"field": "event.kind", "value": "pipeline_error"}},

@@ -17,9 +17,9 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from ..core.manifest import describe
 from ..core.mapping import Dataset, Field, Given
 from ..core.model import Plugin
-from .elastic import ADDED, Server, lists_of_objects, looked_up, types
+from .elastic import ADDED, Server, flat, lists_of_objects, looked_up, types
 from .kibana import View, objects
-from .painless import script, settings_of
+from .painless import collection_error, last_resort, script, settings_of
 from .panels import overview, product_of
 
 FORMAT = "3.6.0"
@@ -32,6 +32,9 @@ DIALECT = {"lookback": "initial_interval"}
 STATE = {"url": "urls"}
 KINDS = {"text": "text", "url": "text", "secret": "password", "duration": "text", "switch": "bool", "integer": "integer", "choice": "select", "many": "text", "table": "yaml"}
 PIPELINE = "pipeline_error of {{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} in {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"
+# What an agent's input says of itself: `events: {"error": {…}}` of a program, or its evaluation failed (beats @00f3c215, x-pack/filebeat/input/cel/input.go, run() and
+# errorMessage()). Elastic's own packages tell it so, too (integrations, packages/github/data_stream/security_advisories, default.yml).
+COLLECTION = "ctx.error instanceof Map && ctx.error.message != null && ctx.message == null && ctx._record == null && ctx.event?.original == null && ctx.agent?.type != 'siemtap'"
 PICTURE = "img/overview.png"
 PULLED = "cel"
 INPUTS = {PULLED: "by its API", "http_endpoint": "by webhook", "udp": "by syslog over UDP", "tcp": "by syslog over TCP", "filestream": "from a file"}
@@ -257,21 +260,37 @@ def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
 
 # Pipelines
 
-def _failed() -> List[Dict[str, Any]]:
+def _failed(dataset: Dataset) -> List[Dict[str, Any]]:
+    """Keep a document whose pipeline failed: with its time, an id, and what may be shown. An event that is one already stays as it is."""
     return [{"set": {"tag": "failed-kind", "field": "event.kind", "value": "pipeline_error"}}, {"append": {"tag": "failed-message", "field": "error.message", "value": PIPELINE}},
-            {"remove": {"tag": "failed-secrets", "field": ["_record", "_conf", "message"], "ignore_missing": True}}]      # as it came, it may hold what is never shown
+            # one text in any case: not every server runs a script on a document with a number beyond 64 bits
+            {"remove": {"tag": "failed-record", "field": "_record", "ignore_missing": True, "if": "ctx.message != null"}},
+            {"convert": {"tag": "failed-record-text", "field": "_record", "type": "string", "ignore_missing": True, "ignore_failure": True}},
+            {"script": {"tag": "failed-event", "lang": "painless", "source": LiteralScalarString(last_resort(dataset)), "ignore_failure": True}},
+            {"set": {"tag": "failed-id", "field": "_id", "value": "{{{event.id}}}", "if": "ctx.event?.id != null"}},
+            {"remove": {"tag": "failed-message-as-it-came", "field": "message", "ignore_missing": True, "if": "ctx.event?.id == null"}},
+            {"remove": {"tag": "failed-secrets", "field": ["_record", "_conf"], "ignore_missing": True}}]      # as it came, it may hold what is never shown
 
 
-def _default(dataset: Dataset) -> Dict[str, Any]:
+def _default(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Any]:
     """An event that siemtap's own shipper wrote passes; where it comes from, and with what, is looked up for both."""
-    steps: List[Dict[str, Any]] = [{"pipeline": {"tag": "mapping", "name": '{{ IngestPipeline "mapping" }}', "if": "ctx.agent?.type != 'siemtap'"}},
-                                   {"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}", "if": "ctx.event?.ingested == null"}},
-                                   *looked_up(dataset.targets(), frozenset(("geoip", "user_agent")))]
-    return {"description": f"{dataset.name}, from an agent or from siemtap.", "processors": steps, "on_failure": _failed()}
+    steps: List[Dict[str, Any]] = []
+    if any(way.input == PULLED for way in package.streams[dataset.name].ways):
+        source = collection_error(dataset, package.twins, _defaults(plugin, settings_of(dataset)))
+        steps += [{"script": {"tag": "collection-error", "lang": "painless", "if": COLLECTION, "source": LiteralScalarString(source)}},
+                  {"set": {"tag": "collection-error-id", "field": "_id", "value": "{{{event.id}}}", "if": COLLECTION}}]
+    steps += [{"pipeline": {"tag": "mapping", "name": '{{ IngestPipeline "mapping" }}', "if": f"ctx.agent?.type != 'siemtap' && !({COLLECTION})"}},
+              {"set": {"tag": "ingested", "field": "event.ingested", "value": "{{{_ingest.timestamp}}}", "if": "ctx.event?.ingested == null"}},
+              *looked_up(dataset.targets(), frozenset(("geoip", "user_agent"))), flat(dataset)]
+    return {"description": f"{dataset.name}, from an agent or from siemtap.", "processors": steps, "on_failure": _failed(dataset)}
+
+
+def _defaults(plugin: Plugin, names: Container[str]) -> Dict[str, Any]:
+    return {s["name"]: list(s["default"]) if isinstance(s["default"], tuple) else s["default"] for s in describe(plugin.settings) if s["name"] in names}
 
 
 def pipelines(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Dict[str, Any]]:
-    return {"default": _default(dataset), "mapping": _mapping(plugin, dataset, package)}
+    return {"default": _default(plugin, dataset, package), "mapping": _mapping(plugin, dataset, package)}
 
 
 def duplicates(dataset: Dataset) -> List[str]:
@@ -283,8 +302,7 @@ def duplicates(dataset: Dataset) -> List[str]:
 def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, Any]:
     stream = package.streams[dataset.name]
     wanted = {*settings_of(dataset), *stream.reads}
-    defaults = {s["name"]: list(s["default"]) if isinstance(s["default"], tuple) else s["default"] for s in describe(plugin.settings) if s["name"] in wanted}
-    source = script(dataset, package.twins, defaults, stream.reader, frozenset(stream.elsewhere))
+    source = script(dataset, package.twins, _defaults(plugin, wanted), stream.reader, frozenset(stream.elsewhere))
     kinds = {way.input for way in stream.ways}
     steps: List[Dict[str, Any]] = []
     if kinds - {PULLED, "http_endpoint"}:
@@ -293,12 +311,11 @@ def _mapping(plugin: Plugin, dataset: Dataset, package: Package) -> Dict[str, An
         steps.append({"json": {"tag": "record", "field": "message", "target_field": "_record", "if": f"ctx._conf?.channel == '{PULLED}'", "on_failure": [{"set": {"tag": "no-record", "field": "_record", "value": "{{{message}}}"}}]}})
     return {"description": f"One record of {dataset.name} -> an event.", "processors": [
         *steps,
-        {"remove": {"tag": "message", "field": "message", "ignore_missing": True}},
         {"script": {"tag": "event", "lang": "painless", "source": LiteralScalarString(source)}},
         *({"drop": {"tag": "unwanted", "if": "ctx._drop == true"}} for _ in stream.reader[:1]),
         *({"remove": {"tag": f"duplicate-{path}", "field": path, "ignore_missing": True, "if": "ctx.tags == null || !ctx.tags.contains('preserve_duplicate_custom_fields')"}} for path in duplicates(dataset)),
         *stream.elsewhere.values(),
-        {"set": {"tag": "id", "field": "_id", "value": "{{{event.id}}}"}}], "on_failure": _failed()}
+        {"set": {"tag": "id", "field": "_id", "value": "{{{event.id}}}"}}], "on_failure": _failed(dataset)}
 
 
 # Fields
@@ -321,6 +338,8 @@ def _fields(plugin: Plugin, dataset: Dataset, stream: Stream, contract: Dict[str
 def _of_agent(stream: Stream) -> Iterator[Tuple[str, str]]:
     kinds = {way.input for way in stream.ways}
     yield "input.type", "keyword"
+    if PULLED in kinds:
+        yield "error.code", "keyword"
     if kinds & {"udp", "tcp"}:
         yield "log.source.address", "keyword"
     if "filestream" in kinds:
@@ -388,7 +407,7 @@ Events that are alerts have `event.kind : alert`, the rule's name as `message`, 
 
 ## Troubleshooting
 
-What a record or the API refuses is an event with `event.kind : pipeline_error`, or a degraded input on the agent's page with the reason. This package was checked by
+What a record or the API refuses is an event with `event.kind : pipeline_error` and the reason as `error.message`; for the API, the agent's page shows the input as degraded, too. This package was checked by
 package-spec, by mito against a simulated vendor, and by its pipelines on OpenSearch; it was never run in a real Kibana or agent.
 
 ## Performance and scaling
