@@ -57,7 +57,7 @@ def words(said: Any) -> Optional[str]:
 
 
 def title(name: Any, id: Any) -> str:
-    return name or attack_types.of(id).name or f"attack type {id or 'unknown'}"
+    return text(name) if name else attack_types.of(id).name or f"attack type {id or 'unknown'}"
 
 
 def category(id: Any) -> str:
@@ -136,7 +136,7 @@ def denied(blocks: bool) -> List[str]:
 
 def of_consolidated(name: Any, report: Any) -> Any:
     """The report's name, where the attack stood in one."""
-    return name if report else None
+    return name if report and name and isinstance(name, str) else None
 
 
 def lower(said: Any) -> str:

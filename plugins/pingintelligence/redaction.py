@@ -20,15 +20,16 @@ SECRET = ("cookie", "access_token", "api_key")
 # A session's id in the metrics is the value of its cookie; the others are addresses under other names.
 BY_NAME = {**KINDS, **LISTS, "session_id": "cookie", "source": "ip", "request_ip": "ip", "most_popular_ips": "ip", "most_suspicious_ips": "ip"}
 WHEN = ("access_time", "attack_code", "attack_deviation")
+LOGGED = ("timestamp", "protocol", "attack_id", "description", "attack_bucket", "attack_scope", "attacked_api", "attack_identifier_type")       # in a line of attack.log, and nothing else
 HARMLESS = frozenset((
-    *WHEN, "attack_type", "ioc_type", "description", "company", "name", "api_name", "earlier_date", "later_date", "ealier_date", "state", "status", "error", "errors", "message",
-    # a line of attack.log
-    "timestamp", "protocol", "attack_id", "attack_bucket", "attack_scope", "attacked_api", "attack_identifier_type",
+    *WHEN, "attack_type", "ioc_type", "company", "name", "api_name", "earlier_date", "later_date", "ealier_date", "state", "status", "error", "errors", "message",
+    *LOGGED,
     # a pointer into MongoDB
     "ddos_info", "database", "collection", "start_time", "end_time",
     # other reports
     "api_type", "attack_types", "anomaly_type", "anomaly_types", "ioc_types", "most_popular_method", "most_popular_device", "method", "methods", "device", "devices", "user_agent", "server", "servers", "host",
-    "category", "type", "date", "created", "updated", "request_time", "error_code", "apiproxy_node", "total_requests", "count", "tier", "expiry"))
+    "category", "type", "date", "created", "updated", "request_time", "error_code", "apiproxy_node", "tier", "expiry"))
+COUNTS = frozenset(("count", "total_requests"))
 URLS = frozenset(("api_url", "url", "urls", "path", "basePath", "request_url", "destination_api", "decoy_url", "most_suspicious_anomalies_urls"))
 HIDDEN = "hidden"               # below a secret's own name: an object by names that anybody may have given
 DEEPEST = 32                    # levels; what is below is one hash
@@ -44,6 +45,11 @@ def hashed(value: str) -> str:
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def spelled(value: Any) -> str:
+    """Return a scalar as text; a whole number is spelled alike however it was sent: Elastic's programs know only floats."""
+    return str(int(value)) if isinstance(value, float) and abs(value) < 1e15 and value.is_integer() else str(value)
+
+
 def redacted(value: Any, name: str = "", of: str = "", level: int = 0) -> Any:
     """Return a value of the vendor's as it may be shown. `name`: the key it stands under, `of`: the kind of identifier that stands around it."""
     if isinstance(value, (dict, list)) and level >= DEEPEST:
@@ -54,7 +60,7 @@ def redacted(value: Any, name: str = "", of: str = "", level: int = 0) -> Any:
     if isinstance(value, list):
         # the elements of a list of secrets have keys of their own
         return [redacted(inner, "" if isinstance(inner, dict) and of != HIDDEN else name, of, level + 1) for inner in value]
-    return value if is_shown(value, name, of) else without_query(value) if name in URLS and of not in (*SECRET, HIDDEN) and isinstance(value, str) else hashed(str(value))
+    return value if is_shown(value, name, of) else without_query(value) if name in URLS and of not in (*SECRET, HIDDEN) and isinstance(value, str) else hashed(spelled(value))
 
 
 def is_shown(value: Any, name: str, of: str) -> bool:
@@ -67,9 +73,9 @@ def is_shown(value: Any, name: str, of: str) -> bool:
     if kind == "ip":
         return is_small(value) if number else is_address(value)
     if kind == "username":
-        return True
+        return not number or is_small(value)
     if of in SECRET:
-        return name in WHEN or (number and name in HARMLESS and abs(value) < SMALL)
+        return name in WHEN or (number and name in COUNTS and abs(value) < SMALL)
     return abs(value) < SMALL if number else name in HARMLESS or is_small(value)
 
 
@@ -119,7 +125,7 @@ def redacted_line(line: str) -> str:
                 name = inner if KEY.issuperset(inner) and 0 < len(inner) <= LONGEST_KEY else ""
                 piece = f'"{name or "…"}"'
             else:
-                known = name if sign == ":" and after in (",", "}") else ""
+                known = name if sign == ":" and after in (",", "}") and (name in LOGGED or BY_NAME.get(name) == "ip") else ""
                 piece = f'"{redacted(inner, known) if known else hashed(inner) if inner else ""}"'
                 name = ""
         else:

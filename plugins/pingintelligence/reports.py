@@ -55,10 +55,10 @@ def record(report: Report, said: Any, api: str, earlier: str, later: str, until:
         said = {"items": said}
     if not isinstance(said, dict):
         raise Malformed("the report is neither an object nor a list")
-    body = redacted({name: value for name, value in said.items() if name not in META})
+    body = redacted({name: value for name, value in said.items() if name not in META or (isinstance(value, (dict, list)) and name not in ("company", "description"))})
     summary = {name: value for name, value in body.items() if "summary" in name or not isinstance(value, (dict, list))}
     details = {name: value for name, value in body.items() if name not in summary}
-    name = said.get("name") or report.name
+    name = said["name"] if said.get("name") and isinstance(said["name"], str) else report.name
     return [{"name": name, "company": said.get("company"), "description": said.get("description"), "@api": api, "@from": earlier, "@until": later, "@when": rfc3339(until),
              "@summary": limited(next(iter(summary.values())) if len(summary) == 1 and isinstance(next(iter(summary.values())), dict) else summary),
              "@details": limited(details) if settings.report_details else None, "@said": f"{name}{f' of {api}' if api else ''}"}]
@@ -92,5 +92,5 @@ def licence(said: Mapping[str, Any], now: Millis, settings: Settings) -> List[Re
     apis = [api for api in said.get("apis") or [] if isinstance(api, dict)]
     training = bool(apis) and not any(api.get("prediction_mode") is True for api in apis)
     kept: Dict[str, Any] = {name: info[name] for name in ("tier", "expired", "max_transactions_per_month", "current_month_transactions", "max_transactions_exceeded") if name in info}
-    return [{"name": said.get("name") or "api_admin", "company": said.get("company"), **kept, "@api": "", "@from": "", "@until": rfc3339(now)[:16], "@when": rfc3339(now), "@expiry": expiry, "@days_left": left,
+    return [{"name": said["name"] if said.get("name") and isinstance(said["name"], str) else "api_admin", "company": said.get("company"), **kept, "@api": "", "@from": "", "@until": rfc3339(now)[:16], "@when": rfc3339(now), "@expiry": expiry, "@days_left": left,
              "@severity": 99 if over else 73 if bad or (left is not None and left < SOON) else 21, "@said": words + ("; still training" if training else ""), "@training": training, "@apis": len(apis)}]

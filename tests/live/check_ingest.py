@@ -9,9 +9,12 @@ from pathlib import Path
 import elastic
 import pytest
 import requests
-from agent_sends import OTHERWISE, documents
+from agent_sends import OTHERWISE, documents, evaluated
 from centurylink_ips.formats import records
-from pingintelligence.attacks import of_log
+from pingintelligence.attacks import Asked, flatten, of_log
+from pingintelligence.ingest import SHARED
+from pingintelligence.reports import REPORTS
+from pingintelligence.reports import record as report_record
 from search_node import Node
 
 from cases import folders
@@ -21,6 +24,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.mapping import Given
 from siemtap.core.model import Payload
 from siemtap.render import package, painless
+from siemtap.render.elastic import LONGEST_TERM
 from siemtap.runners import plugins
 
 TOOLS = Path(os.environ.get("SIEMTAP_ELASTIC_TOOLS", "/nowhere"))
@@ -35,7 +39,10 @@ def node():
 
 
 def otherwise_here(step):
-    """Elasticsearch knows where ECS has the parts of a flow; OpenSearch wants them named."""
+    """Elasticsearch knows where ECS has the parts of a flow; OpenSearch wants them named. And what a flat_object takes is less than what a flattened field does."""
+    if step.get("script", {}).get("tag") == "flat":
+        assert step["script"]["source"].endswith(", 0, 0, 0);")
+        return {"script": {**step["script"], "source": step["script"]["source"].replace(", 0, 0, 0);", f", 0, 0, {LONGEST_TERM});")}}
     if "community_id" not in step:
         return step
     fields = {"source_ip_field": "source.ip", "source_port_field": "source.port", "destination_ip_field": "destination.ip", "destination_port_field": "destination.port", "protocol_field": "network.transport"}
@@ -272,28 +279,86 @@ def test_lines_of_syslog_that_nobody_meant(node):
 
 
 LINE = {"timestamp": "1772618533417", "attack_identifier_type": "IP", "attack_value": "203.0.113.45", "attack_id": "8", "description": "API Probing Replay Attack Type 1", "attacked_api": "shop", "attack_scope": "SINGLE_API"}
-LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 1772618533417.0), "attack_identifier_type": ("Cookie", "oauth token", "API Key", "user name", "IP", "Fingerprint", " ip "),
-          "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", "")}
+LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 1772618533417.0), "attack_identifier_type": ("Cookie", "oauth token", "API Key", "user name", "IP", "Fingerprint", " ip ", "a client's name", "client certificate", 5),
+          "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", ""),
+          "attack_key": ("JSESSIONID", "")}
+HIDDEN = "EXAMPLE-SECRET-IN-CLEAR"
+# What stands under other keys, with a secret in it or without.
+FOREIGN = (HIDDEN, [HIDDEN], {"a": HIDDEN}, {"cookies": {"JSESSIONID": [HIDDEN, 5]}, "ips": ["192.0.2.7", HIDDEN], "count": 3}, [{"token": HIDDEN, "count": 2, "access_time": "x"}], f"/a?token={HIDDEN}", 123456789, 12345678901, 2**70, -5, 1e10, 0.25, "12345678",
+           "1234567890", "192.0.2.164:3001", "192.0.2.1:", True, None, "", {"path": f"/a;jsessionid={HIDDEN}", "user": "anna", "x": {"y": [[{"z": HIDDEN}]]}}, {"": {"?": HIDDEN, "a?b": 1}})
+KEYS = ("session_id", "new", "@who", "@when", "name", "line", "element", "identifier", "source", "cookie", "tokens", "a?b", "count", "details", "x\ty")
+BEFORE = ("pi-attack-info-", "pi-attack-info-", "", "Mar  4 10:02:13 abs01 pi-attack-info-", "a {b} ", f"{HIDDEN} ")
+
+
+def as_logged(luck):
+    """A line as ABS may write it, and as nobody meant it."""
+    said = dict(LINE) if luck.random() < 0.9 else {}
+    for name in luck.sample(list(LOGGED), luck.randint(0, len(LOGGED))):
+        said[name] = luck.choice(LOGGED[name]) if luck.random() < 0.9 else luck.choice(ODD)
+    for name in luck.sample(KEYS, luck.choice((0, 0, 1, 3))):
+        said[name] = luck.choice(FOREIGN)
+    line = luck.choice(BEFORE) + json.dumps(said, ensure_ascii=luck.random() < 0.5, separators=luck.choice(((",", ":"), (", ", ": "), (" ,\t", " : "))))
+    if luck.random() < 0.2:
+        start = luck.choice((0, luck.randint(0, len(line) - 1)))
+        line = line[start:luck.choice((len(line), luck.randint(start, len(line))))]
+    if luck.random() < 0.05:
+        line = line.replace('"', luck.choice(("'", '""', '\\"')), luck.choice((1, -1)))
+    return line if line.strip() else "x"
 
 
 def test_lines_that_nobody_meant(node):
-    """Of attack.log."""
+    """Of attack.log. No secret is shown, wherever it stands."""
     plugin, luck = plugins.plugin("pingintelligence"), random.Random(7)
-    dataset, settings, arrived = plugin.datasets[0], fill_in(plugin.settings, {"hash_identifiers": False}), "2026-03-04T10:05:00.000Z"
+    dataset, arrived = plugin.datasets[0], "2026-03-04T10:05:00.000Z"
     put(node, plugin, dataset)
-    say, sent, wanted = dataset.bind(settings, {"data_stream.namespace": "default"}), [], []
-    for _ in range(2_000):
-        said = dict(LINE) if luck.random() < 0.9 else {}
-        for name in luck.sample(list(LOGGED), luck.randint(0, len(LOGGED))):
-            said[name] = luck.choice(LOGGED[name]) if luck.random() < 0.8 else luck.choice([one for one in ODD if not isinstance(one, (dict, list))])
-        line = f"pi-attack-info-{json.dumps(said)}"
-        line = line[:luck.randint(1, len(line))] if luck.random() < 0.05 else line
-        sent.append(line)
-        wanted += [say(record, millis_of(arrived), None) for record in of_log(line, settings)]
+    for changed in ({"hash_identifiers": False}, {"role": "admin", "keep_original": True}):
+        settings, sent, wanted = fill_in(plugin.settings, changed), [as_logged(luck) for _ in range(2_000)], []
+        say = dataset.bind(settings, {"data_stream.namespace": "default"})
+        wanted = [say(record, millis_of(arrived), None) for line in sent for record in of_log(line, settings)]
+        conf = {name: getattr(settings, name) for name in {*painless.settings_of(dataset), *elastic.described(plugin).streams[dataset.name].reads}}
+        got = made(node, dataset, [{"message": line, "@timestamp": arrived, "_conf": {**conf, "channel": "filestream"}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for line in sent])
+        said = differences(wanted, got, sent)
+        assert not said, said
+        shown = [event for event in got if event.get("pingintelligence", {}).get("identifier", {}).get("type") != "username"]
+        assert not [(line, event) for line, event in zip(sent, got) if event in shown and HIDDEN.lower() in json.dumps(event).lower()][:1]
+        assert len({event["event"]["kind"] for event in got}) == 2
+
+
+REPORTED = {"company": "ping identity", "attack_type": "Data Exfiltration Attack", "description": "client pulling an unusual\n amount of data", "api_name": "shop", "later_date": "Wed Mar 04 18:00:00:000 2026", "earlier_date": "Wed Mar 04 08:00:00:000 2026",
+            "cookies": [{"cookie": "c1", "details": [{"access_time": "Wed Mar 04 08:44:13:417 2026", "attack_code": "varA(Tx, 26)"}]}], "ips": [{"ip": "192.0.2.50", "access_time": ["Wed Mar 04 08:44:59:935 2026"]}]}
+
+
+def test_reports_that_nobody_meant(node):
+    """Of attacks, through the program's part that takes them to pieces; and the metrics."""
+    plugin, luck = plugins.plugin("pingintelligence"), random.Random(7)
+    settings, until = fill_in(plugin.settings, {"keep_original": True, "report_details": True}), "2026-03-04T18:00:00.000Z"
+    reports = []
+    for number in range(400):
+        report = json.loads(json.dumps(REPORTED).replace("08:44", f"{number // 60:02d}:{number % 60:02d}"))     # an id of its own
+        for place in luck.sample([report, report["cookies"][0], report["cookies"][0]["details"][0], report["ips"][0]], 2):
+            place[luck.choice([key for key in KEYS if key not in ("details", "cookie", "tokens", "name")])] = luck.choice([one for one in FOREIGN if not isinstance(one, int) or abs(one) < 2**53])
+        reports.append(report if luck.random() < 0.9 else luck.choice(([HIDDEN], {"verdicts": [{"jwt": HIDDEN}]}, {"x": {"cookie": {"a": HIDDEN}}, "n": 5})))
+    dataset = plugin.datasets[0]
+    put(node, plugin, dataset)
+    say, wanted, docs = dataset.bind(settings, {"data_stream.namespace": "default"}), [], []
     conf = {name: getattr(settings, name) for name in {*painless.settings_of(dataset), *elastic.described(plugin).streams[dataset.name].reads}}
-    got = made(node, dataset, [{"message": line, "@timestamp": arrived, "_conf": {**conf, "channel": "filestream"}, "data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields"]} for line in sent])
-    said = differences(wanted, got, sent)
+    rest = {"data_stream": {"namespace": "default"}, "tags": ["preserve_duplicate_custom_fields", "preserve_original_event"]}
+    for report in reports:
+        wanted += [say(record, millis_of(until), None) for record in flatten([report], Asked(0, "shop"), settings)]
+    pieces = evaluated(TOOLS / "mito", f"state.said.as(said, state.asked.as(asked, {SHARED['$pieces']}))", {"said": reports, "asked": {"type": 0, "api": "shop"}, "role": settings.role, "hash_identifiers": True})
+    docs = [{"message": json.dumps({**piece, "count": 1}), "_conf": {**conf, "channel": "cel", "until": until}, **rest} for piece in pieces]
+    got = made(node, dataset, docs)
+    said = differences(wanted, got)
     assert not said, said
+    assert HIDDEN not in json.dumps(got) and len(got) > 500
+    dataset = plugin.dataset("pingintelligence.report")
+    put(node, plugin, dataset)
+    say, bodies = dataset.bind(settings, {"data_stream.namespace": "default"}), [{"name": "api_metrics", "summary": {"total_requests": 3}, "details": report} for report in reports]
+    wanted = [say(record, millis_of(until), None) for body in bodies for record in report_record(REPORTS["metrics"], body, "shop", "a", "b", millis_of(until), settings)]
+    got = made(node, dataset, [{"message": json.dumps({"said": body, "name": "api_metrics", "api": "shop", "earlier": "a", "later": "b"}), "_conf": {**conf, "report_details": True, "channel": "cel", "until": until}, **rest} for body in bodies])
+    said = differences(wanted, got, bodies)
+    assert not said, said
+    assert HIDDEN not in json.dumps(got)
 
 
 def flat(tree, place=""):
