@@ -14,7 +14,7 @@ from pathlib import Path
 import elastic
 import pytest
 import requests
-from agent import Agent
+from agent import TAKEN_AWAY, Agent
 from agent_sends import documents
 from cache import CACHE
 from centurylink_ips import simulator as centurylink_ips
@@ -152,6 +152,16 @@ def test_what_fleet_makes_of_every_set_of_optional_variables(name, dataset, kind
         for one in given & set(policy.get("state", {})):
             assert policy["state"][one] == said[one]
         assert all("channel" not in conf["add_fields"]["fields"] or conf["add_fields"]["fields"]["channel"] == kind for conf in policy["processors"] if "add_fields" in conf)
+
+
+@pytest.mark.parametrize("name, dataset", [one[:2] for one in WAYS if one[2] == PULLED])
+def test_what_the_agent_keeps_in_a_programs_state_is_its_own(name, dataset):
+    """Above all `url`: the resource's, one text, whatever the policy says."""
+    url = "https://x.example.com"
+    filled = {one: [url] if of["multi"] else url for one, of in page(name, dataset, PULLED).items() if one == "url" or (of["required"] and "default" not in of)}
+    policy, = policies(name, dataset, PULLED, filled)
+    assert policy["state"].get("url", policy["resource.url"]) == policy["resource.url"] and isinstance(policy["resource.url"], str)
+    assert not {"cursor", "events", "want_more", "secret", *TAKEN_AWAY} & policy["state"].keys()
 
 
 RUDE = [{"status": 429, "retry_after": "1"}, {"status": 500}, {"status": 200, "body": "truncated"}, {"cut": 10}]

@@ -262,11 +262,11 @@ def template(plugin: Plugin, dataset: Dataset, stream: Stream, way: Way) -> str:
 
 def _failed(dataset: Dataset) -> List[Dict[str, Any]]:
     """Keep a document whose pipeline failed: with its time, an id, and what may be shown. An event that is one already stays as it is."""
-    return [{"set": {"tag": "failed-kind", "field": "event.kind", "value": "pipeline_error"}}, {"append": {"tag": "failed-message", "field": "error.message", "value": PIPELINE}},
-            # one text in any case: not every server runs a script on a document with a number beyond 64 bits
-            {"remove": {"tag": "failed-record", "field": "_record", "ignore_missing": True, "if": "ctx.message != null"}},
+    # One text in any case: not every server runs a script on a document with a number beyond 64 bits. Nothing here may end the list: the document would be lost.
+    return [{"remove": {"tag": "failed-record", "field": "_record", "ignore_missing": True, "if": "ctx.message != null"}},
             {"convert": {"tag": "failed-record-text", "field": "_record", "type": "string", "ignore_missing": True, "ignore_failure": True}},
             {"script": {"tag": "failed-event", "lang": "painless", "source": LiteralScalarString(last_resort(dataset)), "ignore_failure": True}},
+            {"set": {"tag": "failed-kind", "field": "event.kind", "value": "pipeline_error"}}, {"append": {"tag": "failed-message", "field": "error.message", "value": PIPELINE}},
             {"set": {"tag": "failed-id", "field": "_id", "value": "{{{event.id}}}", "if": "ctx.event?.id != null"}},
             {"remove": {"tag": "failed-message-as-it-came", "field": "message", "ignore_missing": True, "if": "ctx.event?.id == null"}},
             {"remove": {"tag": "failed-secrets", "field": ["_record", "_conf"], "ignore_missing": True}}]      # as it came, it may hold what is never shown

@@ -172,6 +172,7 @@ def _collection_error(dataset: Dataset, there: Mapping[str, str], defaults: Mapp
 
 def _last_resort(dataset: Dataset) -> Iterator[str]:
     yield "if (!(ctx.event instanceof Map)) { ctx.put('event', new HashMap()) }"
+    yield "if (!(ctx.error instanceof Map)) { ctx.remove('error') }"
     yield "if (ctx.event.get('id') == null) {"
     yield "  def sent = ctx.get('_record') != null ? ctx.get('_record') : ctx.get('message'); String words = sent == null || sent == '' ? '' + ctx['@timestamp'] : sent.toString();"
     yield "  ctx.remove('_record'); ctx.remove('message');"
