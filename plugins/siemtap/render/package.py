@@ -33,7 +33,8 @@ STATE = {"url": "urls"}
 KINDS = {"text": "text", "url": "text", "secret": "password", "duration": "text", "switch": "bool", "integer": "integer", "choice": "select", "many": "text", "table": "yaml"}
 PIPELINE = "pipeline_error of {{{_ingest.on_failure_processor_type}}} {{{_ingest.on_failure_processor_tag}}} in {{{_ingest.pipeline}}}: {{{_ingest.on_failure_message}}}"
 # What an agent's input says of itself: `events: {"error": {…}}` of a program, or its evaluation failed (beats @00f3c215, x-pack/filebeat/input/cel/input.go, run() and
-# errorMessage()). Elastic's own packages tell it so, too (integrations, packages/github/data_stream/security_advisories, default.yml).
+# errorMessage()). Elastic's own packages know such a document by the same words and leave it as it is (integrations @303fb624, `terminate` in
+# packages/github/data_stream/security_advisories/elasticsearch/ingest_pipeline/default.yml); here it gets the kind and an id.
 COLLECTION = "ctx.error instanceof Map && ctx.error.message != null && ctx.message == null && ctx._record == null && ctx.event?.original == null && ctx.agent?.type != 'siemtap'"
 PICTURE = "img/overview.png"
 PULLED = "cel"
