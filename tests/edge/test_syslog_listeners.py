@@ -101,6 +101,25 @@ def test_tcp_counted_and_by_line_and_a_last_line_without_its_end(spool):
         assert {one.channel for one in found} == {"tcp"} and made.counts["kept"] == 5
 
 
+@pytest.mark.parametrize("drip", [2, 300, 1_000_000])
+def test_tcp_of_very_many_short_lines_is_few_payloads(spool, drip):
+    """One for 64 bytes, and a hundred at first; the others stand in one together. No line is lost."""
+    lines = [b"<%d" % (number % 1000) for number in range(200 if drip == 2 else 40_000)]
+    said = b"\n".join(lines) + b"\n"
+    with listening("tcp://127.0.0.1:0", spool) as (_, address, port):
+        with socket.create_connection((address, port)) as sender:
+            sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(said), drip):
+                sender.sendall(said[start:start + drip])
+        deadline = time.monotonic() + 10
+        while b"\n".join(one.body for one in spool.read({}, 100_000)[0]) != b"\n".join(lines) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = spool.read({}, 100_000)[0]
+        assert b"\n".join(one.body for one in found) == b"\n".join(lines)
+        if drip > 1_000:
+            assert len(found) <= 100 + len(said) // 64 + 5
+
+
 def test_tcp_that_cannot_be_followed_is_closed_and_others_go_on(spool):
     with listening("tcp://127.0.0.1:0", spool) as (made, address, port):
         with socket.create_connection((address, port)) as mad, socket.create_connection((address, port)) as good:

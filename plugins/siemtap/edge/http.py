@@ -269,7 +269,8 @@ def _read(answer: requests.Response, deadline: float, seconds: float, request: R
             if time.monotonic() > deadline:
                 raise Retry(f"no end of the answer within {seconds:g} s", request.line, narrower=True)
     finally:
-        parts.clear()       # the traceback of an error would hold them while a smaller question is asked
+        parts.clear()       # an error's traceback would hold them, while a smaller question is asked and longer
+        part = b""
         LARGE.add(-large)
 
 

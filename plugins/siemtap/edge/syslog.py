@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
+from ..core import bounds
 from ..core.errors import ConfigError, Malformed, Retry
 from ..core.model import Payload
 from ..core.syslog import frames, is_counted, is_worth_a_look
@@ -199,6 +200,7 @@ class Tcp:
 
     async def _listen_to(self, reader: asyncio.StreamReader, peer: str) -> None:
         waiting = bytearray()
+        heard = handed = 0
         while True:
             said = await asyncio.wait_for(reader.read(CHUNK), SILENCE)
             waiting += said or (b"" if is_counted(waiting) else b"\n")        # a last line may lack its end; half a counted frame is none
@@ -206,6 +208,11 @@ class Tcp:
                 continue
             found, rest = frames(bytes(waiting))
             waiting = bytearray(rest)
+            heard += len(said)
+            room = max(0, bounds.FEW + heard // bounds.SHORTEST - handed)
+            if len(found) > room:       # shorter ones than anybody sends: together, as they would come in one datagram
+                found[room:] = [b"\n".join(found[room:])]
+            handed += len(found)
             for begin in range(0, len(found), FRAMES):
                 await self._keep([Payload(body, "tls" if self.tls else "tcp", "", peer, self.clock.now()) for body in found[begin:begin + FRAMES]])
             if not said:
