@@ -7,7 +7,7 @@ from typing import Callable, NamedTuple, Optional, Protocol, Tuple
 
 from ..core.errors import AuthError
 from ..core.windows import SECOND, Millis
-from .http import Http
+from .http import SENDABLE, Http
 
 REST = 30 * SECOND      # between two questions for a token, lest an ageing one is asked for in a loop, or a wrong key is presented by every thread
 
@@ -47,6 +47,8 @@ class Bearer:
                 self.asked_at, self.wrong = now, None
                 try:
                     text, life = self.fetch()
+                    if not SENDABLE.fullmatch(text):
+                        raise AuthError("the service gave a token that no header can carry: it holds a line break or a character outside Latin-1")
                 except AuthError as error:
                     self.wrong = error
                     raise

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.model import Mark, Unit
@@ -180,14 +180,14 @@ class Checkpoints:
         return [Saved(Unit(*row[:3]), self._read(row[3]), row[4]) for row in rows]
 
     def load(self, unit: Unit) -> Mark:
-        rows = self.database.read("SELECT mark FROM mark WHERE input = ? AND dataset = ? AND scope = ?", unit)
+        rows = self.database.read("SELECT mark FROM mark WHERE input = ? AND dataset = ? AND scope = ?", clean(unit))
         return self._read(rows[0][0]) if rows else Mark()
 
     def save(self, unit: Unit, mark: Mark) -> None:
         self.database.write(lambda db: save(db, unit, mark))
 
     def delete(self, unit: Unit) -> bool:
-        return bool(self.database.write(lambda db: db.execute("DELETE FROM mark WHERE input = ? AND dataset = ? AND scope = ?", unit).rowcount))
+        return bool(self.database.write(lambda db: db.execute("DELETE FROM mark WHERE input = ? AND dataset = ? AND scope = ?", clean(unit)).rowcount))
 
     def _read(self, said: str) -> Mark:
         try:
@@ -196,6 +196,19 @@ class Checkpoints:
             raise self.database.damaged(f"a mark cannot be read: {type(error).__name__}") from None
 
 
+def clean(values: Iterable[Any]) -> List[Any]:
+    """Values as SQLite can keep them. Half a surrogate pair, for which UTF-8 has no bytes, is spelled `\\ud800`, so that two names that differ still
+    do; an integer beyond 64 bits and what has parts become texts."""
+    return [_clean(value) for value in values]
+
+
+def _clean(value: Any) -> Any:
+    if value is None or (isinstance(value, int) and -2**63 <= value < 2**63) or isinstance(value, float):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def save(db: sqlite3.Connection, unit: Unit, mark: Mark) -> None:
     """Inside somebody's transaction."""
-    db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)", [*unit, json.dumps(mark.to_json(), separators=(",", ":")), int(time.time() * 1000)])
+    db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)", [*clean(unit), json.dumps(mark.to_json(), separators=(",", ":")), int(time.time() * 1000)])

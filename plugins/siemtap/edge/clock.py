@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from typing import Callable, NamedTuple
 
-from ..core.windows import Millis
+from ..core.errors import Retry
+from ..core.windows import HOUR, SECOND, Millis
+
+TOLERANCE: Millis = 5 * SECOND      # clocks differ by so much; a `Date` counts whole seconds
+JUMP: Millis = 60 * SECOND          # the wall clock against the one that only runs forward, between two looks
+SETTLED: Millis = 1 * HOUR          # so long a clock has run evenly before something is deleted by it
 
 
 def _now() -> Millis:
@@ -18,3 +23,38 @@ class Clock(NamedTuple):
 
 
 SYSTEM = Clock()
+
+
+def clock_ahead(ahead: Millis) -> Retry:
+    """What was read up to a moment that has not come yet for the vendor: nothing of it is kept, and it is read again."""
+    return Retry(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's time is "
+                 "not kept and is read again; set the clock, by NTP say")
+
+
+class Steady:
+    """The time to delete old things by. It runs as fast as time passes, and follows the newest of what is kept only once the clock has run evenly
+    for an hour: a clock that is ahead for a while deletes nothing. `jumped`: by how much the clock was off at the last look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.wall, self.elapsed = clock.now(), clock.elapsed()
+        self.settles_at = self.elapsed + SETTLED / 1000
+        self.moment: Millis = 0
+        self.jumped: Millis = 0
+
+    def look(self, newest: Millis) -> Millis:
+        """Return the time to delete by; `newest`: the latest time of what is kept that is not in the future. 0: delete nothing."""
+        wall, elapsed = self.clock.now(), self.clock.elapsed()
+        passed = int((elapsed - self.elapsed) * 1000)
+        self.jumped = wall - self.wall - passed
+        if abs(self.jumped) > JUMP:
+            self.settles_at = elapsed + SETTLED / 1000
+        else:
+            self.jumped = 0
+        self.wall, self.elapsed = wall, elapsed
+        if self.moment:
+            self.moment += passed
+        if elapsed >= self.settles_at:
+            self.moment = max(self.moment, newest)
+        self.moment = min(self.moment, wall)
+        return self.moment

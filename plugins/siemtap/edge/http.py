@@ -22,8 +22,8 @@ from .. import VERSION
 from ..core import bounds
 from ..core.errors import AuthError, ConfigError, Malformed, Retry
 from ..core.forms import Connection
-from ..core.windows import Millis
-from .clock import SYSTEM, Clock
+from ..core.windows import HOUR, SECOND, Millis
+from .clock import SYSTEM, TOLERANCE, Clock
 from .pins import Mismatch, Pin, pinned
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ LARGEST_REPLY = 32 * 1024 * 1024    # bytes, decompressed; more is asked for in 
 SMALL_REPLY = 4 * 1024 * 1024       # bytes; what is beyond them counts towards LARGE_REPLIES
 LARGE_REPLIES = 64 * 1024 * 1024    # bytes that are being read by all calls of the process
 PARSING = threading.Lock()          # an answer as text takes up to four times its bytes; the interpreter reads one at a time anyway
+LONGEST_WAIT: Millis = 1 * HOUR     # that a vendor can ask for; then it is asked again
+EARLIEST: Millis = 1_767_225_600_000    # 2026: a `Date` before this was written is a clock that nobody ever set
+SENDABLE = re.compile(r"(?:[!-~\xa1-\xff][\t -~\xa0-\xff]*)?")      # what http.client can write of a header's value
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 
@@ -74,29 +77,76 @@ def too_many(where: str = "") -> Retry:
 Send = Callable[[Request, float], Reply]        # (request, seconds in all) -> reply; Retry when there is none
 
 
+class Heard(NamedTuple):
+    """What an answer's `Date` told of a host's clock: it counts whole seconds, and was written between the question and the answer."""
+
+    date: Millis
+    asked: float        # seconds, of our clock that only runs forward
+    answered: float
+
+
 class Http:
-    """What a plugin's client asks through. One per connection, thread-safe."""
+    """What a plugin's client asks through. One per input, thread-safe."""
 
     def __init__(self, send: Send, timeout: Millis = 60_000, user_agent: str = "", clock: Clock = SYSTEM) -> None:
         self.send, self.timeout, self.clock = send, timeout, clock
         self.user_agent = user_agent or f"siemtap/{VERSION} (python-requests)"
-        self.skew: Dict[str, Millis] = {}       # host -> its clock less ours
+        self.skew: Dict[str, Millis] = {}       # host -> its clock less ours, as well as that can be known
+        self.heard: Dict[str, Heard] = {}       # host -> its last `Date`
+        self.answered = False                   # somebody did, with a `Date` or without
         self.vault: Optional[Vault] = None      # where tokens outlive the process
 
+    def view(self) -> Http:
+        """The same sockets for another input: what one input's hosts say of the time bends no other's."""
+        return Http(self.send, self.timeout, self.user_agent, self.clock)
+
     def now(self) -> Millis:
-        return self.clock.now()
+        """The time; the vendor's where ours is certainly ahead of it, for what has not happened yet there cannot be read. Of several hosts the
+        latest counts: one that is broken does not hold back the others."""
+        if not self.ahead():
+            return self.clock.now()
+        elapsed = self.clock.elapsed()
+        return max(heard.date + int((elapsed - heard.answered) * 1000) for heard in list(self.heard.values()))
+
+    def ahead(self) -> Millis:
+        """By how much our clock is certainly ahead of the latest of the vendor's; 0 within TOLERANCE, and where nobody said."""
+        ahead = self.clock.now() - self._latest() if self.heard else 0
+        return ahead if ahead > TOLERANCE else 0
+
+    def latest(self) -> Optional[Millis]:
+        """The latest that it can be for the vendor. Ours where its answers have no `Date`; None where nobody has answered yet."""
+        if self.heard:
+            return self._latest()
+        return self.clock.now() if self.answered else None
+
+    def _latest(self) -> Millis:
+        elapsed = self.clock.elapsed()
+        return max(heard.date + SECOND + int((elapsed - heard.asked) * 1000) for heard in list(self.heard.values()))
 
     def ask(self, request: Request) -> Reply:
         """The reply, whatever its status; Retry if there was none."""
-        asked = self.now()
-        reply = self.send(request._replace(headers={"User-Agent": self.user_agent, **request.headers}), self.timeout / 1000)
-        self._compare_clocks(request, reply, asked)
+        headers = {"User-Agent": self.user_agent, **request.headers}
+        for name, value in headers.items():
+            if not SENDABLE.fullmatch(value):
+                raise ConfigError(f"the header {name} cannot be sent: no header can carry a line break or a character outside Latin-1; "
+                                  "check the key, the token or the `user_agent` that goes into it", request.line)
+        asked, elapsed = self.clock.now(), self.clock.elapsed()
+        try:
+            reply = self.send(request._replace(headers=headers), self.timeout / 1000)
+        except UnicodeError:
+            raise ConfigError("the request cannot be written: the URL, or the proxy's user or password, holds a character that HTTP cannot carry",
+                              request.line) from None
+        self._compare_clocks(request, reply, asked, elapsed)
         return reply
 
-    def _compare_clocks(self, request: Request, reply: Reply, asked: Millis) -> None:
-        date = email.utils.parsedate_tz(reply.headers.get("date", ""))
-        if date:
-            self.skew[urlsplit(request.url).netloc] = email.utils.mktime_tz(date) * 1000 + 500 - (asked + self.now()) // 2
+    def _compare_clocks(self, request: Request, reply: Reply, asked: Millis, elapsed: float) -> None:
+        self.answered = True
+        date = moment_of(reply.headers.get("date", ""))
+        if date is None or date < EARLIEST or reply.headers.get("age", "0").strip() != "0":      # a cache tells when the answer was made
+            return
+        host = urlsplit(request.url).netloc
+        self.skew[host] = date + 500 - (asked + self.clock.now()) // 2
+        self.heard[host] = Heard(date, elapsed, self.clock.elapsed())
 
     def json(self, request: Request) -> Any:
         """The JSON of a success; every other answer as the error that says what happens next."""
@@ -151,13 +201,22 @@ def complaint(reply: Reply) -> str:
 
 
 def wait(retry_after: Optional[str], now: Millis) -> Millis:
-    """Retry-After, in seconds or as a date -> milliseconds from now; 0 where it says nothing."""
+    """Retry-After, in seconds or as a date -> milliseconds from now, an hour at most; 0 where it says nothing."""
     if not retry_after:
         return 0
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", retry_after):
-        return int(retry_after) * 1000
-    date = email.utils.parsedate_tz(retry_after)
-    return max(0, email.utils.mktime_tz(date) * 1000 - now) if date else 0
+    if re.fullmatch(r"\s*[0-9]{1,20}\s*", retry_after):
+        return min(int(retry_after) * 1000, LONGEST_WAIT)
+    date = moment_of(retry_after)
+    return min(max(0, date - now), LONGEST_WAIT) if date is not None else 0
+
+
+def moment_of(date: str) -> Optional[Millis]:
+    """A date of HTTP; None for anything else, and for one that no clock can show."""
+    try:
+        parts = email.utils.parsedate_tz(date)
+        return email.utils.mktime_tz(parts) * 1000 if parts else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def connect(connection: Connection, pool: int = 10, clock: Clock = SYSTEM) -> Http:

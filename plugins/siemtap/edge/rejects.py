@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
 from ..core.mapping import Event
 from ..core.model import Unit
 from ..core.windows import Millis
-from .checkpoints import Database
+from .checkpoints import Database, clean
 
 KEEP = """INSERT OR REPLACE INTO rejected (id, input, dataset, reason, time, event)
           VALUES (?, ?, ?, ?, ?, ?)"""
@@ -54,7 +54,7 @@ class Rejects:
     def keep(self, unit: Unit, refused: Iterable[Tuple[Event, str]]) -> None:
         """On disk when it returns. The same event refused twice is kept once, with the later reason."""
         now = int(clock.time() * 1000)
-        rows = [[str(event["event"]["id"]), unit.input, unit.dataset, reason, now, json.dumps(event, default=str)] for event, reason in refused]
+        rows = [clean([str(event["event"]["id"]), unit.input, unit.dataset, reason, now, json.dumps(event, default=str)]) for event, reason in refused]
         self.database.write(lambda db: db.executemany(KEEP, rows))
 
     def all(self) -> List[Rejected]:
