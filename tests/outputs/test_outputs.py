@@ -15,11 +15,13 @@ import pytest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Mark, Unit
+from siemtap.core.windows import HOUR
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.edge.clock import Clock
 from siemtap.edge.rejects import Rejects
 from siemtap.outputs import Around, checked, file, sqlite, stdout
 from siemtap.outputs.encode import encode
+from world import Time
 
 UNIT = Unit("it", "acme.event", "a")
 NOW = 1_772_618_400_000
@@ -36,8 +38,8 @@ def database(tmp_path):
     database.close()
 
 
-def store(database, **settings):
-    return sqlite.Sqlite(sqlite.Settings(**{"retention": 0, "max_bytes": 0, **settings}), Around(database, Clock(lambda: NOW, lambda: 0.0)))
+def store(database, clock=Clock(lambda: NOW, lambda: 0.0), **settings):
+    return sqlite.Sqlite(sqlite.Settings(**{"retention": 0, "max_bytes": 0, **settings}), Around(database, clock))
 
 
 def files(tmp_path, *, rotate_every_bytes=10**9, number_of_files=0):
@@ -104,8 +106,10 @@ def test_people_filter_by_indexed_columns(database):
 
 
 def test_retention_takes_the_oldest(database):
-    output = store(database, retention=1_000)
-    output.deliver(UNIT, [event(-2_000), event(-500), event(-1_001)], None)
+    time = Time(NOW - 2 * HOUR)
+    output = store(database, time.clock, retention=1_000)
+    time.now = NOW      # the clock ran evenly for more than an hour
+    output.deliver(UNIT, [event(-2_000), event(-500), event(-1_501)], None)
     assert output.tidy() == 2 and [row[0] for row in database.read("SELECT time FROM event")] == [NOW - 500]
     output.close()
 

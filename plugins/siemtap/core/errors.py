@@ -6,7 +6,8 @@ SiemtapError
 ├── Retry         time: the same question again, not before `after` milliseconds
 └── Malformed     the vendor sent what its document does not describe; the cursor stays
 
-Anything else is a bug and propagates. Each says what happened, where, what is allowed, what to do; never a secret.
+Anything else is a fault of ours: a runner contains it in the unit or the record that it befell.
+Each says what happened, where, what is allowed, what to do; never a secret.
 """
 
 from __future__ import annotations

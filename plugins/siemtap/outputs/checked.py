@@ -37,15 +37,16 @@ class Checked:
         self.logged: Dict[Tuple[Unit, bool], Set[str]] = {}
         self.latest: Optional[Tuple[Unit, str]] = None      # whose event was refused last, and why
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
-        refused = self._failing(events)
-        if refused:
-            self._keep(unit, refused)
-            ids = {id(event) for event, _ in refused}
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+        failing = self._failing(events)
+        if failing:
+            self._keep(unit, failing)
+            ids = {id(event) for event, _ in failing}
             events = [event for event in events if id(event) not in ids]
         refused = self.output.deliver(unit, events, mark)
         if refused:
             self._keep(unit, refused)
+        return [*failing, *(refused or ())]
 
     def _failing(self, events: List[Event]) -> Refused:
         if self.check is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Iterator, List, Optional, Set, Tuple
 
 from ..core.convert import millis_of
@@ -14,9 +16,13 @@ from ..core.manifest import duration, integer
 from ..core.mapping import Event
 from ..core.model import Mark, Unit
 from ..core.windows import Millis
-from ..edge.checkpoints import save
+from ..edge.checkpoints import clean, save
+from ..edge.clock import Steady
+from ..health import DATASET as HEALTH
 from . import Around, Refused, ids_of
 from .encode import encode
+
+log = logging.getLogger("siemtap")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -35,7 +41,7 @@ TIDY_EVERY = 60.0       # seconds
 
 @dataclass(frozen=True)
 class Settings:
-    retention: int = duration("Retention", "30d", help="Events older than this are deleted; 0s keeps them all.")
+    retention: int = duration("Retention", "30d", help="Events that are older than the newest by this are deleted; 0s keeps them all.")
     max_bytes: int = integer("Most bytes", 10 * 1024**3, least=0, help="The oldest events are deleted to stay below; 0 sets no limit.")
 
 
@@ -47,6 +53,7 @@ class Sqlite:
 
     def __init__(self, settings: Settings, around: Around) -> None:
         self.wish, self.database, self.clock = settings, around.database, around.clock
+        self.steady = Steady(around.clock)
         self.database.write(lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()])
         self.stopped = threading.Event()
         self.tidier = threading.Thread(target=self._keep_tidy, name="sqlite-tidier", daemon=True)
@@ -95,19 +102,27 @@ class Sqlite:
                 continue
 
     def tidy(self) -> int:
-        """Delete what is too old or too much; how many events went."""
+        """Delete what is too old or too much; how many events went. Too old is told by the newest event, and not while the clock jumps."""
         gone = 0
+        old = self._old() if self.wish.retention else 0
         while not self.stopped.is_set():
-            deleted = int(self.database.write(self._delete_some))
+            deleted = int(self.database.write(partial(self._delete_some, old)))
             gone += deleted
             if not deleted:
                 break
         return gone
 
-    def _delete_some(self, db: sqlite3.Connection) -> int:
+    def _old(self) -> Millis:
+        """What is older than this goes. Our own health is no measure: its time is that of our clock."""
+        (newest,), = self.database.read("SELECT max(time) FROM event WHERE time <= ? AND dataset != ?", [self.clock.now(), HEALTH.name])
+        moment = self.steady.look(newest or 0)
+        if self.steady.jumped:
+            log.warning("the clock of this machine jumped by %.0f s: for an hour the embedded store deletes nothing that the jump made old", self.steady.jumped / 1000)
+        return moment - self.wish.retention
+
+    def _delete_some(self, old: Millis, db: sqlite3.Connection) -> int:
         deleted = 0
-        if self.wish.retention:
-            old = self.clock.now() - self.wish.retention
+        if old > 0:
             deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE time < ? ORDER BY time LIMIT ?)", [old, AT_ONCE]).rowcount
         if not deleted and self.wish.max_bytes and size(db) > self.wish.max_bytes:
             deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event ORDER BY time LIMIT ?)", [AT_ONCE]).rowcount
@@ -124,5 +139,5 @@ def size(db: sqlite3.Connection) -> int:
 
 def row(event: Event) -> Tuple[Any, ...]:
     said = event["event"]
-    return (said["id"], millis_of(event["@timestamp"]), said["dataset"], said.get("severity"), said.get("action"), event.get("rule", {}).get("name"),
-            event.get("source", {}).get("address"), event.get("service", {}).get("name"), encode(event).decode())
+    return (*clean([said["id"], millis_of(event["@timestamp"]), said["dataset"], said.get("severity"), said.get("action"), event.get("rule", {}).get("name"),
+                    event.get("source", {}).get("address"), event.get("service", {}).get("name")]), encode(event).decode())

@@ -1,0 +1,78 @@
+"""Around the output: an event that breaks the delivery itself is kept as refused, and stops nobody."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, List, Optional, Set
+
+from ..core.mapping import REFUSED, Event
+from ..core.model import Mark, Unit
+from ..engine import frames
+from . import Refused
+
+log = logging.getLogger("siemtap")
+
+FEW = 8     # events that fail alone, and none that does not: it is the output that is broken
+
+
+class Contained:
+    """What fails with an exception that says nothing of the output is looked for in halves. The others are delivered, and then the mark."""
+
+    def __init__(self, output: Any, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
+        self.output, self.rejects, self.told = output, rejects, told
+        self.together = output.together
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+        try:
+            return self.output.deliver(unit, events, mark) or []
+        except REFUSED as error:
+            if not events:
+                raise
+            return self._in_halves(unit, events, mark, error)
+
+    def _in_halves(self, unit: Unit, events: List[Event], mark: Optional[Mark], error: BaseException) -> Refused:
+        refused: Refused = []
+        broken: Refused = []
+        delivered = 0
+        parts = [events]
+        while parts:
+            part = parts.pop()
+            try:
+                refused += self.output.deliver(unit, part, None) or []
+                delivered += len(part)
+            except REFUSED as reason:
+                if len(part) > 1:
+                    parts += [part[len(part) // 2:], part[:len(part) // 2]]
+                    continue
+                broken.append((part[0], f"it cannot be delivered: {type(reason).__name__}"))
+                if not delivered and len(broken) >= FEW:
+                    raise error from None
+        if not delivered and len(broken) > 1:
+            raise error
+        log.error("%s: %d of %d events cannot be delivered (%s): they are kept, see `siemtap rejected list`", unit, len(broken), len(events), type(error).__name__)
+        log.debug("%s", frames(error))
+        self._keep(unit, broken)
+        self.output.deliver(unit, [], mark)
+        return [*refused, *broken]
+
+    def _keep(self, unit: Unit, broken: Refused) -> None:
+        for event, reason in broken:
+            try:
+                self.rejects.keep(unit, [(event, reason)])
+            except REFUSED:     # not even as JSON
+                self.rejects.keep(unit, [(_husk(event), reason)])
+        self.told(len(broken))
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        held: Optional[Set[str]] = self.output.holds(unit, events)
+        return held
+
+    def close(self) -> None:
+        self.output.close()
+
+
+def _husk(event: Event) -> Event:
+    """What is left of an event that cannot be written: who it is, and when."""
+    said = event["event"]
+    return {"@timestamp": event["@timestamp"], "event": {"id": said["id"], "dataset": said["dataset"], "kind": "pipeline_error"},
+            "data_stream": {"type": "logs", "dataset": said["dataset"]}, "error": {"message": "an event that cannot be written as JSON, and is not shown"}}
