@@ -12,7 +12,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Mark, Unit
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http
-from siemtap.engine import InDoubt, Then, pump, voice
+from siemtap.engine import InDoubt, Then, collected, pump, voice
 from siemtap.outputs import ids_of
 from siemtap.runners import simulate
 
@@ -107,7 +107,8 @@ class World:
     def attempt(self, unit):
         mark = self.marks.load(unit)
         output = Then(InDoubt(self.output, self.unmarked) if self.in_doubt else self.output, self.marks, self.unmarked) if not self.output.together else self.output
-        pump(unit, mark, self.plugin.collect(self.client, unit, mark.cursor, self.time.now), self.say, output)
+        times = (getattr(self.settings, name, 0) for name in ("overlap", "lookback"))
+        pump(unit, mark, collected(self.plugin, self.client, unit, mark.cursor, self.http, *times), self.say, output)
 
     def cycle(self, attempts=40):
         """Every unit to its end, as a runner would: again and again after an error, time passing in between."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import logging
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
+import traceback
+from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
 
 from .core import bounds
-from .core.errors import Malformed, SiemtapError
+from .core.errors import Malformed, Retry, SiemtapError
 from .core.forms import SEVERITIES, Every
-from .core.mapping import Dataset, Event, lost_event
+from .core.mapping import Dataset, Event, lost_event, rfc3339
 from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
-from .core.windows import Millis
+from .core.windows import DAY, MINUTE, Millis
+from .edge.clock import TOLERANCE, clock_ahead
 
 log = logging.getLogger("siemtap")
 
@@ -39,6 +41,7 @@ class Output(Protocol):
 
 
 Say = Callable[[Batch], List[Event]]
+Refused = List[Tuple[Event, str]]       # events that will never be taken as they are, and why
 
 
 def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any) -> Mark:
@@ -46,6 +49,50 @@ def pump(unit: Unit, mark: Mark, batches: Iterable[Batch], say: Say, output: Any
         fresh, mark = mark.after(batch, say(batch))
         output.deliver(unit, fresh, mark)
     return mark
+
+
+def collected(plugin: Plugin, client: Any, unit: Unit, cursor: Cursor, http: Any, overlap: Millis, lookback: Millis,
+              stop: Optional[Millis] = None) -> Iterator[Batch]:
+    """What the vendor has, from the cursor to now, or to `stop`. Nothing counts as read that had not happened yet by the vendor's clock
+    (decision 0013): `http.now()` is the time, `http.latest()` the latest that it can be for the vendor."""
+    now = http.now()
+    cursor = yield from _set_back(plugin, unit, cursor, http, overlap, lookback)
+    for batch in plugin.collect(client, unit, cursor, now if stop is None else min(stop, now)):
+        ahead = batch.until - http.now()
+        if ahead > TOLERANCE:
+            raise clock_ahead(ahead)
+        yield batch
+    yield from _set_back(plugin, unit, cursor, http, overlap, lookback)      # at first nobody had said what time it is
+
+
+def _set_back(plugin: Plugin, unit: Unit, cursor: Cursor, http: Any, overlap: Millis, lookback: Millis) -> Generator[Batch, None, Cursor]:
+    """The cursor to go on from. One that lies in the future is damage: our clock was ahead, or the disk failed, and nobody knows since when.
+    So it goes back by `lookback`, as at a first start, and the output is asked what it has."""
+    latest = http.latest()
+    if latest is None:
+        return cursor
+    if _time_in(cursor, "asked") > latest + TOLERANCE:      # a question that was never put, or whose answer was not taken
+        cursor = {name: value for name, value in cursor.items() if name != "asked"}
+    until = _time_in(cursor, "until")
+    if until - overlap <= latest + MINUTE:      # what lies before it is read again in any case
+        return cursor
+    back = max(0, latest - max(lookback, overlap))
+    yield Batch(plugin.dataset(unit.dataset), [], {**cursor, "until": back}, back)
+    raise Retry(f"the checkpoint says that everything is read until {_spelled(until)}, which is in the future: the clock of this machine was ahead, or "
+                f"the checkpoint is damaged. It was set back, and all is read again from {_spelled(back)}; `siemtap audit` tells whether older events are missing")
+
+
+def _time_in(cursor: Cursor, name: str) -> Millis:
+    """`until` and `asked` of a cursor are times, in every plugin; 0 where it has none."""
+    value = cursor.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _spelled(moment: Millis) -> str:
+    try:
+        return rfc3339(moment)
+    except OverflowError:
+        return f"the year {1970 + moment // (365 * DAY)}"
 
 
 def spooled(spool: Any, cursor: Cursor, receive: Callable[[Payload], Iterable[Batch]], fallback: Dataset, at_most: int = 1_000) -> Iterator[Batch]:
@@ -117,13 +164,15 @@ class Then:
     def __init__(self, output: Any, checkpoints: Any, unmarked: Set[str]) -> None:
         self.output, self.checkpoints, self.unmarked = output, checkpoints, unmarked
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
+    def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> Refused:
         ids = {event["event"]["id"] for event in events}
+        refused: Refused = []
         if events:
-            self.output.deliver(unit, events, None)
+            refused = self.output.deliver(unit, events, None) or []
             self.unmarked |= ids
         self.checkpoints.save(unit, mark)
         self.unmarked -= ids
+        return refused
 
 
 class InDoubt:
@@ -133,10 +182,10 @@ class InDoubt:
     def __init__(self, output: Any, unmarked: Set[str]) -> None:
         self.output, self.unmarked = output, unmarked
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         ids = [event["event"]["id"] for event in events]
         held = self.unmarked.intersection(ids) | ((self.output.holds(unit, events) if ids else None) or set())
-        self.output.deliver(unit, [event for event in events if event["event"]["id"] not in held] if held else events, mark)
+        return self.output.deliver(unit, [event for event in events if event["event"]["id"] not in held] if held else events, mark) or []
 
 
 def voice(plugin: Plugin, settings: Any, every: Every, also: Mapping[str, Any], created: Callable[[], str]) -> Say:
@@ -144,14 +193,41 @@ def voice(plugin: Plugin, settings: Any, every: Every, also: Mapping[str, Any], 
     also = {"data_stream.namespace": every.namespace, "tags": list(every.tags), "fields": dict(every.fields), **also}
     bound = {dataset.name: dataset.bind(settings, also) for dataset in plugin.datasets}
     unwanted = drop(every.drop)
+    told: Set[Tuple[str, str]] = set()      # (dataset, class of an exception)
+
+    def one_by_one(batch: Batch, read: str) -> Iterator[Event]:
+        """Some record breaks the mapping: it alone becomes an error event."""
+        event, error_event = bound[batch.dataset.name], batch.dataset.bind_error(settings, also)
+        for record in batch.records:
+            try:
+                made = event(record, batch.until, read)
+            except MemoryError:
+                raise
+            except Exception as error:      # its text may be a stranger's, and is not shown
+                what = (batch.dataset.name, type(error).__name__)
+                log.log(logging.DEBUG if what in told else logging.WARNING, "a record of %s breaks the mapping (%s): it becomes a pipeline_error event", *what)
+                log.debug("%s", frames(error))
+                told.add(what)
+                made = error_event(record, batch.until, read)
+            yield made
 
     def say(batch: Batch) -> List[Event]:
         event, read = bound[batch.dataset.name], created()
-        events = [event(record, batch.until, read) for record in batch.records]
+        try:
+            events = [event(record, batch.until, read) for record in batch.records]
+        except MemoryError:
+            raise
+        except Exception:
+            events = list(one_by_one(batch, read))
         events += [lost_event(batch.dataset, lost, also, read) for lost in batch.lost]
         return [event for event in events if not unwanted(event)] if unwanted else events
 
     return say
+
+
+def frames(error: BaseException) -> str:
+    """Where an exception comes from, for a debug log: without its text, which may hold what a stranger said or a secret."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def drop(wish: Mapping[str, Any]) -> Optional[Callable[[Event], bool]]:

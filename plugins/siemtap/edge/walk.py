@@ -2,10 +2,12 @@
 
 Windows share a grain, so that no rule about edges can lose what stands on one. One that is too full, too slow or unreadable is asked
 again in halves. One that stays unreadable is given up when `skip_after` is over and the one behind it can be read; an event names it.
+Where an answer tells that our clock is ahead of the vendor's, nothing of it is delivered: what was asked for may not be over yet.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -15,6 +17,7 @@ from ..core.mapping import Dataset, Lost, Record, rfc3339
 from ..core.model import Batch, Cursor
 from ..core.windows import DAY, Millis, Window, whole, windows
 from .ahead import ahead
+from .clock import TOLERANCE, clock_ahead
 
 AT_ONCE = 2_000     # records of a batch; a window with more is delivered in several
 
@@ -37,8 +40,8 @@ class Walk:
     given up that the overlap would still come across.
 
     `wish`: the input's settings; of these `lookback`, `lag`, `overlap` and `skip_after` are read. `clock`: the real time, also where `now`
-    is a moment of the past. `retention`, `forgotten`: how long the vendor keeps a moment, and after how long a 400 means that it no longer
-    does; 0: for ever. `is_cut`: whether an answer is so full that it may have been cut short.
+    is a moment of the past, and as far as an answer has told it the vendor's (`Http.now`). `retention`, `forgotten`: how long the vendor
+    keeps a moment, and after how long a 400 means that it no longer does; 0: for ever. `is_cut`: whether an answer is so full that it may have been cut short.
     """
 
     dataset: Dataset
@@ -66,15 +69,22 @@ class Walk:
         return self.overlap + 2 * self.grain + self.blur
 
     def batches(self, cursor: Cursor, now: Millis) -> Iterator[Batch]:
-        oldest = self.clock() - self.retention if self.retention else 0
-        reached = int(cursor.get("until", max(now - self.wish.lookback, oldest)))
+        reached = max(0, int(cursor.get("until", max(now - self.wish.lookback, self.oldest()))))
+        if reached < self.oldest() or reached > now:       # the clock may be wrong: nothing is given up, or left alone, by it alone
+            self.ask_the_time(now)
+            now = min(now, self.clock())
+        oldest = self.oldest()
         if reached < oldest:
             yield self.lost(Window(reached, oldest), {"until": oldest}, f"the service keeps {self.retention // DAY} days, and this was not read in time")
             cursor, reached = {"until": oldest}, oldest
         start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - self.wish.lag, self.grain)
+        beginning = "until" not in cursor       # where to begin came of our clock alone
         cut = list(self.cut(start, stop, cursor.get("skipped", [])))
         calls = (partial(self.read, window) for window in cut)
         for answer in ahead(self.parallel if len(cut) > 2 else 1, calls):
+            end = now if beginning else answer.failed.stop if answer.error else answer.pieces[-1][0].stop
+            if end - self.clock() > TOLERANCE:      # the answer told what time it is for the vendor
+                raise clock_ahead(end - self.clock())
             for piece, records in answer.pieces:
                 for begin in range(0, len(records) - AT_ONCE, AT_ONCE):     # the rest of a large answer would be in memory as events
                     yield Batch(self.dataset, records[begin:begin + AT_ONCE], cursor, piece.stop, self.memory)
@@ -85,6 +95,16 @@ class Walk:
             if answer.error:
                 yield from self.stuck(cursor, reached, answer.error, answer.failed, now)
                 raise answer.error.at(f"{rfc3339(answer.failed.start)} to {rfc3339(answer.failed.stop)}")
+
+    def oldest(self) -> Millis:
+        """The oldest moment that the vendor still keeps."""
+        return self.clock() - self.retention if self.retention else 0
+
+    def ask_the_time(self, now: Millis) -> None:
+        """A question of which only the answer's `Date` counts, also that of a refusal."""
+        stop = whole(now - self.wish.lag, self.grain)
+        with suppress(Malformed, ConfigError):
+            self.fetch(Window(stop - self.narrowest, stop))
 
     def cut(self, start: Millis, stop: Millis, skipped: List[List[Millis]]) -> Iterator[Window]:
         """Windows from start to stop, around what was given up."""
@@ -146,7 +166,7 @@ class Walk:
         if not isinstance(error, Malformed):
             return
         at, since = cursor.get("stuck", (0, 0))
-        if abs(failed.start - at) > self.narrowest:
+        if abs(failed.start - at) > self.narrowest or since > now:
             yield Batch(self.dataset, [], {**cursor, "until": reached, "stuck": [failed.start, now]}, reached, self.memory)
         elif now - since >= self.wish.skip_after:
             behind = Window(failed.stop, failed.stop + self.narrowest)

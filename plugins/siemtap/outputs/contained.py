@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, List, Optional, Set
+from typing import Any, Callable, List, Optional, Set, Tuple
 
 from ..core.mapping import REFUSED, Event
 from ..core.model import Mark, Unit
@@ -21,6 +21,13 @@ class Contained:
     def __init__(self, output: Any, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
         self.output, self.rejects, self.told = output, rejects, told
         self.together = output.together
+        self.broken: Optional[Tuple[Unit, str]] = None      # whose event could not be delivered last, and why
+
+    @property
+    def latest(self) -> Optional[Tuple[Unit, str]]:
+        """Return whose event was kept as refused, and why: one that broke the delivery, else the last that was refused."""
+        latest: Optional[Tuple[Unit, str]] = self.broken or self.output.latest
+        return latest
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         try:
@@ -57,6 +64,7 @@ class Contained:
 
     def _keep(self, unit: Unit, broken: Refused) -> None:
         for event, reason in broken:
+            self.broken = unit, reason
             try:
                 self.rejects.keep(unit, [(event, reason)])
             except REFUSED:     # not even as JSON

@@ -10,6 +10,7 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional
 from ..core.errors import SiemtapError
 from ..core.mapping import Event, rfc3339
 from ..core.model import Unit
+from ..engine import frames
 from ..health import DATASET
 
 log = logging.getLogger("siemtap")
@@ -69,6 +70,8 @@ class Health:
             self.deliver(UNIT, waiting)
         except SiemtapError as error:       # the output has its own trouble, which its units show
             log.debug("%s waits: %s", UNIT, error)
+        except Exception as error:          # a fault of ours; a report is no reason to end
+            log.debug("%s waits: %s\n%s", UNIT, type(error).__name__, frames(error))
         else:
             self.waiting.clear()
 

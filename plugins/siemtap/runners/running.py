@@ -8,27 +8,31 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..core.convert import millis_of
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
 from ..core.mapping import Event, rfc3339
 from ..core.model import Batch, Cursor, Mark, Payload, Unit
 from ..core.windows import HOUR, Millis
 from ..edge.ahead import ahead
 from ..edge.arrivals import Arrivals
-from ..engine import pump, spooled, voice
+from ..engine import collected, frames, pump, spooled, voice
 from ..outputs import ids_of
 from .config import Input
 from .receiving import RECEIVED, RECEIVED_EVERY, Considerate
-from .stats import Lateness
+from .stats import Lateness, time_of
 
 log = logging.getLogger("siemtap")
 
 TURN = 20.0                     # seconds a unit may take while others of its input wait
 DEGRADED_AFTER = 5              # failed attempts
 LONGEST_WAIT = 60.0             # seconds between attempts, but for what the vendor asks
+LONGEST_ASKED = 3_600.0         # seconds that a vendor may ask for, but for an interval that is longer
 REDISCOVER = 1 * HOUR
 PIECE = 5                       # records
 ENOUGH = 0.8                    # of the overlap is what events may be late before we warn
+
+
+class Fault(Retry):
+    """An exception that is none of ours."""
 
 
 class UnitState:
@@ -37,7 +41,7 @@ class UnitState:
     __slots__ = ("unit", "mark", "due", "attempts", "state", "error", "success", "started", "events", "echoes", "in_doubt", "reached",
                  "until", "first", "said", "late", "last_event", "active_since", "progressed")
 
-    def __init__(self, unit: Unit, due: float, now: Millis) -> None:
+    def __init__(self, unit: Unit, due: float, since: float) -> None:
         self.unit, self.due = unit, due
         self.mark: Optional[Mark] = None
         self.attempts = self.events = self.echoes = self.said = 0
@@ -47,8 +51,7 @@ class UnitState:
         self.until: Millis = 0              # how far it is read
         self.first: Millis = 0              # where this cycle began
         self.late = Lateness()
-        self.last_event: Millis = 0         # when one was delivered last
-        self.active_since = now
+        self.last_event = self.active_since = since     # seconds, of the clock that only runs forward: when one was delivered last, and when it began
         self.started = self.progressed = 0.0
         self.in_doubt = True
 
@@ -68,12 +71,13 @@ class Running:
     def __init__(self, wish: Input, shipper: Any, stretch: Optional[Tuple[Millis, Millis]] = None) -> None:
         self.wish, self.shipper, self.stretch = wish, shipper, stretch
         self.units: Dict[Unit, UnitState] = {}
-        self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.now())
+        self.discovery = UnitState(Unit(wish.id, "discovery"), 0.0, shipper.clock.elapsed())
         settings = self._of_stretch() if stretch and hasattr(wish.settings, "lookback") else wish.settings
         self.settings = settings
-        self.client = wish.plugin.connect(settings, shipper.http(wish.connection))
+        self.http = shipper.http(wish.connection)
+        self.client = wish.plugin.connect(settings, self.http)
         self.reception = shipper.receive(wish) if wish.receiving and stretch is None else None
-        self.arrivals = Arrivals(shipper.database, wish.receiving.remember) if wish.receiving and self.reception else None
+        self.arrivals = Arrivals(shipper.database, wish.receiving.remember, shipper.clock) if wish.receiving and self.reception else None
         self.say = voice(wish.plugin, settings, wish.every, shipper.also, lambda: rfc3339(shipper.clock.now()))
         self.rest = Considerate(self.reception.spool if self.reception else None)
         self.stopped = False
@@ -127,7 +131,7 @@ class Running:
 
     def _discover(self, state: UnitState) -> bool:
         """Find the units; for most inputs that asks nobody."""
-        now = self.shipper.clock
+        elapsed = self.shipper.clock.elapsed
         asks = self.shipper.pull and (not self.stretch or hasattr(self.settings, "lookback"))
         found = [Unit(self.id, *place) for place in self.wish.plugin.units(self.client, self.settings)] if asks else []
         if self.stretch:
@@ -137,10 +141,10 @@ class Running:
         if self.reception:
             found.append(Unit(self.id, self.wish.plugin.datasets[0].name, RECEIVED))
         for unit in found:
-            self.units.setdefault(unit, UnitState(unit, now.elapsed(), now.now()))
+            self.units.setdefault(unit, UnitState(unit, elapsed(), elapsed()))
         for unit in set(self.units) - set(found):
             del self.units[unit]
-        state.due = float("inf") if self.shipper.once else now.elapsed() + REDISCOVER / 1000
+        state.due = float("inf") if self.shipper.once else elapsed() + REDISCOVER / 1000
         return True
 
     def _collect(self, state: UnitState) -> bool:
@@ -148,15 +152,15 @@ class Running:
         shipper, unit = self.shipper, state.unit
         if state.mark is None:
             state.mark = Mark() if self.stretch else shipper.checkpoints.load(unit)
-            state.reached = 0 if unit.scope == RECEIVED else max(state.mark.seen.values(), default=0)
+            state.reached = 0 if unit.scope == RECEIVED else min(max(state.mark.seen.values(), default=0), self.http.now())
         state.started, state.first = shipper.clock.elapsed(), 0
-        now = self.stretch[1] if self.stretch else shipper.clock.now()
         if self.reception and unit.scope == RECEIVED:
             output = _Watched(self, state, shipper.output(beside=False, in_doubt=state.in_doubt, checkpoints=self.arrivals))
             batches = spooled(self.reception.spool, state.mark.cursor, partial(self._receive, self.settings), self.wish.plugin.datasets[0])
         else:
             output = _Watched(self, state, shipper.output(beside=bool(self.stretch), in_doubt=state.in_doubt))
-            batches = self.wish.plugin.collect(self.client, unit, state.mark.cursor, now)
+            batches = collected(self.wish.plugin, self.client, unit, state.mark.cursor, self.http, getattr(self.settings, "overlap", 0),
+                                getattr(self.settings, "lookback", 0), self.stretch[1] if self.stretch else None)
         turn = _Turn(batches, lambda: self._must_stop(state))
         pump(unit, state.mark, turn, self._say_of(state), output)
         if turn.cut_short:
@@ -201,7 +205,8 @@ class Running:
         return self.shipper.stopping.is_set() or self.stopped or others_wait
 
     def _attempt(self, state: UnitState, work: Callable[[UnitState], bool]) -> None:
-        """What comes of one try: done until the next interval, or again after a wait."""
+        """What comes of one try: done until the next interval, or again after a wait. Whatever goes wrong is this unit's alone; only where
+        there is no memory, or the process is told to end, it ends."""
         elapsed = self.shipper.clock.elapsed
         began = elapsed()
         if state.state == "starting":
@@ -210,6 +215,12 @@ class Running:
             done = work(state)
         except SiemtapError as error:
             self._failed(state, error)
+        except MemoryError:
+            raise
+        except Exception as error:      # a fault of ours, that perhaps a stranger's words brought to light; its own text may be such words
+            log.debug("%s: %s\n%s", state.unit, type(error).__name__, frames(error))
+            self._failed(state, Fault(f"{type(error).__name__}, which nobody expected here: the checkpoint is kept, and it is tried again. If you have "
+                                      "set the checkpoint, look at it (`siemtap state show`); else this is a fault of siemtap, and `logging.level: debug` says where"))
         else:
             if state.attempts and done:
                 log.info("%s: goes on after %d failed attempts", state.unit, state.attempts)
@@ -230,14 +241,14 @@ class Running:
             state.mark = None
         state.in_doubt = True       # the events may be safe, and only their mark may have failed
         state.attempts += 1
-        waiting = isinstance(error, Retry) and state.attempts < DEGRADED_AFTER
+        waiting = isinstance(error, Retry) and not isinstance(error, Fault) and state.attempts < DEGRADED_AFTER
         state.state, state.error = "retrying" if waiting else "degraded", f"{type(error).__name__}: {error}"
         log.log(logging.WARNING if waiting else logging.ERROR, "%s: %s", state.unit, state.error)
         self.shipper.counts.add(retried=1)
         elapsed = self.shipper.clock.elapsed()
         longest = LONGEST_WAIT if isinstance(error, Retry) else 5 * LONGEST_WAIT
         wait = random.uniform(0, min(longest, 2.0 ** min(state.attempts, 10))) if not isinstance(error, (AuthError, ConfigError)) else max(30.0, self.settings.interval / 1000)
-        wait = max(wait, getattr(error, "after", 0) / 1000)
+        wait = max(wait, min(getattr(error, "after", 0) / 1000, max(LONGEST_ASKED, self.settings.interval / 1000)))
         hopeless = isinstance(error, (AuthError, ConfigError)) or elapsed + wait - state.progressed > self.shipper.patience
         state.due = float("inf") if self.shipper.once and hopeless else elapsed + wait
 
@@ -266,15 +277,16 @@ class _Watched:
         self.running, self.state, self.output = running, state, output
 
     def deliver(self, unit: Unit, events: List[Event], mark: Mark) -> None:
-        self.output.deliver(unit, events, mark)
+        refused = {id(event) for event, _ in self.output.deliver(unit, events, mark) or ()}
         state, shipper = self.state, self.running.shipper
         state.mark, state.attempts, state.progressed = mark, 0, shipper.clock.elapsed()
         state.events += len(events)
         state.echoes += state.said - len(events)
         if events:
-            state.last_event = shipper.clock.now()
-            self._measure_lateness(events)
-            shipper.tally.add(events)
+            state.last_event = shipper.clock.elapsed()
+            taken = [event for event in events if id(event) not in refused] if refused else events
+            self._measure_lateness(taken)
+            shipper.tally.add(taken)
         shipper.counts.add(accepted=len(events), echoes=state.said - len(events), batches=1)
         shipper.progress(self.running, state)
 
@@ -284,7 +296,7 @@ class _Watched:
         if not state.reached:
             return
         reached = rfc3339(state.reached)
-        late = [state.reached - millis_of(event["@timestamp"]) for event in events if event["@timestamp"] < reached]
+        late = [state.reached - at for at in (time_of(event) for event in events if event["@timestamp"] < reached) if at is not None]
         if late:
             self.running.shipper.counts.add(late=len(late))
             before = state.late.most

@@ -24,9 +24,10 @@ from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Http, connect
 from ..edge.rejects import News, Rejects
-from ..engine import InDoubt, Then
+from ..engine import InDoubt, Then, frames
 from ..outputs import Around
 from ..outputs.checked import Checked, compiled, printable
+from ..outputs.contained import Contained
 from . import plugins
 from .config import OUTPUTS, Config, Input
 from .health import Health
@@ -77,27 +78,35 @@ class Shipper:
         self.on_progress = progress
         self.also = also()
         self.https = https
-        self.clients: Dict[Connection, Http] = {}
+        self.clients: Dict[Connection, Http] = {}       # whose sockets are shared
         self.skewed: Set[str] = set()
         self.unmarked: Set[str] = set()
         self.fatal: Optional[BaseException] = None
+        self.undone = False     # something failed outside of any unit
+        self.inputs: Dict[str, Running] = {}
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints, self.rejects = Checkpoints(self.database), Rejects(self.database)
         self.index_of: Dict[str, str] = {wish.id: wish.every.index for wish in config.inputs}
-        self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, clock, self.stopping, self.index_of))
-        self.ready = Checked(self.sink, self._check() if config.general.validate else None, self.rejects, lambda number: self.counts.add(rejected=number, accepted=-number))
+        self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, Clock(self._now, clock.elapsed), self.stopping, self.index_of))
+        self.ready = Contained(Checked(self.sink, self._check() if config.general.validate else None, self.rejects, self._rejected), self.rejects, self._rejected)
         self.ears = Ears(clock)
         self.lock = threading.Condition()
         self.heap: List[Tuple[float, int, Running]] = []
         self.order = itertools.count()
         self.busy = 0
-        self.inputs: Dict[str, Running] = {}
         self._seed_tally()
         self.health_events = Health(self, config.health.namespace, config.health.interval / 1000, self._deliver_health) if config.health.enabled else None
         self.configure(config.inputs)
 
     def _check(self) -> Callable[[Event], Optional[str]]:
         return compiled(contract.read("event.schema.json"), plugins.datasets().values())
+
+    def _rejected(self, number: int) -> None:
+        self.counts.add(rejected=number, accepted=-number)
+
+    def _now(self) -> Millis:
+        """The time for the output, which deletes by it: as far as any input's vendor knows better than our clock."""
+        return min([self.clock.now(), *(int(running.http.now()) for running in list(self.inputs.values()))])
 
     def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
         self.ready.deliver(unit, events, None)
@@ -132,13 +141,13 @@ class Shipper:
         return reception
 
     def http(self, connection: Connection) -> Http:
-        """One client for all inputs that reach the world alike."""
+        """A client of an input's own, over the sockets of all inputs that reach the world alike."""
         if connection not in self.clients:
             make = self.https or (lambda connection: connect(connection, pool=self.config.general.workers + 16, clock=self.clock))
             self.clients[connection] = make(connection)
             if not connection.verify:
                 log.warning("certificates are not verified (verify: false): anybody in between can read the key and forge events")
-        return self.clients[connection]
+        return self.clients[connection].view()
 
     def configure(self, inputs: Iterable[Input]) -> None:
         """Start what is new, stop what is gone, leave alone what is as it was. An input that cannot start as it is wanted now (its address is
@@ -198,7 +207,7 @@ class Shipper:
         if drained:
             self.close()
         done = all(state.state == "ok" for running in self.inputs.values() for state in running.states())
-        return done and not self.counts.totals["rejected"]
+        return done and not self.undone and not self.counts.totals["rejected"]
 
     def stop(self) -> None:
         self.stopping.set()
@@ -220,17 +229,33 @@ class Shipper:
                 if running is None:
                     return
                 self.busy += 1
+            due: Optional[float] = None
             try:
                 running.turn()
-            except BaseException as error:      # a bug, or the end of standard output: the process ends and says so; cursors are kept
-                self.fatal = error
-                self.stopping.set()
+                due = running.due()
+            except Exception as error:      # outside of any attempt: a fault of ours, which is no reason to stop the other inputs
+                if isinstance(error, MemoryError):
+                    self._end(error)
+                else:
+                    due = self._faulty(running, error)
+            except BaseException as error:      # we are told to end, or nobody reads our standard output any more; cursors are kept
+                self._end(error)
             with self.lock:
                 self.busy -= 1
-                due = running.due()
                 if due is not None and not running.stopped:
                     heapq.heappush(self.heap, (due, next(self.order), running))
                 self.lock.notify_all()
+
+    def _end(self, error: BaseException) -> None:
+        self.fatal = error
+        self.stopping.set()
+
+    def _faulty(self, running: Running, error: Exception) -> Optional[float]:
+        """When to look at the input again."""
+        log.error("%s: %s outside of any unit, a fault of siemtap; its other units wait for a minute", running.id, type(error).__name__)
+        log.debug("%s", frames(error))
+        self.undone = True
+        return None if self.once else self.clock.elapsed() + MINUTE / 1000
 
     def _take(self) -> Optional[Running]:
         """Wait for the next input that is due. Called with the lock held; None: stop."""
@@ -250,12 +275,17 @@ class Shipper:
     def watch(self, running: Running, state: UnitState) -> None:
         """After each attempt: clocks that differ, inputs that fell silent, news for the SIEM."""
         silent = running.wish.every.silent_after
-        if silent and state.state == "ok" and self.clock.now() - max(state.last_event, state.active_since) > silent:
+        if silent and state.state == "ok" and (self.clock.elapsed() - max(state.last_event, state.active_since)) * 1000 > silent:
             state.state, state.error = "degraded", f"no event for longer than silent_after ({silent // MINUTE} min)"
-        for host, skew in list(self.http(running.wish.connection).skew.items()):
+        for host, skew in list(running.http.skew.items()):
             if abs(skew) > SKEW_WARNING and host not in self.skewed:
                 self.skewed.add(host)
                 log.warning("the clock of %s differs from ours by %.0f s: check both, or raise `lag`", host, skew / 1000)
+        ahead = running.http.ahead()
+        if ahead > getattr(running.settings, "lag", 0) and state.state == "ok":
+            state.state = "degraded"
+            state.error = (f"the clock of this machine is ahead of {', '.join(sorted(running.http.heard))} by {ahead / 1000:.0f} s or more: set it, by NTP say, "
+                           "or raise `lag` if theirs is behind; nothing is read that has not happened yet for them")
         if self.health_events:
             self.health_events.changed(str(state.unit), state.state, state.error)
 
@@ -282,7 +312,7 @@ class Shipper:
     def stats(self) -> Dict[str, Any]:
         now = self.clock.now()
         inputs = [{"id": running.id, "type": running.wish.plugin.name, "units": [state.show(now, running.settings) for state in running.states()],
-                   **({"received": running.reception.show(running.received_until())} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in self.http(running.wish.connection).skew.items()}}
+                   **({"received": running.reception.show(running.received_until())} if running.reception else {}), "clock_difference_s": {host: skew / 1000 for host, skew in list(running.http.skew.items())}}
                   for running in list(self.inputs.values())]
         healthy, why = self.health()
         news = self.rejects.news()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from ..core.convert import millis_of
 from ..core.forms import SEVERITIES
@@ -27,16 +27,26 @@ class Tally:
         self.tops: Dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "severity", "action", "rule", "source")}
 
     def add(self, events: List[Event]) -> None:
+        """Any event: one whose values cannot be counted is not."""
         said = [event["event"] for event in events]
-        slots = Counter([(event["@timestamp"][:16], part["dataset"], part.get("severity")) for event, part in zip(events, said)])
-        tops = {"dataset": Counter([part["dataset"] for part in said]),
-                "severity": Counter([severity_name(part.get("severity")) for part in said]),
-                "action": Counter([part.get("action") or part["kind"] for part in said]),
-                "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
-                "source": Counter([event["source"].get("address") for event in events if "source" in event])}
+        try:
+            slots = Counter([(event["@timestamp"][:16], part["dataset"], part.get("severity")) for event, part in zip(events, said)])
+            tops = {"dataset": Counter([part["dataset"] for part in said]),
+                    "severity": Counter([severity_name(part.get("severity")) for part in said]),
+                    "action": Counter([part.get("action") or part["kind"] for part in said]),
+                    "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
+                    "source": Counter([event["source"].get("address") for event in events if "source" in event])}
+        except (TypeError, KeyError, AttributeError):
+            if len(events) > 1:
+                for event in events:
+                    self.add([event])
+            return
         with self.lock:
             for (minute, dataset, severity), number in slots.items():
-                self._slot(millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number)
+                try:
+                    self._slot(millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number)
+                except ValueError:
+                    continue
             for name, counted in tops.items():
                 del counted[None]
                 self.tops[name].update(counted)
@@ -82,6 +92,14 @@ class Tally:
         return found
 
 
+def time_of(event: Event) -> Optional[Millis]:
+    """None where it is not spelled as we do."""
+    try:
+        return millis_of(event["@timestamp"])
+    except ValueError:
+        return None
+
+
 def severity_name(severity: Any) -> str:
     return SEVERITY_NAMES.get(severity, "unknown")
 
@@ -97,7 +115,7 @@ class Lateness:
 
     def add(self, late: Iterable[Millis]) -> None:
         for one in late:
-            self.steps[math.ceil(math.log(one) / self.STEP)] += 1
+            self.steps[math.ceil(math.log(max(1, one)) / self.STEP)] += 1
             self.most = max(self.most, one)
 
     @property

@@ -1,0 +1,198 @@
+"""A clock of ours that is ahead for a while, or behind: in the end everything is there, each once, and nothing is deleted."""
+
+import dataclasses
+from email.utils import formatdate
+
+import pytest
+from centurylink_ips import simulator as ips
+from life import Life
+from pingintelligence import simulator as abs_
+
+from apptrana import simulator as waf
+from siemtap.core.model import Mark
+from siemtap.core.windows import DAY, MINUTE, SECOND
+from world import NOON
+
+AHEAD = [40 * SECOND, 7 * MINUTE, DAY, 31 * DAY]
+shifts = pytest.mark.parametrize("shift", AHEAD, ids=lambda shift: f"{shift // 1000}s")
+
+
+@pytest.fixture
+def life(tmp_path):
+    lives = []
+
+    def make(plugin="apptrana", **more):
+        if plugin == "apptrana":
+            simulated = waf.Simulator(waf.Knobs(rate=3.0, late=(0.0, 83.0), websites=("shop.example.com",)))
+            lives.append(Life(tmp_path, simulated, plugin, **{"lookback": "20m", "concurrency": 3, **more}))
+        elif plugin == "pingintelligence":
+            lives.append(Life(tmp_path, abs_.Simulator(abs_.Knobs(rate=0.05)), plugin, **{"lookback": "2h", **more}))
+        else:
+            lives.append(Life(tmp_path, ips.Simulator(ips.Knobs()), plugin, servers=["VA1ACMEWEB01"]))
+        return lives[-1]
+
+    yield make
+    for it in lives:
+        it.stop()
+
+
+def check(it, since=None, missing=0):
+    """All that happened since the first look back is there, and nothing twice."""
+    lag, lookback = (it.config.inputs[0].settings.lag, it.config.inputs[0].settings.lookback)
+    got = it.ids()
+    must = it.simulated.ledger(it.now, (since or NOON - lookback) + 2 * MINUTE, it.now - lag - 4 * MINUTE)
+    assert len(must) > 20
+    assert len(must - set(got)) <= missing, f"{len(must - set(got))} of {len(must)} are lost"
+    assert max(got.values()) == 1, "doubled"
+
+
+@shifts
+@pytest.mark.parametrize("plugin", ["apptrana", "pingintelligence"])
+@pytest.mark.parametrize("restart", ["never", "before", "after", "both"])
+def test_ahead_for_a_while(life, plugin, shift, restart):
+    it = life(plugin).start()
+    it.turns(3)
+    it.shift = shift
+    if restart in ("before", "both"):
+        it.start()
+    it.turns(4)
+    limit = it.now + 5 * SECOND
+    assert all(cursor.get(name, 0) <= limit for cursor in it.cursors().values() for name in ("until", "asked")), "a cursor lies in the future"
+    healthy, why = it.shipper.health()
+    lag = it.config.inputs[0].settings.lag
+    assert healthy == (shift < lag) and ("is ahead of vendor.example.com by" in why) == (shift > lag), why
+    it.shift = 0
+    if restart in ("after", "both"):
+        it.start()
+    it.turns(50 if plugin == "pingintelligence" else 8)
+    assert it.shipper.health() == (True, "ok")
+    check(it)
+
+
+@shifts
+@pytest.mark.parametrize("plugin", ["apptrana", "pingintelligence"])
+def test_ahead_at_the_very_first_start(life, plugin, shift):
+    it = life(plugin)
+    it.shift = shift
+    it.start().turns(5)
+    it.shift = 0
+    it.turns(50 if plugin == "pingintelligence" else 8)
+    check(it)
+
+
+@shifts
+def test_once_after_once_with_a_clock_that_stays_ahead(life, shift):
+    """As from cron: every start knows nothing of the vendor's clock."""
+    it = life()
+    it.shift = shift
+    for _ in range(8):
+        it.start().turns(3, 20 * SECOND)
+    check(it)
+
+
+@shifts
+def test_the_time_of_a_snapshot_is_not_in_the_future(life, shift):
+    """What asks how it is now writes the time of its question ahead: one that was written by the wrong clock is put again."""
+    it = life("centurylink_ips")
+    it.shift = shift
+    it.start().turns(1)
+    it.start().turns(4)
+    assert {state.state for state in it.states()} <= {"ok", "degraded"}
+    assert all(cursor.get(name, 0) <= it.now for cursor in it.cursors().values() for name in ("until", "asked")) and it.simulated.counts["notifications"] >= 3
+
+
+def spoil(it, until):
+    for unit in it.cursors():
+        if unit.dataset.endswith(".attack"):
+            it.shipper.checkpoints.save(unit, Mark({"until": until}))
+
+
+@pytest.mark.parametrize("shift", [40 * MINUTE, DAY, 31 * DAY, 10**15], ids=lambda shift: f"{shift // 1000}s")
+@pytest.mark.parametrize("plugin", ["apptrana", "pingintelligence"])
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+def test_a_checkpoint_in_the_future_is_said_and_gone_back_from(life, caplog, plugin, shift, date):
+    """As an older siemtap left it, or a flipped bit."""
+    it = life(plugin, date=date).start()
+    it.turns(3)
+    it.now += 10 * MINUTE
+    spoil(it, it.now + shift)
+    it.start().turns(4)
+    assert "which is in the future: the clock of this machine was ahead" in caplog.text
+    it.turns(50 if plugin == "pingintelligence" else 8)
+    assert it.shipper.health() == (True, "ok")
+    check(it)
+
+
+def test_a_checkpoint_a_little_ahead_is_left_to_the_overlap(life, caplog):
+    it = life().start()
+    it.turns(3)
+    spoil(it, it.now + 60 * SECOND)
+    it.start().turns(12)
+    assert "in the future" not in caplog.text
+    check(it)
+
+
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+def test_a_clock_that_is_behind_is_no_damage(life, caplog, date):
+    """The checkpoint lies in its future, and not in the vendor's: nothing is gone back from. Without a `Date` nobody can tell: then what is
+    there is asked for, and not sent again."""
+    it = life(date=date, output="file" if date else "sqlite").start()
+    it.turns(3)
+    it.shift = -DAY
+    it.start().turns(5)
+    if date:
+        assert "in the future" not in caplog.text
+    it.shift = 0
+    it.turns(20)
+    check(it)
+
+
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+def test_the_embedded_store_deletes_nothing_while_the_clock_jumps(life, caplog, date):
+    it = life(output="sqlite", date=date).start()
+    it.turns(70, tidy=True)         # the clock ran evenly for an hour
+    before = len(it.simulated.ledger(it.now, NOON - 18 * MINUTE, it.now - 4 * MINUTE))
+    it.shift = 31 * DAY
+    it.turns(2, 35 * SECOND, tidy=True)
+    assert date or "the clock of this machine jumped by 2678400 s" in caplog.text
+    it.shift = 0
+    it.turns(70, tidy=True)
+    count = it.shipper.database.read("SELECT count(*) FROM event")[0][0]
+    assert count >= before > 200
+    check(it)
+
+
+@pytest.mark.parametrize("output", ["file", "sqlite"])
+def test_one_input_whose_vendor_has_a_wrong_clock_bends_no_other(life, output):
+    """Two inputs over the same sockets: one of them is told yesterday's date."""
+    it = life(output=output)
+    right = it.config.inputs[0]
+    wrong = dataclasses.replace(right, every=dataclasses.replace(right.every, id="wrong"), settings=dataclasses.replace(right.settings, url="https://wrong.example.com/rest"))
+    it.config = dataclasses.replace(it.config, inputs=(right, wrong))
+    send = it.send
+
+    def two(request, seconds):
+        reply = send(request, seconds)
+        return reply._replace(headers={"date": formatdate((it.now - DAY) // 1000, usegmt=True)}) if "wrong.example.com" in request.url else reply
+
+    it.send = two
+    it.start().turns(8)
+    states = {state.unit.input: state for state in it.states()}
+    assert states["apptrana"].state == "ok" and states["apptrana"].until > it.now - 2 * MINUTE
+    assert states["wrong"].state == "degraded" and "ahead of wrong.example.com" in states["wrong"].error
+
+
+@shifts
+def test_silence_is_noticed_whatever_the_clock_says(life, shift):
+    """It is measured by the clock that only runs forward: one that was ahead neither cries wolf nor is deaf afterwards."""
+    it = life(silent_after="10m").start()
+    it.turns(3)
+    it.shift = shift
+    it.turns(3)
+    assert "silent_after" not in it.shipper.health()[1]
+    it.shift = 0
+    it.turns(2)
+    assert it.shipper.health() == (True, "ok")
+    it.simulated.attacks = lambda *words, **more: []
+    it.turns(12)
+    assert "no event for longer than silent_after" in it.shipper.health()[1]
