@@ -64,7 +64,7 @@ class Reply(NamedTuple):
 
     def json(self) -> Any:
         """ValueError for what is not JSON in UTF-8, with or without a byte order mark. Retry for more than may be made of one answer."""
-        if bounds.elements(self.body) > bounds.ELEMENTS:
+        if len(self.body) > bounds.ELEMENTS and bounds.elements(self.body) > bounds.ELEMENTS:
             raise too_many()
         with PARSING:
             return json.loads(self.body.decode("utf-8-sig"))
