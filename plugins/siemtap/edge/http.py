@@ -303,7 +303,7 @@ def _read(answer: requests.Response, deadline: float, seconds: float, request: R
     """The whole body, as it arrives: a peer that drips byte by byte beats every read time-out, but not the deadline. urllib3 unpacks no more
     than it was asked for at once (from 2.6 on), so that what is packed is bounded like the rest."""
     parts: List[bytes] = []
-    size = elements = large = 0
+    size = elements = counted = large = 0
     try:
         while True:
             try:
@@ -316,7 +316,9 @@ def _read(answer: requests.Response, deadline: float, seconds: float, request: R
                 return b"".join(parts)
             parts.append(part)
             size += len(part)
-            elements += bounds.elements(part)
+            if size > bounds.ELEMENTS:      # fewer bytes hold fewer values
+                elements += sum(map(bounds.elements, parts[counted:]))
+                counted = len(parts)
             if size > LARGEST_REPLY:
                 raise Retry(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line, narrower=True)
             if elements > bounds.ELEMENTS:
