@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siemtap.core.errors import Retry
+from siemtap.core.errors import Malformed, Retry
 from siemtap.core.model import Payload
 from siemtap.edge import spool as spools
-from siemtap.edge.spool import Full, Spool
+from siemtap.edge.spool import Full, Receipt, Spool
 
 
 def payload(number, size=40):
@@ -120,6 +120,16 @@ def test_full_is_said_before_anything_is_promised_and_opens_again_below_the_low_
     spool.forget(cursor)
     spool.append([payload(number, 10)]).result(10)
     assert len(some) + len(found) == number
+    spool.close()
+
+
+def test_what_would_be_read_as_damage_is_not_promised(tmp_path, monkeypatch):
+    monkeypatch.setattr(spools, "LARGEST", 1_000)
+    spool = Spool(tmp_path)
+    with pytest.raises(Malformed, match="a payload of more than"):
+        spool.append([payload(0), payload(1, 1_000)])
+    assert spool.append([payload(2, 500), payload(3)]).result(10) == Receipt(2)
+    assert everything(spool)[0] == [payload(2, 500), payload(3)] and spool.damaged == 0
     spool.close()
 
 
