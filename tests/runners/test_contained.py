@@ -195,7 +195,7 @@ def payload_of(luck, odd, vendor, number):
 
 @pytest.mark.parametrize("vendor", ["centurylink_ips", "pingintelligence"])
 @each_output
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), odd=st.lists(values, min_size=1, max_size=6))
 def test_any_payload_is_an_event_and_stops_no_other(vendor, output, seed, odd):
     luck = random.Random(seed)
@@ -203,14 +203,19 @@ def test_any_payload_is_an_event_and_stops_no_other(vendor, output, seed, odd):
         house, good = two(folder, vendor, output, syslog=["udp://127.0.0.1:0"])
         payloads = [payload_of(luck, odd, vendor, number) for number in range(30)]
         marked = [Payload(f"<13>line {place} of {seed}".encode(), "udp", "", "192.0.2.1", NOON) for place in range(2)]
+        alone, _ = two(f"{folder}/alone", vendor, output, syslog=["udp://127.0.0.1:0"])
+        alone.run()
+        pulled = set(alone.ids())
+        alone.run(marked)
+        wanted = set(alone.ids()) - pulled
+        assert len(wanted) == 2
         numbers = []
         for _ in range(2):      # what is in the spool, and the same once more
             states = house.run([marked[0], *payloads, marked[1]])
             check_good(house, good, states)
             assert house.waiting == [0] and all(state.state == "ok" for name, state in states.items() if name.endswith("/received")), [state.error for state in states.values()]
             events = house.events()
-            for place in range(2):
-                assert any(f"line {place} of {seed}" in json.dumps(event) for event in events)
+            assert wanted <= {event["event"]["id"] for event in events}
             numbers.append(len(events))
         assert numbers[0] == numbers[1], "the same words are the same events"
         shipper = house.shipper()
@@ -260,7 +265,7 @@ def test_a_token_that_no_header_can_carry(tmp_path, vendor, call, key, token):
     assert errors and all("a token that no header can carry" in error and token not in error for error in errors), errors
 
 
-@pytest.mark.parametrize("key", ["ключ", "a\nb", "caf\u0119"])
+@pytest.mark.parametrize("key", ["ключ", "caf\u0119"])
 def test_a_key_that_no_header_can_carry_is_named(tmp_path, key):
     house, good = two(tmp_path, "pingintelligence", access_key=key)
     states = house.run()
