@@ -231,8 +231,12 @@ class _Bound:
         return event
 
     def hidden(self, record: Record, until: Millis, created: Optional[str]) -> Event:
-        """A record that can neither be read nor redacted: nothing of it is shown, and its id is of all of it."""
-        return self._error(f"hidden {digest_of(record)}", f"a record of {self.dataset.name} can neither be read nor redacted, and is not shown", until, created)
+        """A record that can neither be read nor redacted: nothing of it is shown; its id is that of `unreadable`, if it is not too deep for one."""
+        try:
+            name = canonical(record)
+        except (RecursionError, ValueError):
+            name = f"hidden {digest_of(record)}"
+        return self._error(name, f"a record of {self.dataset.name} can neither be read nor redacted, and is not shown", until, created)
 
     def _error(self, name: str, message: str, until: Millis, created: Optional[str]) -> Event:
         event = nest({path: value for path, value in self.flat.items() if path not in ("event.kind", "event.type")})
