@@ -33,7 +33,7 @@ from ..edge.ahead import ahead
 from ..edge.checkpoints import Checkpoints, Database
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import connect
-from ..engine import InDoubt, Then, pump, voice
+from ..engine import InDoubt, Then, collected, pump, voice
 from .names import App, of_account, of_input
 from .splunk_pipe import Gone, Pipe, Undisturbed
 from .splunkd import KvCheckpoints, Splunkd, Tokens, answers, stanza_name, summary
@@ -212,17 +212,19 @@ class Input:
         client = self.plugin.connect(settings, http)
         say = voice(self.plugin, settings, every, {}, lambda: rfc3339(self.clock.now()))
         units = [Unit(stanza_name(self.stanza), *place) for place in self.plugin.units(client, settings)]
-        works = [partial(self._unit, client, unit, say) for unit in units]
+        works = [partial(self._unit, client, http, settings, unit, say) for unit in units]
         return all(list(ahead(min(self.plugin.at_once(settings), max(1, len(works))), works)))
 
-    def _unit(self, client: Any, unit: Unit, say: Any) -> bool:
+    def _unit(self, client: Any, http: Any, settings: Any, unit: Unit, say: Any) -> bool:
+        overlap, lookback = (getattr(settings, name, 0) for name in ("overlap", "lookback"))
         for attempt in range(1, ATTEMPTS + 1):
             if self.stopping.is_set():
                 return False
             try:
                 mark = self.checkpoints.load(unit)
                 output = Undisturbed(Then(InDoubt(self.pipe, self.unmarked), self.checkpoints, self.unmarked))
-                pump(unit, mark, self._until_stopped(self.plugin.collect(client, unit, mark.cursor, self.clock.now())), say, output)
+                batches = collected(self.plugin, client, unit, mark.cursor, http, overlap, lookback)
+                pump(unit, mark, self._until_stopped(batches), say, output)
                 return not self.stopping.is_set()
             except Gone:
                 raise

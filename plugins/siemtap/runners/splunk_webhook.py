@@ -59,7 +59,7 @@ class Webhook(Input):
         try:
             reception.open(Ears(self.clock))
             log.info("%s: listening at %s", self.stanza, ", ".join(reception.addresses))
-            self._deliver(reception, database, Arrivals(database, wish.remember), settings, every)
+            self._deliver(reception, database, Arrivals(database, wish.remember, self.clock), settings, every)
         finally:
             reception.close()
             database.close()
