@@ -10,11 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE, CRASH, VENDOR, OUTPUTS, REPORTS = "tests/core", "tests/test_crash.py", "tests/apptrana", "tests/outputs", "tests/pingintelligence"
+PUSHED = "tests/centurylink_ips"
 
 MUTANTS = [
     # The commit order
-    ("engine.py", "        if events:\n            self.output.deliver(unit, events, None)\n            self.unmarked |= ids\n        self.checkpoints.save(unit, mark)\n",
-     "        self.checkpoints.save(unit, mark)\n        if events:\n            self.output.deliver(unit, events, None)\n", CRASH),
+    ("engine.py", "        if events:\n            refused = self.output.deliver(unit, events, None) or []\n            self.unmarked |= ids\n        self.checkpoints.save(unit, mark)\n",
+     "        self.checkpoints.save(unit, mark)\n        if events:\n            refused = self.output.deliver(unit, events, None) or []\n", CRASH),
     ("engine.py", "            self.unmarked |= ids\n", "", CRASH),
     ("engine.py", "self.unmarked.intersection(ids) | (", "(", CRASH),
     ("engine.py", "        self.unmarked -= ids\n", "", CRASH),
@@ -46,12 +47,16 @@ MUTANTS = [
     ("edge/walk.py", "whole(max(reached - self.overlap, oldest), self.grain)", "whole(reached, self.grain)", VENDOR),
     ("edge/walk.py", "reached = max(reached, piece.stop)", "reached = piece.stop", VENDOR),
     ("edge/walk.py", "            if answer.error:\n                yield from", "            if False:\n                yield from", VENDOR),
-    ("edge/walk.py", "whole(now - self.wish.lag, self.grain)", "now", VENDOR),
+    ("edge/walk.py", "self.grain), whole(now - self.wish.lag, self.grain)", "self.grain), now", VENDOR),
     # The identity, the token
     ("core/identity.py", "return word.strip(BLANKS)", "return word", CORE),
     ("core/identity.py", '"\\n".join([dataset,', '"".join([dataset,', CORE),
     ("core/mapping.py", "said.strip(BLANKS) if said.__class__ is str", "said if said.__class__ is str", "tests/test_cases.py"),
     ("core/identity.py", "hexdigest()[:32]", "hexdigest()[32:]", CORE),
+    ("../centurylink_ips/mapping.py", 'return [record["@element"], record.get("@instant")]', 'return [record["@element"]]', PUSHED),
+    ("../centurylink_ips/formats.py", "    if not MICROSECONDS.fullmatch(spell(said.get(\"driverTime\"))):\n        record[\"@element\"] = said\n", "", PUSHED),
+    ("../centurylink_ips/formats.py", 'return f"_{name}" if name.startswith("@") else name', "return name", PUSHED),
+    ("../apptrana/mapping.py", '"websiteName", "target", "attackData"),', '"websiteName", "target"),', "tests/test_cases.py"),
     ("edge/bearer.py", "(refused and refused == self.text)", "refused", VENDOR),
     ("edge/bearer.py", "            if self.wrong and not rested:", "            if False:", VENDOR),
     ("edge/walk.py", "range(0, len(records) - AT_ONCE, AT_ONCE)", "range(0, 0)", REPORTS),
