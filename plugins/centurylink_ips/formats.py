@@ -56,16 +56,37 @@ def records(settings: Settings, payload: Payload) -> List[Record]:
     """Everything in it. What is no event is a text, as it came: it becomes a `pipeline_error` event."""
     said = unpacked(payload)
     found = list(_of_lines(settings, payload, said) if payload.channel in ("udp", "tcp", "tls") else _of_body(settings, payload, said))
-    account, _, server = payload.path.partition("/")
-    for record in found:
-        if isinstance(record, dict):
-            record["@account"] = unquote(account) or settings.account or record.get("tenant")
-            if server:
-                record["@server"] = unquote(server)
-            record["@when"], record["@time_source"] = when(settings, payload, record)
-            if record["@time_source"] == "syslog":
-                record["@instant"] = syslog.exact(record["@stamp"], payload.received, zone(settings.syslog_timezone))
+    found = [_placed(settings, payload, record) if isinstance(record, dict) else record for record in found]
     return [record for record in found if settings.other_events == "keep" or not isinstance(record, dict) or record.get("@kind") in (None, "intrusion_prevention")]
+
+
+def _placed(settings: Settings, payload: Payload, record: Dict[str, Any]) -> Record:
+    """A record with whose it is and when it was; as text where nobody can tell."""
+    account, _, server = payload.path.partition("/")
+    record["@account"] = unquote(account) or settings.account or record.get("tenant")
+    if server:
+        record["@server"] = unquote(server)
+    try:
+        record["@when"], record["@time_source"] = when(settings, payload, record)
+        if record["@time_source"] == "syslog":
+            record["@instant"] = syslog.exact(record["@stamp"], payload.received, zone(settings.syslog_timezone))
+        elif record["@time_source"] == "arrival" and record.get("@stamp"):
+            # Nobody can read it, and it is the only time there is.
+            record["@instant"] = record["stamp"] = record["@stamp"]
+    except (ValueError, OverflowError, OSError):
+        element = record.get("@element", record)
+        return element if isinstance(element, str) else canonical(element)
+    return record
+
+
+def _alone(read: Callable[[Any], Record], value: Any) -> Record:
+    """What one line or element is; its text where reading it fails, for it must not take the others along."""
+    try:
+        return read(value)
+    except MemoryError:
+        raise
+    except Exception:
+        return bounds.kept(value if isinstance(value, str) else canonical(value))
 
 
 def unpacked(payload: Payload) -> str:
@@ -88,7 +109,14 @@ def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record
     is_form = "x-www-form-urlencoded" in payload.headers.get("content-type", "").lower() or said.startswith("payload=")
     if is_form and said.count("%") <= ESCAPES:
         with suppress(ValueError):      # too many fields: no form, whatever it says
-            said = (parse_qs(said, max_num_fields=50).get("payload") or [said])[0]
+            fields = parse_qs(said, max_num_fields=50).get("payload") or [said]
+            for text in fields[1:]:
+                yield from _of_text(settings, payload, text)
+            said = fields[0]
+    yield from _of_text(settings, payload, said)
+
+
+def _of_text(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
     try:
         found = bounds.parse(said)
     except (ValueError, RecursionError):
@@ -99,8 +127,8 @@ def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record
         if isinstance(inner, list) and any(isinstance(one, dict) for one in inner):
             found = inner
     values, most = found if isinstance(found, list) else [found], bounds.room(said)
-    for one in values[:most]:
-        yield _of_object(one)
+    for value in values[:most]:
+        yield _alone(_of_object, value)
     if len(values) > most:
         yield bounds.kept(canonical(values[most:]))
 
@@ -188,7 +216,7 @@ def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Recor
     if len(lines) > 1 and not all("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
         lines, beyond = [said], ""
     for line in lines:
-        yield _of_line(line.rstrip("\0"))
+        yield _alone(_of_line, line.rstrip("\0"))
     if beyond:
         yield bounds.kept(beyond)
 
@@ -226,7 +254,7 @@ def cef(said: str) -> Dict[str, Any]:
         ours = LABELLED.get(labels.get(key, "")) or (CEF.get(key) if key not in labels or not key.startswith(("cs", "cn")) else None)
         if key in ("dvc", "dvchost"):
             record["hostName"] = value if key == "dvchost" or "hostName" not in record else record["hostName"]
-        elif key in ("in", "out") and value.isdigit():
+        elif key in ("in", "out") and _is_number(value):
             record["packetSize"] = value
             record["direction"] = "Incoming" if key == "in" else "Outgoing"
         else:
@@ -250,8 +278,12 @@ BEGINS_WITHIN = 300     # characters of a message
 
 
 def kind(id: str) -> str:
-    number = int(id) if id.isdigit() and len(id) < 10 else -1
+    number = int(id) if _is_number(id) and len(id) < 10 else -1
     return next((name for first, last, name in KINDS if first <= number <= last), "other")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _is_base64(said: str) -> bool:

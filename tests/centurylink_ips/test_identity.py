@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from urllib.parse import quote_plus
 
 import pytest
 from centurylink_ips import PLUGIN
@@ -37,9 +38,9 @@ WEBHOOKS = {"hostName": "VA1ACMEWEB01", "driverTime": 1772618533417, "reason": "
 SLACKS = {"username": "bot", "text": "An IPS Event has been caught by our AGENT on WEB01\nRule Name: x\nData: GET /"}
 
 
-def events(body, channel="udp", received=NOON):
+def events(body, channel="udp", received=NOON, **more):
     """The events of one payload."""
-    options = fill_in(PLUGIN.settings, {})
+    options = fill_in(PLUGIN.settings, more)
     map_batch = voice(PLUGIN, options, fill_in(Every, {}), {}, lambda: None)
     payload = Payload(body.encode("utf-8", "surrogatepass"), channel, "", "192.0.2.1", received, {})
     return [event for batch in PLUGIN.receive(options, payload) for event in map_batch(batch)]
@@ -92,6 +93,37 @@ def test_the_digits_of_a_fraction_count_and_its_noughts_do_not():
 
 def test_without_a_stamp_the_words_alone_count_whenever_they_come():
     assert id_of(CEF, received=NOON) == id_of("<134>" + CEF, received=NOON + 86_400_000)
+
+
+@pytest.mark.parametrize("stamps", [
+    ["1 2026-03-04T10:02:13.1234567891Z dsm01 - - - - ", "1 2026-03-04T11:02:13.1234567891Z dsm01 - - - - ", "1 1772618533 dsm01 - - - - "],
+    ["Feb 30 10:02:13 dsm01 ", "Feb 31 10:02:13 dsm01 "], ["Mar  4 10:02:59 dsm01 ", "Mar  4 10:02:60 dsm01 "],
+    ["Jan  1 0001 00:00:00 dsm01 ", "Jan  2 0000 00:00:00 dsm01 "]])
+def test_a_stamp_that_nobody_can_read_still_tells_two_lines_apart(stamps):
+    found = [event for stamp in stamps for event in events(f"<134>{stamp}{CEF}")]
+    assert len({event["event"]["id"] for event in found}) == len(stamps)
+    for event, stamp in zip(found, stamps):
+        unread = event["centurylink_ips"]["time_source"] == "arrival"
+        assert not unread or event["centurylink_ips"]["extra"]["stamp"] in stamp
+
+
+ODD = ["<134>Mar  4 10:02:13 host CEF:0|a|b|c|\u00b2|n|3|x=1", "<134>Jan  1 0001 00:00:00 h CEF:0|a|b|c|1|n|3|x=1", "<134>Dec 31 9999 23:59:59 h CEF:0|a|b|c|1|n|3|in=\u00b2",
+       "<134>9999-12-31T23:59:59 h CEF:0|a|b|c|1|n|3|x=1"]
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_line_takes_no_other_along(odd, timezone):
+    lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}" for number in range(20)]
+    found = events("\n".join([*lines, odd]), "webhook", syslog_timezone=timezone)
+    assert len(found) == 21 and len({event["event"]["id"] for event in found}) == 21
+    assert sum(event["event"]["kind"] != "pipeline_error" for event in found) >= 20
+
+
+def test_every_payload_of_a_form_counts():
+    two = [{**SLACKS, "text": SLACKS["text"] + str(number)} for number in range(2)]
+    form = "&".join("payload=" + quote_plus(json.dumps(one)) for one in two)
+    assert [event["event"]["kind"] for event in events(form, "webhook")] == ["alert", "alert"]
 
 
 @settings(max_examples=400, deadline=None)

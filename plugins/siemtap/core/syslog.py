@@ -40,7 +40,8 @@ HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32})
 ELEMENT = re.compile(r'\[[^\s\]="]{1,32}(?: [^\s\]="]{1,32}="(?:[^"\\]|\\.)*")*\]', re.DOTALL)
 KEY = re.compile(r"(?:^|\s)([A-Za-z0-9_.-]{1,128})=")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-FRACTION = re.compile(r":[0-9]{2}[.,]([0-9]{1,9})")
+SECONDS = re.compile(r"[0-9]{2}:[0-9]{2}:([0-9]{2})(?:[.,]([0-9]{1,9}))?")
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999     # the years 1 to 9999
 
 
 class Line(NamedTuple):
@@ -178,6 +179,11 @@ def moment(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optiona
     `Mar  4 10:02:13` has no year: the one that puts it nearest to the arrival, at most a day in
     the future. `zone` is that of a stamp without one.
     """
+    found = _moment(stamp, received, zone)
+    return found if found is not None and FIRST <= found <= LAST else None
+
+
+def _moment(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional[Millis]:
     old = BSD.match(stamp + " ")
     if not old or old[1] not in MONTHS:
         try:
@@ -216,11 +222,11 @@ def exact(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional
     What was logged twice in one millisecond was logged twice; `.250` and `.250000` are the same.
     """
     found = moment(stamp, received, zone)
-    if found is None:
+    seconds = SECONDS.search(stamp)
+    if found is None or not seconds:
         return None
-    digits = FRACTION.search(stamp)
-    fraction = digits[1].rstrip("0") if digits else ""
-    return f"{rfc3339(found)[:19]}{'.' if fraction else ''}{fraction}Z"
+    fraction = (seconds[2] or "").rstrip("0")
+    return f"{rfc3339(found)[:17]}{seconds[1]}{'.' if fraction else ''}{fraction}Z"
 
 
 # Formats inside a line
