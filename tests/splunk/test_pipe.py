@@ -303,3 +303,41 @@ def test_the_encoder_of_the_add_on_is_held_to_the_shippers(monkeypatch):
     quick = encode(event(1, message="ü\x85\ufffe"))
     monkeypatch.setattr(module, "orjson", None)
     assert encode(event(1, message="ü\x85\ufffe")) == quick
+
+
+def test_nothing_goes_behind_what_broke_off():
+    """One unit's write breaks in the middle of an element: no other unit's events are said to be safe."""
+
+    class Breaks(io.BytesIO):
+        broken = False
+
+        def write(self, data):
+            if not self.broken and self.tell():
+                self.broken = True
+                super().write(bytes(data)[: len(data) // 2])
+                raise BlockingIOError
+            return super().write(data)
+
+    out = Breaks()
+    pipe = Pipe(PLUGIN, "apptrana://first", out)
+    pipe.deliver(UNIT, [event(1)], None)
+    for number in (2, 3):
+        with pytest.raises(Gone):
+            pipe.deliver(UNIT, [event(number)], None)
+    assert b"%032x" % 3 not in out.getvalue()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_have_is_null(number, monkeypatch):
+    """As the shipper's encoder has it; splunkd could take no field from such an event."""
+    odd = event(1, apptrana={"extra": {"x": [number, 1.5], "y": {"z": number}, "text": "half \ud800"}})
+    faster = encode(odd)
+    monkeypatch.setattr("siemtap.outputs.encode.orjson", None)
+    plain = encode(odd)
+    assert faster == plain
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    extra = json.loads(plain, parse_constant=refuse)["apptrana"]["extra"]
+    assert extra["x"] == [None, 1.5] and extra["y"] == {"z": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, BinaryIO
 
@@ -14,7 +15,7 @@ try:
 except ImportError:         # an add-on carries nothing that was compiled
     orjson = None
 
-PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
 LONE = re.compile("[\ud800-\udfff]")
 UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")     # C1 controls, U+FFFE, U+FFFF
 
@@ -24,9 +25,20 @@ def encode(event: Event) -> bytes:
     try:
         line = orjson.dumps(event) if orjson else PLAIN(event).encode()
         return line if line.isascii() else _escaped(line)
-    except (TypeError, ValueError):     # a lone surrogate, or a number beyond 64 bits
-        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str)
+    except (TypeError, ValueError):     # a lone surrogate, a number beyond 64 bits, or one that is none
+        text = json.dumps(_finite(event), ensure_ascii=False, separators=(",", ":"), default=str)
         return _escaped(LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with null for each float that JSON does not have, as orjson writes them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def _escaped(line: bytes) -> bytes:

@@ -59,6 +59,8 @@ class Pipe:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
         with self.lock:
+            if self.ended:      # by somebody who told us to stop, or in the middle of an element
+                raise Gone
             parts = [] if self.open else [b"<stream>"]
             for event in events:
                 self._add(event, parts)
