@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import quote
 
 from siemtap.core.convert import zone
-from siemtap.core.errors import AuthError, ConfigError, Retry
+from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
 from siemtap.core.windows import DAY, Millis
 from siemtap.edge.bearer import Bearer
@@ -131,7 +131,7 @@ def words(reply: Reply) -> str:
     """What an error says, in any of the vendor's ways: modelState, message, error, a list of messages, plain text."""
     try:
         said = reply.json()
-    except (ValueError, RecursionError, Retry):
+    except (ValueError, RecursionError, Malformed):
         text = reply.body.decode("utf-8", "replace").strip()
         return "refused" if not text or reply.is_html else text[:300]
     if isinstance(said, dict):

@@ -1,12 +1,13 @@
 """Windows with more in them than one answer may hold, and pages that never end."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
 from apptrana import PLUGIN, plugin, simulator
 from siemtap.core import bounds
-from siemtap.core.errors import Retry
+from siemtap.core.errors import Malformed, Retry
 from siemtap.core.forms import Connection
 from siemtap.core.manifest import fill_in
 from siemtap.edge import http
@@ -40,11 +41,51 @@ def test_a_dense_window_over_the_wire(monkeypatch):
     try:
         now = SYSTEM.now()
         client = PLUGIN.connect(fill_in(PLUGIN.settings, it.simulator.settings(server.url)), http.connect(fill_in(Connection, {})))
-        with pytest.raises(Retry, match="MiB in one answer") as caught:
+        with pytest.raises(Malformed, match="MiB in one answer"):
             client.get_attack_info("", plugin.Window(now - 320_000, now - 20_000))
-        assert caught.value.narrower and http.LARGE.bytes == 0
+        assert http.LARGE.bytes == 0
     finally:
         server.close()
+
+
+def test_an_attackers_commas_stop_nobody(monkeypatch):
+    """Signs inside texts are no values: a second full of them is read like any other."""
+    monkeypatch.setattr(bounds, "ELEMENTS", 20_000)
+    it = world()
+    answer = it.simulator.answer
+
+    def full(request, now):
+        reply = answer(request, now)
+        return reply._replace(body=reply.body.replace(b'"attackData": "', b'"attackData": "' + b',[{:\\"' * 4_000))
+
+    monkeypatch.setattr(it.simulator, "answer", full)
+    it.cycles(2)
+    attacks = [event for event in it.output.kept if event["event"]["kind"] != "pipeline_error"]
+    assert len(attacks) > 300 and it.errors == []
+    assert all(event["apptrana"]["attack_data"].startswith(",[{:") for event in attacks)
+
+
+def test_a_second_that_cannot_be_read_at_all_is_given_up_in_the_end(monkeypatch):
+    """More values in one second than may be made: said, skipped after `skip_after`, and an event names it."""
+    monkeypatch.setattr(bounds, "ELEMENTS", 20_000)
+    it = world(skip_after="1h")
+    answer, bad = it.simulator.answer, NOON - 30_000
+
+    def full(request, now):
+        reply = answer(request, now)
+        asked = json.loads(request.body) if b"startTime" in request.body else {}
+        if asked and int(asked["startTime"]) <= bad <= int(asked["endTime"]):
+            return reply._replace(body=b'{"successMessage": "Success", "data": [' + b"{}," * 30_000 + b"{}]}")
+        return reply
+
+    monkeypatch.setattr(it.simulator, "answer", full)
+    (unit,) = it.units()
+    for _ in range(3):
+        with suppress(Malformed):
+            it.attempt(unit)
+        it.time.now += 2_000_000
+    (lost,) = [event for event in it.output.kept if event.get("message", "").startswith("lost ")]
+    assert "more than 20,000 values" in lost["message"] and it.until() > bad
 
 
 def test_the_largest_window_that_is_not_split_passes():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -32,20 +33,39 @@ def test_too_many_are_refused_as_what_is_no_json(text, monkeypatch):
         bounds.parse(f"[{text}0]")
 
 
+@given(VALUES)
+def test_signs_inside_texts_do_not_count_where_there_are_many(value):
+    text = json.dumps(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "ELEMENTS", -1)
+        assert count(value) <= 2 * bounds.elements(text) + 1 and bounds.elements(text) == bounds.elements(text.encode())
+        assert bounds.elements(json.dumps([",{[:\\\"" * 100, "x\\"])) == 2
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 3_000_000, '"a' * 3_000_000, "\\" * 6_000_000, '"' + "," * 6_000_000])
+def test_no_text_takes_long_to_count(text, monkeypatch):
+    monkeypatch.setattr(bounds, "ELEMENTS", -1)
+    began = time.process_time()
+    assert bounds.elements(text) <= len(text) and time.process_time() - began < 3
+
+
+def split(text):
+    return [line for line in re.split(r"[\r\n]+", text) if line.strip("\0 \t")]
+
+
 @given(st.text(alphabet="a< \t\0\r\n", max_size=300))
 def test_lines_are_those_of_before(text):
-    wanted = [line for line in re.split(r"[\r\n]+", text) if line.strip("\0 \t")]
+    wanted = split(text)
     found, beyond = bounds.lines(text)
-    assert found == wanted[:bounds.FEW] and (bool(beyond) == (len(wanted) > bounds.FEW))
+    assert found == wanted[:bounds.FEW] and [line.strip() for line in split(beyond)] == [line.strip() for line in wanted[bounds.FEW:]]
 
 
-@given(st.lists(st.text(alphabet="ab ", min_size=1, max_size=5), min_size=90, max_size=140), st.sampled_from(["\n", "\r\n", "\n\n", "\r"]))
-def test_what_is_beyond_is_the_rest_of_the_text(lines, end):
-    text = end.join(lines)
-    found, beyond = bounds.lines(text)
-    assert len(found) <= bounds.FEW and text.endswith(beyond)
-    again = [line for line in re.split(r"[\r\n]+", beyond) if line.strip()]
-    assert [*found, *again] == [line for line in lines if line.strip()]
+@given(st.lists(st.sampled_from(["a", "b ", "c" * bounds.SHORTEST, "d" * 100]), min_size=90, max_size=160), st.sampled_from(["\n", "\r\n", "\n\n", "\r"]))
+def test_what_a_vendor_may_have_sent_stands_alone_whatever_is_between(lines, end):
+    found, beyond = bounds.lines(end.join(lines))
+    long = [line for line in lines if len(line) >= bounds.SHORTEST]
+    assert [line for line in found if len(line) >= bounds.SHORTEST] == long
+    assert len(found) - len(long) <= bounds.room(end.join(lines)) and sorted([*found, *split(beyond)]) == sorted(lines)
 
 
 def test_a_text_has_room_for_what_vendors_send_and_for_no_more():

@@ -5,6 +5,7 @@ Fifteen kilobytes of gzip hold eight million lines, and two bytes of JSON are an
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any, List, Tuple, Union
@@ -17,6 +18,9 @@ TEXT = 2 * 1024 * 1024              # characters of a text that is kept whole
 LINES = 2_000                       # of a file or a stream that are handed on together
 SEEN_AS_BLANK = re.compile(r"[\0 \t\r\n]*")
 LINE_END = re.compile(r"[\r\n]|\Z")
+# A JSON string, ended or not: there is no second try at any place, so it takes no longer than the text.
+STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+STRINGS_IN_BYTES = re.compile(STRINGS.pattern.encode(), re.DOTALL)
 
 
 class TooMany(ValueError):
@@ -24,7 +28,17 @@ class TooMany(ValueError):
 
 
 def elements(text: Union[str, bytes]) -> int:
-    """Return an upper bound of the values in a JSON text, without making any: each stands behind one of four signs."""
+    """Return an upper bound of the values in a JSON text, without making any: each stands behind one of four signs.
+
+    Where they are too many, those inside strings do not count: an attacker writes as many commas as he likes.
+    """
+    found = _signs(text)
+    if found > ELEMENTS:
+        found = _signs(STRINGS.sub("", text) if isinstance(text, str) else STRINGS_IN_BYTES.sub(b"", text))
+    return found
+
+
+def _signs(text: Union[str, bytes]) -> int:
     signs: Tuple[Any, ...] = ("{", "[", ",", ":") if isinstance(text, str) else (b"{", b"[", b",", b":")
     return sum(text.count(sign) for sign in signs)
 
@@ -42,20 +56,27 @@ def room(text: str) -> int:
 
 
 def lines(text: str) -> Tuple[List[str], str]:
-    """Return the lines that are not blank, as many as the text may hold, and the text behind them."""
-    if "\n" not in text and "\r" not in text:       # nearly always
-        return ([text] if text.strip("\0 \t") else []), ""
+    """Return the lines that are not blank, as many as the text may hold, and the text of the others.
+
+    Lines that a vendor may have sent are all there, whatever stands between them: only shorter ones are too many.
+    """
     found: List[str] = []
-    at, most = 0, room(text)
+    others = io.StringIO()
+    at, most, seen = 0, room(text), 0
     while True:
         start = SEEN_AS_BLANK.match(text, at).end()     # type: ignore[union-attr] # it matches nothing, too
         if start == len(text):
-            return found, ""
+            return found, others.getvalue()
         begin = max(at, text.rfind("\n", at, start) + 1, text.rfind("\r", at, start) + 1)
-        if len(found) == most:
-            return found, text[begin:]
+        if seen == RECORDS:
+            others.write(text[begin:])
+            return found, others.getvalue()
+        seen += 1
         at = LINE_END.search(text, start).start()       # type: ignore[union-attr] # the end of the text is one
-        found.append(text[begin:at])
+        if at - begin >= SHORTEST or len(found) < most:
+            found.append(text[begin:at])
+        else:
+            others.write(text[begin:at] + "\n")
 
 
 def kept(text: str) -> str:

@@ -33,8 +33,10 @@ class Arrivals:
         return found
 
     def save(self, unit: Unit, mark: Mark) -> None:
-        """`mark.seen`: the ids of this delivery, and when they arrived: by our clock, which may be ahead for a while."""
-        before = self.steady.look(max(mark.seen.values(), default=0)) - self.remember
+        """`mark.seen`: the ids of this delivery, and when they arrived: by our clock, which may be ahead for a while. What waited for long is
+        remembered as long as what did not."""
+        newest = max(mark.seen.values(), default=0)
+        before = min(self.steady.look(newest), newest) - self.remember
 
         def work(db: sqlite3.Connection) -> None:
             save(db, unit, Mark(mark.cursor))

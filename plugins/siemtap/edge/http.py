@@ -63,15 +63,12 @@ class Reply(NamedTuple):
         return "text/html" in self.headers.get("content-type", "").lower() or bool(re.match(rb"\s*<(!doctype|html)", self.body[:200], re.I))
 
     def json(self) -> Any:
-        """ValueError for what is not JSON in UTF-8, with or without a byte order mark. Retry for more than may be made of one answer."""
+        """ValueError for what is not JSON in UTF-8, with or without a byte order mark. Malformed for more than may be made of one answer:
+        a smaller question may have one that can be read."""
         if len(self.body) > bounds.ELEMENTS and bounds.elements(self.body) > bounds.ELEMENTS:
-            raise too_many()
+            raise Malformed(f"more than {bounds.ELEMENTS:,} values in one answer")
         with PARSING:
             return json.loads(self.body.decode("utf-8-sig"))
-
-
-def too_many(where: str = "") -> Retry:
-    return Retry(f"more than {bounds.ELEMENTS:,} values in one answer", where, narrower=True)
 
 
 Send = Callable[[Request, float], Reply]        # (request, seconds in all) -> reply; Retry when there is none
@@ -154,6 +151,8 @@ class Http:
         refuse(request, reply, self.now())
         try:
             return reply.json()
+        except Malformed as error:
+            raise error.at(request.line) from None
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the answer is no JSON ({type(error).__name__}, {len(reply.body)} bytes)", request.line) from None
 
@@ -191,7 +190,7 @@ def complaint(reply: Reply) -> str:
     """What an error answer says, if it can be read: `errorMessages`, `message`, `error`; at most 300 characters."""
     try:
         said = reply.json()
-    except (ValueError, RecursionError, Retry):
+    except (ValueError, RecursionError, Malformed):
         return ""
     for name in ("errorMessages", "message", "error"):
         found = said.get(name) if isinstance(said, dict) else None
@@ -303,7 +302,7 @@ def _read(answer: requests.Response, deadline: float, seconds: float, request: R
     """The whole body, as it arrives: a peer that drips byte by byte beats every read time-out, but not the deadline. urllib3 unpacks no more
     than it was asked for at once (from 2.6 on), so that what is packed is bounded like the rest."""
     parts: List[bytes] = []
-    size = elements = counted = large = 0
+    size = large = 0
     try:
         while True:
             try:
@@ -316,13 +315,8 @@ def _read(answer: requests.Response, deadline: float, seconds: float, request: R
                 return b"".join(parts)
             parts.append(part)
             size += len(part)
-            if size > bounds.ELEMENTS:      # fewer bytes hold fewer values
-                elements += sum(map(bounds.elements, parts[counted:]))
-                counted = len(parts)
-            if size > LARGEST_REPLY:
-                raise Retry(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line, narrower=True)
-            if elements > bounds.ELEMENTS:
-                raise too_many(request.line)
+            if size > LARGEST_REPLY:        # as what cannot be read: a smaller question may have an answer that can
+                raise Malformed(f"more than {LARGEST_REPLY >> 20} MiB in one answer", request.line)
             if size > SMALL_REPLY:
                 more, large = size - SMALL_REPLY - large, size - SMALL_REPLY
                 if LARGE.add(more) > LARGE_REPLIES:

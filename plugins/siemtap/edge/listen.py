@@ -166,6 +166,8 @@ class Webhook:
         """None: too large. Its bytes are counted from the moment they are here."""
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > door.largest:
+            if headers.get(b"expect", b"").lower() != b"100-continue":      # then it waits for our word, and sends nothing
+                await self._overhear(door, receive)
             return None
         parts: List[bytes] = []
         size = 0
@@ -180,6 +182,9 @@ class Webhook:
                 self.reading += len(part)
                 if size > door.largest:
                     self.reading -= size
+                    size = 0
+                    if message.get("more_body"):
+                        await self._overhear(door, receive)
                     return None
                 if not message.get("more_body"):
                     return b"".join(parts)

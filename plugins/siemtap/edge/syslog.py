@@ -210,8 +210,11 @@ class Tcp:
             waiting = bytearray(rest)
             heard += len(said)
             room = max(0, bounds.FEW + heard // bounds.SHORTEST - handed)
-            if len(found) > room:       # shorter ones than anybody sends: together, as they would come in one datagram
-                found[room:] = [b"\n".join(found[room:])]
+            if len(found) > room:       # those that are shorter than anybody's: together, as they would come in one datagram
+                long = [frame for frame in found if len(frame) >= bounds.SHORTEST]
+                short = [frame for frame in found if len(frame) < bounds.SHORTEST]
+                alone = max(0, room - len(long))
+                found = [*long, *short[:alone], *([b"\n".join(short[alone:])] if short[alone:] else [])]
             handed += len(found)
             for begin in range(0, len(found), FRAMES):
                 await self._keep([Payload(body, "tls" if self.tls else "tcp", "", peer, self.clock.now()) for body in found[begin:begin + FRAMES]])
