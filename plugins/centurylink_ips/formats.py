@@ -27,6 +27,7 @@ ESCAPES = 500_000                   # of a form; each takes some 90 bytes while 
 NAMES = frozenset((
     "packetSize", "rank", "driverTime", "startTime", "endTime", "action", "data", "destinationIP", "destinationMAC", "destinationPort", "direction", "eventOrigin", "flags",
     "flow", "hostName", "iface", "protocol", "reason", "sourceIP", "sourceMAC", "sourcePort", "tags", "severity"))
+NO_UTF_8 = re.compile(r"\\(x[89a-f][0-9a-f])")
 MICROSECONDS = re.compile(r"[0-9]{16}|[0-9]{19}")       # or finer: two events hardly share one
 EPOCH = {10: 1_000, 13: 1, 16: 1_000, 19: 1_000_000}        # digits -> milliseconds a unit, or units a millisecond
 WITH_ZONE = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
@@ -90,17 +91,29 @@ def _alone(read: Callable[[Any], Record], value: Any) -> Record:
 
 
 def unpacked(payload: Payload) -> str:
-    body = payload.body
-    if "gzip" in payload.headers.get("content-encoding", "").lower():
+    """The text of a payload. Bytes that are no UTF-8 are spelled `\\x82`, so that what differs in them still does."""
+    body, encoding = payload.body, payload.headers.get("content-encoding", "").strip().lower()
+    if "gzip" in encoding:
+        body = b"".join(_members(body))
+    elif encoding not in ("", "identity"):
+        raise Malformed(f"an encoding that is not known: {encoding[:40]}")
+    return body.decode("utf-8-sig", "backslashreplace")
+
+
+def _members(body: bytes) -> Iterator[bytes]:
+    """The parts of a gzip file: there may be several behind each other (RFC 1952 2.2)."""
+    left = LARGEST
+    while body:
         unpacker = zlib.decompressobj(31)
         try:
-            body = unpacker.decompress(body, LARGEST + 1)
+            part = unpacker.decompress(body, left + 1)
         except zlib.error:
             raise Malformed("no gzip, though it says so") from None
-        if not unpacker.eof or len(body) > LARGEST:
+        left -= len(part)
+        if not unpacker.eof or left < 0:
             raise Malformed(f"gzip that is cut, or more than {LARGEST} bytes")
-    return body.decode("utf-8-sig", "replace")
-
+        yield part
+        body = unpacker.unused_data.lstrip(b"\0")
 
 
 # Webhook
@@ -118,7 +131,7 @@ def _of_body(settings: Settings, payload: Payload, said: str) -> Iterator[Record
 
 def _of_text(settings: Settings, payload: Payload, said: str) -> Iterator[Record]:
     try:
-        found = bounds.parse(said)
+        found = _parsed(said)
     except (ValueError, RecursionError):
         yield from _of_lines(settings, payload, said)       # replayed syslog, text without its JSON
         return
@@ -131,6 +144,16 @@ def _of_text(settings: Settings, payload: Payload, said: str) -> Iterator[Record
         yield _alone(_of_object, value)
     if len(values) > most:
         yield bounds.kept(canonical(values[most:]))
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text, also of one that had bytes which are no UTF-8."""
+    try:
+        return bounds.parse(text)
+    except ValueError:
+        if "\\x" not in text:
+            raise
+        return bounds.parse(NO_UTF_8.sub(r"\\\\\1", text))
 
 
 def _of_object(said: Any) -> Record:
@@ -213,7 +236,7 @@ def _of_lines(settings: Settings, payload: Payload, said: str) -> Iterator[Recor
         yield {**record, "@element": said} if record else said
         return
     lines, beyond = bounds.lines(said)
-    if len(lines) > 1 and not all("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
+    if len(lines) > 1 and not any("CEF:" in line or "LEEF:" in line or line.startswith("<") for line in lines):
         lines, beyond = [said], ""
     for line in lines:
         yield _alone(_of_line, line.rstrip("\0"))

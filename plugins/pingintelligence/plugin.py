@@ -263,7 +263,7 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
 def of_file(client: Client, path: str, cursor: Cursor, now: Millis) -> Iterator[Batch]:
     """ "pi-attack-info-" and JSON, a line each. The position is the cursor: nothing is read twice."""
     for found in tail(path, cursor.get("position", {})):
-        records = [one for line in found.lines for one in of_log(line.decode("utf-8", "replace"), client.settings)]
+        records = [one for line in found.lines for one in of_log(line.decode("utf-8", "backslashreplace"), client.settings)]
         yield Batch(ATTACK, records, {"position": found.position, "until": now}, now)
 
 
@@ -303,8 +303,9 @@ def of_report(client: Client, scope: str, cursor: Cursor, now: Millis) -> Iterat
 
 def receive(settings: Settings, payload: Payload) -> Iterator[Batch]:
     """The syslog form of attack.log."""
-    text = payload.body.decode("utf-8", "replace")
-    lines, beyond = ([syslog.line(text).message], "") if payload.channel in ("udp", "tcp", "tls") else bounds.lines(text)
+    lines, beyond = bounds.lines(payload.body.decode("utf-8", "backslashreplace"))
+    if payload.channel in ("udp", "tcp", "tls"):
+        lines = [syslog.line(line).message for line in lines]
     records = [one for line in lines for one in of_log(line, settings)]
     yield Batch(ATTACK, [*records, {"line": bounds.kept(beyond)}] if beyond else records, {}, payload.received)
 

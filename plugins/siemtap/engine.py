@@ -151,7 +151,7 @@ def _records_of(payload: Payload, receive: Callable[[Payload], Iterable[Batch]],
 
 def _text_of(payload: Payload) -> str:
     """Return a payload's text; in Base64 where it is packed, for the text of it may be too large."""
-    return bounds.kept(f"base64:{base64.b64encode(payload.body).decode()}" if _is_packed(payload) else payload.body.decode("utf-8", "replace"))
+    return bounds.kept(f"base64:{base64.b64encode(payload.body).decode()}" if _is_packed(payload) else payload.body.decode("utf-8", "backslashreplace"))
 
 
 def _is_packed(payload: Payload) -> bool:

@@ -1,6 +1,8 @@
 """What is pushed has no second chance: what differs in any word has ids of its own, and what comes again has one."""
 
+import gzip
 import json
+import zlib
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote_plus
@@ -13,11 +15,13 @@ from hypothesis import strategies as st
 
 from cases import PLUGINS
 from siemtap.core.convert import MONTHS
+from siemtap.core.errors import Malformed
 from siemtap.core.forms import Every
 from siemtap.core.identity import BLANKS, canonical
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Payload
 from siemtap.engine import voice
+from siemtap.outputs.encode import encode
 
 NOON = 1_772_625_600_000        # 2026-03-04T12:00:00Z
 AT = datetime(2026, 3, 4, 10, 2, 13, tzinfo=timezone.utc)
@@ -38,11 +42,12 @@ WEBHOOKS = {"hostName": "VA1ACMEWEB01", "driverTime": 1772618533417, "reason": "
 SLACKS = {"username": "bot", "text": "An IPS Event has been caught by our AGENT on WEB01\nRule Name: x\nData: GET /"}
 
 
-def events(body, channel="udp", received=NOON, **more):
+def events(body, channel="udp", received=NOON, headers=None, **more):
     """The events of one payload."""
+    body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     options = fill_in(PLUGIN.settings, more)
     map_batch = voice(PLUGIN, options, fill_in(Every, {}), {}, lambda: None)
-    payload = Payload(body.encode("utf-8", "surrogatepass"), channel, "", "192.0.2.1", received, {})
+    payload = Payload(body, channel, "", "192.0.2.1", received, headers or {})
     return [event for batch in PLUGIN.receive(options, payload) for event in map_batch(batch)]
 
 
@@ -118,6 +123,39 @@ def test_one_odd_line_takes_no_other_along(odd, timezone):
     found = events("\n".join([*lines, odd]), "webhook", syslog_timezone=timezone)
     assert len(found) == 21 and len({event["event"]["id"] for event in found}) == 21
     assert sum(event["event"]["kind"] != "pipeline_error" for event in found) >= 20
+
+
+@pytest.mark.parametrize("between", ["# replay", "-- MARK --", "xx"])
+def test_a_line_of_something_else_takes_no_other_along(between):
+    lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}" for number in range(8)]
+    for channel in ("udp", "webhook"):
+        found = events("\n".join([*lines[:4], between, *lines[4:]]), channel)
+        assert [event["event"]["kind"] for event in found].count("pipeline_error") == 1 and len(found) == 9
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "shift-jis"])
+def test_bytes_that_are_no_utf_8_tell_two_events_apart(encoding):
+    words = {"latin-1": ["caf\u00e9", "caf\u00e8", "caf\u00ea"], "shift-jis": ["\u3042", "\u3044", "\u3046"]}[encoding]
+    for form in (lambda word: f"<134>Mar  4 10:02:13 dsm01 {CEF} suser={word}", lambda word: json.dumps({**MANAGERS, "TargetName": word}, ensure_ascii=False)):
+        bodies = [form(word).encode(encoding) for word in words]
+        found = [event for body in bodies for event in events(body, "webhook")]
+        assert len({event["event"]["id"] for event in found}) == 3 and all(event["event"]["kind"] != "pipeline_error" for event in found)
+        assert "\\x" in json.dumps(found[0]["centurylink_ips"]["extra"]).replace("\\\\", "\\")
+
+
+def test_gzip_of_several_members_is_read_to_its_end():
+    lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}\n".encode() for number in range(2)]
+    assert len(events(b"".join(map(gzip.compress, lines)), "webhook", headers={"content-encoding": "gzip"})) == 2
+    for body, encoding in ((gzip.compress(lines[0]) + b"rest", "gzip"), (zlib.compress(lines[0]), "deflate"), (lines[0], "br")):
+        with pytest.raises(Malformed):
+            events(body, "webhook", headers={"content-encoding": encoding})
+
+
+@pytest.mark.parametrize("depth", [99, 150, 400, 900, 977, 980, 990])
+def test_what_is_nested_too_deep_is_an_event_that_can_be_written(depth):
+    body = '{"hostName": "h", "driverTime": 1772618533417250, "deep": ' + "[" * depth + "]" * depth + "}"
+    for event in events(body, "webhook"):
+        assert event["event"]["kind"] == ("alert" if depth < 100 else "pipeline_error") and len(encode(event)) > 100
 
 
 def test_every_payload_of_a_form_counts():

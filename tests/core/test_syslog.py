@@ -54,6 +54,15 @@ def test_a_count_or_a_line_that_never_ends_is_malformed():
     assert syslog.frames(b"2 ok3 yes<1>a\r\n\n<2>b") == ([b"ok", b"yes", b"<1>a"], b"<2>b") and syslog.frames(b"1st line\n")[0] == [b"1st line"]
 
 
+def test_what_stands_before_a_frame_that_nobody_can_follow_is_handed_out_first():
+    good = b"<134>good line\n"
+    found, rest = syslog.frames(good * 5 + b"123456789 x\n" + good)
+    assert found == [b"<134>good line"] * 5
+    with pytest.raises(Malformed):
+        syslog.frames(rest)
+    assert syslog.frames(good + b"1772618533.5 relay\n17726185331\n1st\n" + good)[0] == [b"<134>good line", b"1772618533.5 relay", b"17726185331", b"1st", b"<134>good line"]
+
+
 # Heads
 
 @pytest.mark.parametrize("said, line", [

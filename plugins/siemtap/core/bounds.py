@@ -5,7 +5,6 @@ Fifteen kilobytes of gzip hold eight million lines, and two bytes of JSON are an
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from typing import Any, List, Tuple, Union
@@ -61,22 +60,21 @@ def lines(text: str) -> Tuple[List[str], str]:
     Lines that a vendor may have sent are all there, whatever stands between them: only shorter ones are too many.
     """
     found: List[str] = []
-    others = io.StringIO()
+    others: List[str] = []
     at, most, seen = 0, room(text), 0
     while True:
         start = SEEN_AS_BLANK.match(text, at).end()     # type: ignore[union-attr] # it matches nothing, too
         if start == len(text):
-            return found, others.getvalue()
+            return found, "\n".join(others)
         begin = max(at, text.rfind("\n", at, start) + 1, text.rfind("\r", at, start) + 1)
         if seen == RECORDS:
-            others.write(text[begin:])
-            return found, others.getvalue()
+            return found, "\n".join([*others, text[begin:]])
         seen += 1
         at = LINE_END.search(text, start).start()       # type: ignore[union-attr] # the end of the text is one
         if at - begin >= SHORTEST or len(found) < most:
             found.append(text[begin:at])
         else:
-            others.write(text[begin:at] + "\n")
+            others.append(text[begin:at])
 
 
 def kept(text: str) -> str:

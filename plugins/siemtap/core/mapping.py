@@ -24,6 +24,7 @@ EPOCH = datetime(1970, 1, 1)
 LATEST: Millis = 253_402_300_799_999    # the end of the year 9999
 ABSENT = (None, "", "-")
 REMEMBERED = 1_024       # combinations of what `few` names said, a dataset and its settings
+DEEPEST = 100            # levels of what the vendor's objects hold
 REFUSED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
@@ -306,7 +307,7 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     source = "\n".join(_lines(dataset)) + "\n"
     name = f"<mapping of {dataset.name}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text}
+    scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text, "shallow": shallow}
     scope.update({_converter(number, row): row.convert for number, row in _read(dataset)})
     scope.update(identify=identify, identity=dataset.identity)
     scope.update({f"word_{number}": word for number, word in enumerate(named_by(dataset)) if callable(word)})
@@ -373,7 +374,7 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     yield "        if foreign and not KNOWN.issuperset(record):"
     yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
     yield "        if kept:"
-    yield f"            {extra}['extra'] = kept"
+    yield f"            {extra}['extra'] = shallow(kept)"
     if callable(dataset.identity):
         yield f"        event_['id'] = identify({dataset.name!r}, identity(record))"
     else:
@@ -451,6 +452,16 @@ def _names(dataset: Dataset) -> List[str]:
     """Every name of theirs that the table or the identity reads, or that is left out of `extra` on purpose."""
     return list(dict.fromkeys([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
                                *(word for word in named_by(dataset) if isinstance(word, str))]))
+
+
+def shallow(value: Any) -> Any:
+    """Return a value as it is. ValueError for one that is nested so deep that what writes it, or a cluster, may give up."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, (dict, list))]
+        if not level:
+            return value
+    raise ValueError("nested too deep")
 
 
 def named_by(dataset: Dataset) -> Tuple[Word, ...]:

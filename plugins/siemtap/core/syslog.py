@@ -17,6 +17,8 @@ from .windows import Millis
 LONGEST = 256 * 1024                    # bytes of one frame
 COUNT = re.compile(rb"([1-9][0-9]{0,7}) ")
 DIGITS = re.compile(rb"[1-9][0-9]{0,7}")
+RUN = re.compile(rb"[0-9]{1,9}")
+DIGITS_AT_MOST = 9                      # of a count: so many are none
 FRAMED = re.compile(r"[1-9][0-9]{0,6} (?=<[0-9]{1,3}>)")       # a frame's count, left in a captured file
 PRI = re.compile(r"<([0-9]{1,3})>")
 # A year is no part of RFC 3164; managers and relays write it all the same.
@@ -64,35 +66,36 @@ class Line(NamedTuple):
 
 def frames(said: bytes) -> Tuple[List[bytes], bytes]:
     """Whole frames out of what a stream has given so far, and the rest. Octet counting, or a line each; both may be mixed.
-    Malformed when the stream cannot be followed any more."""
+    Malformed when the stream cannot be followed any more; but first what stands before that place."""
     found: List[bytes] = []
     at = 0
-    while at < len(said):
-        if 0x31 <= said[at] <= 0x39:        # a count never begins with 0, a line begins with "<"
-            blank = said.find(b" ", at, at + 9)
-            digits = said[at:blank] if blank >= 0 else said[at:at + 9]
-            if not digits.isdigit() or (blank < 0 and len(digits) > 8) or int(digits) > LONGEST:
-                end = said.find(b"\n", at)      # no count at all: a line that begins with a digit
-                if digits.isdigit() or (end < 0 and len(said) - at > LONGEST):
-                    raise Malformed(f"a frame of more than {LONGEST} bytes")
-                if end < 0:
-                    break
-                found.append(said[at:end])
-                at = end + 1
-                continue
-            if blank < 0 or len(said) - blank - 1 < int(digits):
+    try:
+        while at < len(said):
+            begin, end, after = _frame(said, at)
+            if after < 0:
                 break
-            found.append(said[blank + 1:blank + 1 + int(digits)])
-            at = blank + 1 + int(digits)
-            continue
-        end = said.find(b"\n", at)
-        if end < 0:
-            if len(said) - at > LONGEST:
-                raise Malformed(f"a line of more than {LONGEST} bytes")
-            break
-        found.append(said[at:end])
-        at = end + 1
+            found.append(said[begin:end])
+            at = after
+    except Malformed:
+        if not found:
+            raise
     return [trimmed for frame in found if (trimmed := frame.strip(b"\r\n\0"))], said[at:]
+
+
+def _frame(said: bytes, at: int) -> Tuple[int, int, int]:
+    """Return where the frame that begins here has its text, and where the next one begins: -1 while it is not whole."""
+    count = RUN.match(said, at) if 0x31 <= said[at] <= 0x39 else None        # a count never begins with 0, a line begins with "<"
+    if count and count.end() == len(said) and len(count[0]) < DIGITS_AT_MOST:
+        return at, at, -1       # more digits may come
+    if count and said[count.end():count.end() + 1] in (b" ", b""):
+        if len(count[0]) >= DIGITS_AT_MOST or int(count[0]) > LONGEST:
+            raise Malformed(f"a frame of more than {LONGEST} bytes")
+        begin, end = count.end() + 1, count.end() + 1 + int(count[0])
+        return begin, end, end if end <= len(said) else -1
+    end = said.find(b"\n", at)      # a line, also one that begins with a digit
+    if end < 0 and len(said) - at > LONGEST:
+        raise Malformed(f"a line of more than {LONGEST} bytes")
+    return at, end, end + 1 if end >= 0 else -1
 
 
 def is_counted(waiting: Union[bytes, bytearray]) -> bool:

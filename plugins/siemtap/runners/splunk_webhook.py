@@ -83,7 +83,7 @@ class Webhook(Input):
             """Deliver the payload at the mark as text."""
             payloads, after = reception.spool.read(mark.cursor, 1)
             for payload in payloads:
-                text = payload.body.decode("utf-8", "replace")
+                text = payload.body.decode("utf-8", "backslashreplace")
                 batch = Batch(self.plugin.datasets[0], [text], after, payload.received)
                 pump(unit, mark, [batch], or_unshown(say), output)
 
