@@ -29,7 +29,8 @@ def kind_of(record: Record) -> Any:
 
 
 def subject_of(record: Record) -> Any:
-    return record["@who"][1]
+    """Return the identifier; nothing for a line of attack.log: how its identifier is shown is up to settings, and the element's hash has it already."""
+    return "" if record.get("@element") else record["@who"][1]
 
 
 def last_word(record: Record) -> Any:

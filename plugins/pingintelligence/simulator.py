@@ -365,9 +365,8 @@ class Simulator:
             "attacked_api": attack.api or "MULTI_API", "attack_identifier_type": kind, "attack_key": "JSESSIONID" if attack.kind == "cookie" else "", "attack_value": value})
 
     def id_in_log(self, attack: Attack) -> str:
-        value = hashlib.sha256(attack.value.encode()).hexdigest() if attack.kind in HIDDEN else attack.value
         element = hashlib.sha256(canonical(json.loads(self.line(attack).partition("-info-")[2])).encode()).hexdigest()
-        return identify("pingintelligence.attack", [TYPES[attack.type].name, attack.api or "MULTI_API", attack.kind, value, str(attack.time), element])
+        return identify("pingintelligence.attack", [TYPES[attack.type].name, attack.api or "MULTI_API", attack.kind, "", str(attack.time), element])
 
     def pushed(self, start: Millis, stop: Millis) -> Iterator[Sent]:
         """RFC 5424, as the Syslog appender writes it."""

@@ -178,9 +178,13 @@ def test_lines_that_differ_in_any_key_have_ids_of_their_own(more, changed, luck)
     assert (made["event"]["id"] == differs["event"]["id"]) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))
 
 
-def test_the_id_of_a_line_does_not_depend_on_settings_or_transport():
-    ids = {events(of_log(before + line, settings_of(**changed)), PLUGIN.datasets[0])[0]["event"]["id"] for line in (FIELD, json.dumps(ELEMENT)) for before in ("", "pi-attack-info-", "Mar  4 10:02:13 abs01 ") for changed in ({}, {"hash_identifiers": False})}
-    payload = Payload(f"<134>1 2026-03-04T10:02:13.000Z abs01 APIIntelligence - Audit [mdc@18060] {FIELD}".encode(), "tcp", received=1772618533417)
+@pytest.mark.parametrize("kind, value", [("TOKEN", "EXAMPLE-TOKEN-IN-CLEAR"), ("COOKIE", "AB" * 32), ("API_KEY", "0123456789abcdef" * 4), ("IP", "192.0.2.7"), ("Fingerprint", "x")])
+def test_the_id_of_a_line_does_not_depend_on_settings_or_transport(kind, value):
+    """64 hex digits are a hash already, or a secret: that is up to the role."""
+    element = {**ELEMENT, "attack_identifier_type": kind, "attack_value": value}
+    line_of_page = json.dumps(element, separators=(",", ":"))
+    ids = {events(of_log(before + line, settings_of(**changed)), PLUGIN.datasets[0])[0]["event"]["id"] for line in (line_of_page, json.dumps(element)) for before in ("", "pi-attack-info-", "Mar  4 10:02:13 abs01 ") for changed in ({}, {"hash_identifiers": False}, {"role": "admin"}, {"role": "restricted"})}
+    payload = Payload(f"<134>1 2026-03-04T10:02:13.000Z abs01 APIIntelligence - Audit [mdc@18060] {line_of_page}".encode(), "tcp", received=1772618533417)
     ids |= {event["event"]["id"] for batch in PLUGIN.receive(settings_of(), payload) for event in events(batch.records, batch.dataset)}
     assert len(ids) == 1
 
