@@ -16,7 +16,7 @@ from siemtap.core.mapping import Record
 
 from . import attack_types
 from .manifest import Settings
-from .redaction import KINDS, LISTS, SECRET, hashed, next_sign, redacted
+from .redaction import KINDS, LISTS, SECRET, WITHIN, hashed, next_sign, redacted
 from .times import moment
 
 IN_LOG = {"token": "access_token", "oauth token": "access_token", "oauth_token": "access_token", "access_token": "access_token", "cookie": "cookie", "ip": "ip", "api key": "api_key",
@@ -104,7 +104,7 @@ def _element(element: Any, of: str, base: Record, asked: Asked, settings: Settin
     if isinstance(details, (str, dict)):
         details = [details]
     if not isinstance(details, list) or not all(isinstance(one, (dict, str)) for one in details):
-        yield {"element": redacted(element), "attack_type": base["@name"], "api_name": base["@api"]}
+        yield {"element": redacted(element, of=WITHIN), "attack_type": base["@name"], "api_name": base["@api"]}
         return
     kind, value = KINDS[key], element[key]
     own = {**base, **identified(kind, value, settings), "@type": type_of(base, kind, asked),

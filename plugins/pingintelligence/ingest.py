@@ -8,7 +8,7 @@ from siemtap.render.package import Package, Stream, Way
 from siemtap.render.painless import literal
 
 from .attack_types import STEMS, TYPES
-from .redaction import HARMLESS, URLS
+from .redaction import BY_NAME, HARMLESS, PAGE, SECRET_WORDS, URLS
 
 HERE = Path(__file__).parent / "elastic"
 ACCOUNT = ("url", "role", "access_key", "secret_key", "authorization", "timezone")
@@ -46,4 +46,5 @@ PACKAGE = Package({
     "pingintelligence.attacklist": Stream((Way("cel", ACCOUNT, ("interval", "hash_identifiers"), program("attacklist"), NEEDED),), "attack_list_first_look"),
     "pingintelligence.report": Stream((Way("cel", ACCOUNT, ("interval", "lag", "reports", "report_details", "apis", "exclude_apis"), program("report"), NEEDED),), "report_of_metrics", "read_report", ("timezone", "report_details")),
 }, (HERE / "mapping.painless").read_text(encoding="utf-8") + f"Map attack_types() {{\n  return {literal(TABLE)};\n}}\nMap stems() {{\n  return {literal(BY_STEM)};\n}}\n"
-    + f"List harmless() {{\n  return {literal(sorted(HARMLESS))};\n}}\nList urls() {{\n  return {literal(sorted(URLS))};\n}}\n")
+    + f"List harmless() {{\n  return {literal(sorted(HARMLESS))};\n}}\nList urls() {{\n  return {literal(sorted(URLS))};\n}}\n"
+    + f"List of_page() {{\n  return {literal(sorted(PAGE - HARMLESS - URLS - BY_NAME.keys()))};\n}}\nList secret_words() {{\n  return {literal(SECRET_WORDS)};\n}}\n")

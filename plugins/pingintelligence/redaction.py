@@ -31,7 +31,14 @@ HARMLESS = frozenset((
     "category", "type", "date", "created", "updated", "request_time", "error_code", "apiproxy_node", "tier", "expiry"))
 COUNTS = frozenset(("count", "total_requests"))
 URLS = frozenset(("api_url", "url", "urls", "path", "basePath", "request_url", "destination_api", "decoy_url", "most_suspicious_anomalies_urls"))
+# Every key that is on a page: no secret can be one of these.
+PAGE = frozenset((
+    *BY_NAME, *HARMLESS, *COUNTS, *URLS, "attack_key", "attack_value", "details", "summary", "metrics", "session_details",
+    "no_session", "no_sessions", "sessions", "suspicious_sessions", "suspicious_requests", "request_details", "path_info",
+    "ip_list", "apis", "attacklist", "apikey_header", "apikey_qs", "clientid", "location", "success"))
+SECRET_WORDS = ("token", "cookie", "key", "session", "secret", "passw", "credential", "jwt", "auth")
 HIDDEN = "hidden"               # below a secret's own name: an object by names that anybody may have given
+WITHIN = "within"               # below a name that sounds like a secret's and is on no page
 DEEPEST = 32                    # levels; what is below is one hash
 SMALL = 1_000_000_000           # a number from here on may be somebody's identifier
 PREFIX = "pi-attack-info-"
@@ -56,11 +63,37 @@ def redacted(value: Any, name: str = "", of: str = "", level: int = 0) -> Any:
         return hashed(canonical(value))
     if isinstance(value, dict):
         below = HIDDEN if of == HIDDEN or BY_NAME.get(name) in SECRET else ""
-        return {without_query(key): redacted(inner, key, below or BY_NAME.get(key) or of, level + 1) for key, inner in value.items()}
+        return {
+            shown_key(key, inner, name, below or of): redacted(
+                inner, key, below or BY_NAME.get(key) or (WITHIN if sounds_secret(key) else of), level + 1)
+            for key, inner in value.items()}
     if isinstance(value, list):
         # the elements of a list of secrets have keys of their own
         return [redacted(inner, "" if isinstance(inner, dict) and of != HIDDEN else name, of, level + 1) for inner in value]
-    return value if is_shown(value, name, of) else without_query(value) if name in URLS and of not in (*SECRET, HIDDEN) and isinstance(value, str) else hashed(spelled(value))
+    if is_shown(value, name, of):
+        return without_query(value) if isinstance(value, str) and "://" in value and "@" in value else value
+    return without_query(value) if name in URLS and of not in (*SECRET, HIDDEN) and isinstance(value, str) else hashed(spelled(value))
+
+
+def shown_key(key: str, value: Any, name: str, of: str) -> str:
+    """Return a key of an object as it may be shown: where secrets stand, one may be a key."""
+    if of not in (HIDDEN, WITHIN, *SECRET) or not key:
+        return without_query(key)
+    if of == HIDDEN:        # of an attack list the page has `cookies` as an object: a cookie's name, and its values
+        stays = name == "cookies" and isinstance(value, list) and is_name(key)
+    else:
+        stays = key in PAGE
+    return key if stays else hashed(key)
+
+
+def is_name(key: str) -> bool:
+    return KEY.issuperset(key) and len(key) <= LONGEST_KEY
+
+
+def sounds_secret(name: str) -> bool:
+    """Return whether a name that is on no page is one of a secret's, by its sound."""
+    lower = name.lower()
+    return name not in PAGE and any(word in lower for word in SECRET_WORDS)
 
 
 def is_shown(value: Any, name: str, of: str) -> bool:
@@ -92,9 +125,16 @@ def is_address(value: str) -> bool:
 
 
 def without_query(url: str) -> str:
-    """Return a URL with a hash for all behind its path: queries and path parameters carry tokens."""
-    at = min((place for place in map(url.find, "?;#") if place >= 0), default=-1)
-    return url if at < 0 or at == len(url) - 1 else url[:at + 1] + hashed(url[at + 1:])
+    """Return a URL with hashes for user and password, and for all behind its path: queries and path parameters carry tokens."""
+    end = min((place for place in map(url.find, "?;#") if place >= 0), default=len(url))
+    begin = url.find("//", 0, end) + 2 if url.find("//", 0, end) >= 0 else 0
+    path, rest = url[begin:end], url[end:]
+    at = path.rfind("@")
+    if at < 0 and "@" in rest and "/" not in path and (begin or ":" in path):
+        return url[:begin] + hashed(url[begin:])        # a password with such a sign in it
+    if at >= 0 and ((begin and "/" not in path[:at]) or ":" in path[:at]):
+        path = hashed(path[:at]) + path[at:]
+    return url[:begin] + path + (rest if len(rest) < 2 else rest[:1] + hashed(rest[1:]))
 
 
 def redacted_line(line: str) -> str:
@@ -122,7 +162,7 @@ def redacted_line(line: str) -> str:
                 return "".join(made) + '"' + cut
             inner, after = text[at + 1:end - 1], next_sign(text, end)
             if sign in ("{", ",") and after == ":":
-                name = inner if KEY.issuperset(inner) and 0 < len(inner) <= LONGEST_KEY else ""
+                name = inner if inner in PAGE else ""
                 piece = f'"{name or "…"}"'
             else:
                 known = name if sign == ":" and after in (",", "}") and (name in LOGGED or BY_NAME.get(name) == "ip") else ""

@@ -286,8 +286,12 @@ LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 177
 HIDDEN = "EXAMPLE-SECRET-IN-CLEAR"
 # What stands under other keys, with a secret in it or without.
 FOREIGN = (HIDDEN, [HIDDEN], {"a": HIDDEN}, {"cookies": {"JSESSIONID": [HIDDEN, 5]}, "ips": ["192.0.2.7", HIDDEN], "count": 3}, [{"token": HIDDEN, "count": 2, "access_time": "x"}], f"/a?token={HIDDEN}", 123456789, 12345678901, 2**70, -5, 1e10, 0.25, "12345678",
-           "1234567890", "192.0.2.164:3001", "192.0.2.1:", True, None, "", {"path": f"/a;jsessionid={HIDDEN}", "user": "anna", "x": {"y": [[{"z": HIDDEN}]]}}, {"": {"?": HIDDEN, "a?b": 1}})
+           "1234567890", "192.0.2.164:3001", "192.0.2.1:", True, None, "", {"path": f"/a;jsessionid={HIDDEN}", "user": "anna", "x": {"y": [[{"z": HIDDEN}]]}}, {"": {"?": HIDDEN, "a?b": 1}},
+           f"https://abs:{HIDDEN}@h/a", f"abs:{HIDDEN};@h/users/@me", "https://h/users/@me?", {"refreshTokens": {HIDDEN: 1}, "cookies": {"JSESSIONID": [5], "x y": [6], "z": 7}}, {"jwt": [{HIDDEN: {"count": 1}, "count": 2, "": 3}]})
+# What stands under a secret's own name, with a secret for a key.
+KEYED = ({HIDDEN: 9}, {HIDDEN: {"count": 1}}, [{HIDDEN: {"count": 1}, "method": "GET"}], {"a": [{HIDDEN: [1]}]})
 KEYS = ("session_id", "new", "@who", "@when", "name", "line", "element", "identifier", "source", "cookie", "tokens", "a?b", "count", "details", "x\ty")
+AROUND = ("session_id", "tokens", "api_keys", "cookie", "cookies", "jwt", "X-API-Key", "refresh_tokens")
 BEFORE = ("pi-attack-info-", "pi-attack-info-", "", "Mar  4 10:02:13 abs01 pi-attack-info-", "a {b} ", f"{HIDDEN} ")
 
 
@@ -298,6 +302,8 @@ def as_logged(luck):
         said[name] = luck.choice(LOGGED[name]) if luck.random() < 0.9 else luck.choice(ODD)
     for name in luck.sample(KEYS, luck.choice((0, 0, 1, 3))):
         said[name] = luck.choice(FOREIGN)
+    if luck.random() < 0.2:
+        said[luck.choice(AROUND)] = luck.choice(KEYED)
     line = luck.choice(BEFORE) + json.dumps(said, ensure_ascii=luck.random() < 0.5, separators=luck.choice(((",", ":"), (", ", ": "), (" ,\t", " : "))))
     if luck.random() < 0.2:
         start = luck.choice((0, luck.randint(0, len(line) - 1)))
@@ -338,7 +344,9 @@ def test_reports_that_nobody_meant(node):
         report = json.loads(json.dumps(REPORTED).replace("08:44", f"{number // 60:02d}:{number % 60:02d}"))     # an id of its own
         for place in luck.sample([report, report["cookies"][0], report["cookies"][0]["details"][0], report["ips"][0]], 2):
             place[luck.choice([key for key in KEYS if key not in ("details", "cookie", "tokens", "name")])] = luck.choice([one for one in FOREIGN if not isinstance(one, int) or abs(one) < 2**53])
-        reports.append(report if luck.random() < 0.9 else luck.choice(([HIDDEN], {"verdicts": [{"jwt": HIDDEN}]}, {"x": {"cookie": {"a": HIDDEN}}, "n": 5})))
+        if luck.random() < 0.3:
+            luck.choice([report, report["cookies"][0], report["cookies"][0]["details"][0], report["ips"][0]])[luck.choice([key for key in AROUND if key != "cookie"])] = luck.choice(KEYED)
+        reports.append(report if luck.random() < 0.9 else luck.choice(([HIDDEN], {"verdicts": [{"jwt": HIDDEN}]}, {"tokens": [{HIDDEN: 9}]}, {"tokens": [{"token": {HIDDEN: 9}, HIDDEN: [], "count": 1}]}, {"x": {"cookie": {"a": HIDDEN}}, "n": 5})))
     dataset = plugin.datasets[0]
     put(node, plugin, dataset)
     say, wanted, docs = dataset.bind(settings, {"data_stream.namespace": "default"}), [], []

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import string
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pingintelligence import PLUGIN, simulator
 from pingintelligence.attacks import Asked, flatten, of_log
-from pingintelligence.redaction import HARMLESS, KINDS, LISTS, SHOWN, SIGNS, redacted_line
+from pingintelligence.redaction import HARMLESS, KINDS, LISTS, SHOWN, SIGNS, hashed, redacted, redacted_line, without_query
 from pingintelligence.reports import REPORTS, record
 
 from siemtap.core.errors import Retry
@@ -28,6 +29,9 @@ CLEAR = HARMLESS | {"timestamp", "attack_key", "url", "path", "api_url", "basePa
 HEAD, TAIL = "Zq7xWv", "Kx9wQz"       # of every secret, so that a torn one is seen, too
 SECRETS = st.text(string.ascii_letters + string.digits + '-_.~+/=%"\\ :,{}é', max_size=30).map(lambda text: f"{HEAD}{text}{TAIL}")
 KEYS = st.one_of(st.sampled_from(["session_id", "session", "token", "jwt", "cookie", "cookies", "api_keys", "@who", "@clear", "@element", "@when", "line", "element", "identifier", "items", "user_agent_id", "x"]), st.text(min_size=1, max_size=12)).filter(lambda key: key not in CLEAR)
+
+# Names of secrets and what sounds like one: below these a secret may be a key.
+AROUND = st.sampled_from(["session_id", "tokens", "token", "api_keys", "access_tokens", "cookie", "cookies", "oauth_token", "session", "jwt", "refresh_tokens", "X-API-Key", "clientSecret", "Authorization"])
 
 
 def events(records, dataset, **changed):
@@ -70,7 +74,10 @@ def planted(draw, whole):
     secret, copy = draw(SECRETS), json.loads(json.dumps(whole))
     place = draw(st.sampled_from(list(places(copy))))
     value = draw(st.sampled_from([secret, [secret], {"inner": secret}, [{"any": [secret]}], {"user": {"cookie": [secret, 1]}}]))
-    if isinstance(place, list):
+    if isinstance(place, dict) and draw(st.booleans()):
+        inner = draw(st.sampled_from([{secret: 9}, {secret: {"count": 1}}, {"x": {secret: [1]}}, [{secret: 9}], [[{secret: True}]], {secret: None, "count": 2}]))
+        place[draw(AROUND.filter(lambda key: place is not copy or key != "cookie"))] = inner
+    elif isinstance(place, list):
         place.insert(draw(st.integers(0, len(place))), value)
     else:
         place[draw(KEYS.filter(lambda key: place is not copy or key != "cookie"))] = value       # "cookie" of a report is the cookie's name
@@ -92,6 +99,7 @@ def test_a_line_with_a_secret_under_any_key(given_, before, separators, ascii_on
 def test_a_line_cut_anywhere(secret, data):
     """At its end, at its beginning, both; the secret wherever a value stands that is no word of the page's."""
     element = {**ELEMENT, "attack_value": secret, data.draw(KEYS): data.draw(st.sampled_from([secret, {"a": {"b": [secret]}}, json.dumps({"token": secret})]))}
+    element["tokens"] = data.draw(st.sampled_from([1, {secret: 1}, {"a": [{secret: "x"}]}]))
     line = "pi-attack-info-" + json.dumps(dict(data.draw(st.permutations(list(element.items())))), ensure_ascii=False)
     start = data.draw(st.integers(0, len(line) - 1))
     stop = data.draw(st.integers(start, len(line)))
@@ -132,6 +140,40 @@ def test_what_an_adversary_tries(key):
     with pytest.raises(Retry) as caught:
         flatten({"error": "wrong", key: secret}, Asked(), settings_of())
     assert secret not in str(caught.value) and "wrong" in str(caught.value)
+
+
+@pytest.mark.parametrize("inner", [{HEAD: 9}, {HEAD: {"count": 1}}, [{HEAD: {"count": 1}}], [{"a": {HEAD: 3}}], {HEAD: "x"}])
+@pytest.mark.parametrize("name", ["api_keys", "tokens", "session_id", "cookie", "cookies", "jwt", "refresh_tokens"])
+def test_a_secret_is_a_key(name, inner):
+    for details in ({name: inner}, [{name: inner}], {"a": [{name: inner}]}):
+        made = events(record(REPORTS["metrics"], {**METRICS, "details": details}, "shop", "2026-03-04T17:00", "2026-03-04T18:00", 1772618533417, settings_of()), PLUGIN.dataset("pingintelligence.report"))
+        assert_hidden(HEAD, made)
+        assert name in json.dumps(made)
+    assert_hidden(HEAD, events(of_log(json.dumps({**ELEMENT, name: inner}), settings_of()), PLUGIN.datasets[0]))
+    assert_hidden(HEAD, events(flatten([{**REPORT, "tokens": [inner]}], Asked(0, "shop"), settings_of()), PLUGIN.datasets[0]))
+
+
+def test_an_unreadable_line_shows_no_key_that_is_on_no_page():
+    for tail in (f',"{HEAD}":"x', f',"{HEAD}":1,', f',"x":{{"{HEAD}":[', f'"{HEAD}":'):
+        assert_hidden(HEAD, events(of_log(FIELD[:-1] + tail, settings_of()), PLUGIN.datasets[0]))
+    assert '"attack_value":"' in redacted_line(FIELD[:-1])
+
+
+def test_the_names_of_cookies_stay():
+    """Where the page has them: an attack list's cookies, by name."""
+    assert redacted({"cookies": {"JSESSIONID": ["c1"], "x y": ["c2"], "c3": 5}}) == {"cookies": {"JSESSIONID": [hashed("c1")], hashed("x y"): [hashed("c2")], hashed("c3"): hashed("5")}}
+
+
+@pytest.mark.parametrize("url, shown_url", [
+    ("https://u:p@h.example.com/a", "https://{u:p}@h.example.com/a"), ("https://u@h/a?b", "https://{u}@h/a?{b}"), ("u:p@h/a", "{u:p}@h/a"), ("https://u:p;x@h/a", "https://{u:p;x@h/a}"), ("u:p?x@h", "{u:p?x@h}"),
+    ("https://u:p@x@h", "https://{u:p@x}@h"), ("//u:p@h", "//{u:p}@h"), ("/users/@me", "/users/@me"), ("https://h/users/@me", "https://h/users/@me"), ("https://u:p/x@h/a", "https://{u:p/x}@h/a"), ("/a?b=c", "/a?{b=c}"), ("/a?", "/a?"), ("/a", "/a")])
+def test_of_a_url_user_and_query_are_hashed(url, shown_url):
+    wanted = re.sub(r"\{(.*?)\}", lambda part: hashed(part[1]), shown_url)
+    assert without_query(url) == wanted and redacted({"api_url": url, url: 1}) == {"api_url": wanted, wanted: 1}
+
+
+def test_a_pointer_shows_no_password():
+    assert "p4ss" not in json.dumps(redacted({"ddos_info": "mongodb://abs:p4ss@db.example.com/abs_data"}))
 
 
 def test_a_payload_that_could_not_be_taken_apart():
