@@ -151,6 +151,37 @@ FAILURES = [{"code": "401", "message": "POST https://tas.example.com/getAuthToke
             {"message": f'{{"error":"{SECRET}"}} {TOKEN} "token": "{SECRET}" key={SECRET}'}, {"message": ["one", f"https://x.example.com/?a={SECRET}"]}]
 
 
+HIDE = "Zq7xWv3-Kx9wQz"
+LONG = "aB3/dE5+" * 6
+IN_A_TEXT = [
+    f"X-API-Key: {HIDE}", f"api_key: {HIDE}", f"access_key:{HIDE}", f'{{"token" : "{HIDE}"}}', f"{{'token': '{HIDE}'}}", f'{{"token":"{HIDE}","n":"{HIDE}"}}', f"map[access_key:{HIDE} secret_key:{HIDE}]", f"state: {{access_key: {HIDE}}}",
+    f"Authorization: Token {HIDE}", f"Bearer: {HIDE}", f"Basic {HIDE}", f"password {HIDE}", f"the password is {HIDE}.", f"Cookie: {HIDE}", f"Cookie: a; {HIDE}", f"token,{HIDE}", f"token|{HIDE}", f"token, {HIDE}", f"key = {HIDE}", f"key\t=\t{HIDE}",
+    f"https://h.example.com/token/{HIDE}", f"https://h.example.com/a/session;{HIDE}", f"https://h.example.com/#{HIDE}", f"https://abs:{HIDE}@h.example.com/a", f"https://abs:x/{HIDE}@h.example.com", f"https://{HIDE}@h.example.com", f"https://h.example.com/a;sid={HIDE}",
+    f"user:{HIDE}@host", LONG, f"a {LONG} b", f"https://h.example.com/{LONG.replace(chr(47), str())}", f"credentials {HIDE} refused", f"no such key: {HIDE}", f"token for anna is {HIDE}", f"session\u00a0{HIDE}", f'password "a b {HIDE}"', f"a={HIDE}", f"x : {HIDE}", f"AUTHORIZATION={HIDE}",
+    f"GET https://h.example.com/token {HIDE}", f"{{\"keys\":[\"{HIDE}\", \"{HIDE}\"]}}", f"client_secret={HIDE}&grant_type=x", f"clientSecret {HIDE}", f"x-abs-sk: {HIDE}", f"key: [ {HIDE} ]", f"url=https://h.example.com/?{HIDE}"]
+OF_OURS = [
+    "POST https://tas.example.com/siem/v1/getAuthToken: no token by client_id and client_secret; check both, how the connector was registered, and whether this address is allowed",
+    "POST https://tas.example.com/siem/v1/getActivity: the page before once more; check what the offset counts", "POST https://tas.example.com/siem/v1/getAttackInfo: the answer has no result.actions; nothing is skipped",
+    "POST https://api.example.com/v2/authentication/login: 401: no token; check the user name and the password", "GET https://ips.example.com/ips/api/notifications/ACME/VA1ACMEWEB01: 404: there is no such server; GET https://ips.example.com/ips/api/notifications/ACME/B: 403: refused",
+    "GET https://abs.example.com:8080/v4/abs/attack: 401: ABS does not take the keys; check the access key, the secret key and the role; GET https://abs.example.com:8080/v4/abs/attack of shop, type 4: 503",
+    "GET https://abs.example.com:8080/v4/abs/attacklist: a deny list of a shape that is on no page; nothing is told", "GET https://abs.example.com:8080/v4/abs/apikeys of pay & go/v1: 200: no report; nothing is skipped", "GET https://abs.example.com:8080/v4/abs/attacklist: 200: the answer is no JSON",
+    "failed eval: ERROR: <input>:61:40: no such overload", 'GET https://abs.example.com:8080/v4/abs/admin: Get "https://abs.example.com:8080/v4/abs/admin": dial tcp 192.0.2.1:8080: connect: connection refused',
+    'Get "https://abs.example.com:8080/v4/abs/admin": context deadline exceeded', 'Get "https://abs.example.com/": tls: failed to verify certificate: x509: certificate signed by unknown authority']
+
+
+def shown_of(node, dataset, texts):
+    """What becomes of texts as messages of collection errors, in their order."""
+    docs = [{"_source": {"@timestamp": AT, "agent": {"type": "filebeat", "id": "a"}, "data_stream": {"type": "logs", "dataset": dataset, "namespace": "default"}, "input": {"type": "cel"}, "_conf": {"channel": "cel"}, "error": {"message": text}}} for text in texts]
+    answer = node.ask("POST", f"/_ingest/pipeline/{dataset}-default/_simulate", json={"docs": docs})
+    return [doc["doc"]["_source"]["error"]["message"] for doc in answer.json()["docs"]]
+
+
+def test_a_failure_to_collect_shows_no_secret_and_stays_readable(node):
+    shown = shown_of(node, "apptrana.attack", IN_A_TEXT + OF_OURS)
+    assert not [(text, line) for text, line in zip(IN_A_TEXT, shown) if "\u2026" not in line or any(piece in line for piece in (HIDE, HIDE[:6], HIDE[-6:], LONG[:9]))]
+    assert shown[len(IN_A_TEXT):] == OF_OURS
+
+
 @pytest.mark.parametrize("name, dataset", [(name, dataset) for name, dataset in STREAMS if any(way.input == "cel" for way in elastic.described(plugins.plugin(name)).streams[dataset].ways)])
 def test_a_failure_to_collect_is_a_document_of_its_own(node, name, dataset):
     ids = set()
