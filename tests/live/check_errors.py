@@ -157,7 +157,7 @@ IN_A_TEXT = [
     f"X-API-Key: {HIDE}", f"api_key: {HIDE}", f"access_key:{HIDE}", f'{{"token" : "{HIDE}"}}', f"{{'token': '{HIDE}'}}", f'{{"token":"{HIDE}","n":"{HIDE}"}}', f"map[access_key:{HIDE} secret_key:{HIDE}]", f"state: {{access_key: {HIDE}}}",
     f"Authorization: Token {HIDE}", f"Bearer: {HIDE}", f"Basic {HIDE}", f"password {HIDE}", f"the password is {HIDE}.", f"Cookie: {HIDE}", f"Cookie: a; {HIDE}", f"token,{HIDE}", f"token|{HIDE}", f"token, {HIDE}", f"key = {HIDE}", f"key\t=\t{HIDE}",
     f"https://h.example.com/token/{HIDE}", f"https://h.example.com/a/session;{HIDE}", f"https://h.example.com/#{HIDE}", f"https://abs:{HIDE}@h.example.com/a", f"https://abs:x/{HIDE}@h.example.com", f"https://{HIDE}@h.example.com", f"https://h.example.com/a;sid={HIDE}",
-    f"user:{HIDE}@host", LONG, f"a {LONG} b", f"https://h.example.com/{LONG.replace(chr(47), str())}", f"credentials {HIDE} refused", f"no such key: {HIDE}", f"token for anna is {HIDE}", f"session\u00a0{HIDE}", f'password "a b {HIDE}"', f"a={HIDE}", f"x : {HIDE}", f"AUTHORIZATION={HIDE}",
+    f"user:{HIDE}@host", LONG, f"a {LONG} b", f"https://h.example.com/{LONG.replace(chr(47), '')}", f"credentials {HIDE} refused", f"no such key: {HIDE}", f"token for anna is {HIDE}", f"session\u00a0{HIDE}", f'password "a b {HIDE}"', f"a={HIDE}", f"x : {HIDE}", f"AUTHORIZATION={HIDE}",
     f"GET https://h.example.com/token {HIDE}", f"{{\"keys\":[\"{HIDE}\", \"{HIDE}\"]}}", f"client_secret={HIDE}&grant_type=x", f"clientSecret {HIDE}", f"x-abs-sk: {HIDE}", f"key: [ {HIDE} ]", f"url=https://h.example.com/?{HIDE}"]
 OF_OURS = [
     "POST https://tas.example.com/siem/v1/getAuthToken: no token by client_id and client_secret; check both, how the connector was registered, and whether this address is allowed",
