@@ -98,9 +98,10 @@ def time(said: Any, *, json_timezone: str) -> str:
 
 
 def duration(start: Any, stop: Any, *, json_timezone: str) -> Optional[int]:
-    """Nanoseconds."""
+    """Return nanoseconds; None where an index cannot hold them: after 292 years."""
     first, last = moment(start, json_timezone), moment(stop, json_timezone)
-    return (millis_of(last) - millis_of(first)) * 1_000_000 if first and last and last >= first else None
+    lasted = (millis_of(last) - millis_of(first)) * 1_000_000 if first and last else -1
+    return lasted if 0 <= lasted < LONG else None
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -296,7 +297,7 @@ def target(said: Any, code: Any, wanted: str) -> Any:
 
 
 def _number(said: str) -> Optional[int]:
-    return int(said) if said.isdigit() else None
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 16 else None
 
 
 def url_of(said: Any, code: Any) -> Any:

@@ -107,7 +107,8 @@ def id_of(name: str, across: bool, kind: str) -> Optional[int]:
 
 def of(id: Any) -> AttackType:
     """What the table says of a number, as number or text."""
-    return TYPES.get(int(id), OTHER) if str(id or "").isdigit() else OTHER
+    text = str(id or "")
+    return TYPES.get(int(text), OTHER) if text.isascii() and text.isdigit() and len(text) < 10 else OTHER
 
 
 def scope_of(id: int) -> str:

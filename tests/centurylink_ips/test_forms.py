@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from centurylink_ips import PLUGIN
 from centurylink_ips.formats import moment, records, slack
-from centurylink_ips.mapping import EVENT
+from centurylink_ips.mapping import EVENT, duration, target
 from centurylink_ips.simulator import FORMATS, Knobs, Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +97,15 @@ def test_the_number_of_digits_tells_the_unit(seconds):
 @pytest.mark.parametrize("said", [None, "", True, "soon", "2026-02-30T00:00:00Z", 17, -5, 1e30, "Wed Foo 04 10:02:13 UTC 2026", "Wed Feb 30 10:02:13 UTC 2026", [], {}])
 def test_what_is_no_time(said):
     assert moment(said) is None
+
+
+def test_a_duration_that_an_index_cannot_hold_is_none():
+    ends = [duration(f"{year}-03-04T10:02:13Z", "2026-03-04T10:02:14Z", json_timezone="UTC") for year in ("2026", "1734", "1733", "0001")]
+    assert ends == [1_000_000_000, 9_214_646_401_000_000_000, None, None]
+
+
+def test_digits_of_another_script_are_no_port():
+    assert [target(f"192.0.2.1:{port}/16", "SYSLOG", "port") for port in ("514", "\u00b2", "\u0664", "9" * 20)] == [514, None, None, None]
 
 
 @pytest.mark.parametrize("hostile", ["[" * 100_000, '{"a":' * 50_000, "An IPS Event has been caught by our A on B\n" + "x: y\n" * 60_000, "An IPS Event has been caught by our " + "A " * 100_000, "payload=" + "%7B" * 100_000, "CEF:" * 100_000,

@@ -171,10 +171,13 @@ def test_duplicates_go_where_nobody_wants_them(node):
 
 
 ODD = (None, "", "-", " - ", 0, 1, -5, 2.0, 2.5, True, False, [], ["x"], {}, {"a": 1}, "x", " x\u00a0", "\u2003", "1.0", "07", "-3", "Ünïcödé 😀", "a\x00b\x7f\x85", "\ufeff", "2026-03-04T10:02:13.417Z", "'\"\\/")
+# The first and the last years, before and after they are converted, and offsets that only some clocks know.
+TIMES = ("9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999Z", "9999-12-31 23:59:59", "0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "0001-01-01 00:00:00", "0000-12-31T23:59:59-01:00", "0000-01-01T00:00:00.000Z", "2026-03-04T10:02:13+19:00",
+         "2026-03-04T10:02:13-19:00", "2026-03-04T10:02:13+23:59", "2026-03-04T10:02:13-2359", "2026-03-04T10:02:13+24:00", "2026-03-04T10:02:13+05:99", "2026-03-04T10:02:13+23:60", "2026-03-04T24:00:00Z", "2026-03-04T23:59:60Z", "\u0662026-03-04T10:02:13Z")
 WORDS = {
     "attackerIP": ("203.0.113.9", "256.1.1.1", "1.2.3", "01.2.3.4", "2001:DB8::0001", "::", "::1", "1::", "2001:db8:0:0:1:0:0:1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "::ffff:192.0.2.1", "64:ff9b::192.0.2.33",
                    "fe80::1%eth0", "1:::2", "12345::", "2001:db8::1::2", "0:0:0:0:0:0:0:0", "1:0:0:2:0:0:0:3", "1::2:3:4:5:6:7", ":1:2:3:4:5:6:7"),
-    "attackTime": ("2026-03-04T10:02:13.417Z", "2026-03-04 10:02:13", "2026-03-04T10:02Z", "2026-03-04T10:02:13,5+0530", "2026-03-04T23:59:59.999-08:00", "2026-02-30T10:00:00Z", "2026-03-04", "soon", "2026-03-04T10:02:13.123456789Z"),
+    "attackTime": ("2026-03-04T10:02:13.417Z", "2026-03-04 10:02:13", "2026-03-04T10:02Z", "2026-03-04T10:02:13,5+0530", "2026-03-04T23:59:59.999-08:00", "2026-02-30T10:00:00Z", "2026-03-04", "soon", "2026-03-04T10:02:13.123456789Z", *TIMES),
     "requestHeader": ('"Host":"a","User-Agent":"b"', '"Host":"a", "Host":"b"', '"Cookie":"secret","X":"-"', '"X":"a "quoted" word","Cookie":"s"', "Cookie: s=1", '"A":1,"B":[1,{"c":null}],"C":2.5', '"A":"\\u00fc\\n\\"","Referer":"r"',
                       '"A":"1",', '"Content-Type":"Text/HTML; charset=x"', ",,{}", '"A":"x","a":"y"', '"Set-Cookie":"x","authorization":"y"', '{"A":"b"}', '"A":"tab\there"'),
     "responseHeader": ('"Content-Length":"12"', '"Content-Length":"-1"', '"Content-Length":"1234567890123456"', '"Content-Type":";"', "nothing"),
@@ -208,7 +211,7 @@ def test_records_that_nobody_meant(node):
 
 EVENT = {"hostName": "VA1ACMEWEB01", "startTime": "2026-03-04T10:02:13.417Z", "reason": "1000128 - Example Traversal Filter", "action": "Reset", "protocol": "TCP", "sourceIP": "203.0.113.45"}
 PUSHED = {
-    "startTime": ("2026-03-04T10:02:13.417Z", "2026-03-04 10:02:13", "Wed Mar 04 10:02:13 CET 2026", "Wed Mar  4 10:02:13 EST 2026", 1772618533417, "1772618533", "177261853341725", "2026-03-29T02:30:00", "soon", 12, 9_999_999_999_999_999),
+    "startTime": ("2026-03-04T10:02:13.417Z", "2026-03-04 10:02:13", "Wed Mar 04 10:02:13 CET 2026", "Wed Mar  4 10:02:13 EST 2026", 1772618533417, "1772618533", "177261853341725", "2026-03-29T02:30:00", "soon", 12, 9_999_999_999_999_999, *TIMES, "Wed Mar 04 10:02:13 CET 0000", "Fri Dec 31 23:59:59 EST 9999", "Fri Dec 31 23:59:59 EST 0000", "Mon Jan 01 00:00:00 CET 0001", "253402300800", "9223372036854775807"),
     "driverTime": (1772618533417250, "1772618533417", 0, -1, "x"), "endTime": ("2026-03-04T10:02:14Z", "2026-03-04T10:02:12Z"), "rank": (-5, 50, "99", 101, 2**62), "packetSize": ("66", -1, "9223372036854775808", 1.5),
     "action": ("Detect Only: Reset", "IDS: x", " block ", "Log Only", 5), "severity": ("CRITICAL", "8", 8, "?", " low "), "reason": ("1000128 - x", "12 x", "x 12", "1000128"),
     "data": ("R0VUIC8=", "R0VU IC8=", "not base64!", "////", "R0VUIC8", "=" * 4, "AAAA" * 5_000, "4pyTw6k="), "sourcePort": (80, "80", 65_536, -1, "x"), "destinationPort": (443, "0"),
@@ -250,12 +253,14 @@ HEADS = (
     "<13>Foo  4 10:02:13 a ", "<13>2026-13-04T10:02:13Z a ", "<13>Mar 33 10:02:13 a ", "<13>Mar  4 0000 10:02:13 a ",
     "<13>1 2026-03-04T10:02:13.1234567891Z a b - - - ", "<13>1 1772618533 a b - - - ", "<13>Feb 30 10:02:13 a ", "<13>Mar  4 10:02:60 a ",
     '<13>1 - - - - - [x@1 a="b"] ', "<13>Mar  4 10:02:13 fe80:: ", '<13>Mar  4 10:02:13 a "b": ', "<13>Mar  4 10:02:13 a {b: ",
+    "\ufeff<134>Mar  4 10:02:13 dsm01 ", "\ufeff", "\ufeff\ufeff<13>Mar  4 10:02:13 a ", "<13>\ufeffMar  4 10:02:13 a ", *(f"<13>1 {stamp.replace(' ', 'T')} dsm01 - - - - " for stamp in TIMES), *(f"<13>{stamp} dsm01 " for stamp in TIMES),
+    "<13>Dec 31 9999 23:59:59 a ", "<13>Jan  1 0001 00:00:00 a ", "\u0662<13>Mar  4 10:02:13 a ", "<\u0661\u0663>Mar  4 10:02:13 a ", "<13>Mar \u0664 10:02:13 a ",
 )
 TEXTS = (
     "CEF:0|Trend Micro|Deep Security Agent|20.0.0|1000128|Example|8|dvchost=web01 src=203.0.113.9 act=Reset cs1=a cs1Label=@when",
     "CEF: 0|Trend Micro|Deep Security Manager|20.0.0|600|User Signed In|3|suser=alice @element=x msg=a\\=b c\\|d",
     "LEEF:2.0|Trend Micro|Deep Security Agent|20.0.0|20|\t|name=Example\tsev=8\t@instant=y\tsrc=203.0.113.9",
-    "LEEF:1.0|CEF:|b|c|d|x=1", "CEF:0|a", "no format at all", "dsm01 CEF:0|a|b|c|20|e|f|in=5",
+    "LEEF:1.0|CEF:|b|c|d|x=1", "CEF:0|a", "no format at all", "dsm01 CEF:0|a|b|c|20|e|f|in=5", "CEF:0|a|b|c|\u00b2\u0663|e|f|in=\u0665 out=\u00b2", "LEEF:1.0|a|b|c|\u0661\u0660|x=1",
 )
 
 
@@ -281,7 +286,7 @@ def test_lines_of_syslog_that_nobody_meant(node):
 
 LINE = {"timestamp": "1772618533417", "attack_identifier_type": "IP", "attack_value": "203.0.113.45", "attack_id": "8", "description": "API Probing Replay Attack Type 1", "attacked_api": "shop", "attack_scope": "SINGLE_API"}
 LOGGED = {"timestamp": (1772618533, "1772618533.5", "1772618533417", "soon", 1772618533417.0), "attack_identifier_type": ("Cookie", "oauth token", "API Key", "user name", "IP", "Fingerprint", " ip ", "a client's name", "client certificate", 5),
-          "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", ""),
+          "attack_value": ("x" * 64, "ab" * 32, "secret", "203.0.113.9", "2001:db8::1", "anna"), "attack_id": (8, "8", "16", 999, "\u0664", "\u00b2", "08", "9" * 12), "attack_scope": ("MULTI_API", "multi", "x"), "protocol": ("HTTP", "ws"), "attacked_api": ("MULTI_API", "all", ""),
           "attack_key": ("JSESSIONID", "")}
 HIDDEN = "EXAMPLE-SECRET-IN-CLEAR"
 # What stands under other keys, with a secret in it or without.

@@ -334,6 +334,11 @@ def test_types_from_names():
     assert attack_types.id_of("Stolen API Key Attack- Per API Key", True, "api_key") == 31 and attack_types.id_of("Decoy", False, "ip") == 100 and attack_types.id_of("Never Heard Of", False, "ip") is None
 
 
+@pytest.mark.parametrize("id", ["\u00b2", "\u0664", "9" * 5000, "x", "", None])
+def test_a_number_that_is_no_type(id):
+    assert attack_types.of(id) is attack_types.OTHER and attack_types.of("8") is attack_types.of(8)
+
+
 def test_the_readme_lists_every_type():
     said = (Path(plugin.__file__).parent / "README.md").read_text()
     words = {99: "critical", 73: "high", 47: "medium", 21: "low"}
