@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from siemtap.core.convert import country, epoch, instant, integer, ip
 from siemtap.core.identity import canonical
-from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, text
+from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, shallow, text
 
 try:
     import orjson as reader  # the shipper has it; an add-on does without, and finds the same
@@ -271,7 +271,7 @@ def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
 
 
 def action(said: Any) -> Tuple[Any, ...]:
-    items = sorted(said.items())
+    items = sorted(shallow(said).items())
     user = next((value for name, value in items if "user" in name.lower() and isinstance(value, str) and value.strip() not in ABSENT), None)
     address = next(filter(None, (ip(value.strip()) for _, value in items if isinstance(value, str))), None)
     message = next((value for name, value in items if isinstance(value, str) and value.strip() not in ABSENT

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
 from siemtap.core.convert import integer, ip, truth
-from siemtap.core.mapping import Dataset, Field, Given, Join, Record, Split, text
+from siemtap.core.mapping import Dataset, Field, Given, Join, Record, Split, shallow, text
 
 from . import attack_types
 from .redaction import redacted, redacted_line
@@ -118,7 +118,7 @@ WHO = ("pingintelligence.identifier.type", "source.address", "source.ip", "relat
 
 def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
     """Kept, with hashes where secrets may stand; an address in it is a reference."""
-    said = redacted(said, "ddos_info")
+    said = redacted(shallow(said), "ddos_info")
     if isinstance(said, dict):
         return said, None
     if isinstance(said, list):
@@ -214,6 +214,7 @@ ATTACKLIST = Dataset(
 
 
 def whole_object(said: Any) -> Optional[Dict[str, Any]]:
+    said = shallow(said)
     if isinstance(said, dict):
         return said or None
     if isinstance(said, list):

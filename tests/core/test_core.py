@@ -17,7 +17,7 @@ from siemtap.core import convert, manifest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.forms import Connection, Every
 from siemtap.core.identity import digest_of, identify, spell
-from siemtap.core.mapping import LATEST, REFUSED, Dataset, Field, Join, Split, as_sent, rfc3339
+from siemtap.core.mapping import LATEST, REFUSED, Dataset, Field, Join, Split, as_sent, rfc3339, shallow
 from siemtap.core.model import Batch, Mark
 from siemtap.core.windows import Window, windows
 from world import NOON
@@ -336,3 +336,15 @@ def test_the_machine_names_no_vendor():
         said = path.read_text().lower()
         for vendor in ("apptrana", "indusface", "centurylink", "pingintelligence"):
             assert vendor not in said, path
+
+
+@pytest.mark.parametrize("depth", [99, 101, 500, 900])
+def test_what_is_nested_too_deep_is_refused_before_anything_chokes_on_it(depth):
+    value = []
+    for _ in range(depth - 2):
+        value = [value, {"beside": 1}]
+    if depth <= 100:
+        assert shallow({"a": value}) == {"a": value}
+    else:
+        with pytest.raises(ValueError, match="too deep"):
+            shallow({"a": value})
