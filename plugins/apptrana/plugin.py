@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 from urllib.parse import parse_qsl, urlsplit
 
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
@@ -16,7 +16,7 @@ from siemtap.core.model import Batch, Cursor, Plugin, Unit
 from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole
 from siemtap.edge.bearer import Bearer
 from siemtap.edge.http import FORM, Http, Reply, Request, refuse
-from siemtap.edge.walk import Walk
+from siemtap.edge.walk import MOST, Walk
 
 from .manifest import Settings
 from .mapping import ACTIVITY, ATTACK
@@ -24,7 +24,8 @@ from .mapping import ACTIVITY, ATTACK
 RETENTION = 30 * DAY            # "details are available up to 30 days"
 FORGOTTEN = 29 * DAY            # a 400 for a window older than this is the vendor's memory, not our mistake
 NARROWEST = 1 * SECOND
-MOST_ACTIONS = 100_000          # of a window: pages that never end are no audit log
+MOST_ACTIONS = 20_000           # of a window: pages that never end are no audit log
+MOST_SITES = 10_000             # of an account; each becomes a unit with a cursor
 BLOCKED = "the vendor's own firewall answered, and not the API: ask support whether this address is on the connector's allow-list, or set `user_agent`"
 MODES = "client_credentials, basic, code"
 
@@ -95,6 +96,8 @@ class Client:
         data = said.get("data") or []
         if not isinstance(data, list) or not ("successMessage" in said or "data" in said):
             raise Malformed("the answer has neither data nor a successMessage")
+        if sum(map(how_many, data)) > MOST:
+            raise Malformed(f"more than {MOST:,} attacks in one answer")
         return [record for row in data for record in attacks(row)]
 
     # The portal's audit log: on no page of the vendor's; known from a public script of 2022
@@ -128,10 +131,14 @@ class Client:
 
     def get_websites(self) -> List[str]:
         said = self.call(lambda token: self.http.get(f"{self.settings.url}/v2/website/get-websites", headers=token))
-        found = sorted(set(site_names(said)))
-        if not found:
+        sites: Set[str] = set()
+        for name in site_names(said):
+            sites.add(name)
+            if len(sites) > MOST_SITES:
+                raise Malformed(f"get-websites names more than {MOST_SITES:,} sites; list those to read under `websites`")
+        if not sites:
             raise Malformed("get-websites names no site; list them under `websites`")
-        return found
+        return sorted(sites)
 
     # What all data calls share
 
@@ -177,6 +184,12 @@ def lifetime(expires_in: Any) -> Millis:
         return max(0, int(float(expires_in) * SECOND))
     except (TypeError, ValueError, OverflowError):
         return DAY
+
+
+def how_many(row: Any) -> int:
+    """Return how many attacks a website's row holds, before anything is made of them."""
+    attacks = row.get("attacks") if isinstance(row, dict) else None
+    return len(attacks) if isinstance(attacks, list) else 0
 
 
 def attacks(row: Any) -> List[Record]:

@@ -102,3 +102,78 @@ def test_pages_that_never_end_are_no_audit_log(monkeypatch):
     with pytest.raises(Retry, match="more than 50 actions in one window") as caught:
         it.client.get_activity("", plugin.Window(it.time.now - 3_600_000, it.time.now))
     assert caught.value.narrower and next(pages) == 51
+
+
+def walk(fetch, **settings):
+    """A first cycle that asks `fetch` for windows instead of the API."""
+    it = world(**settings)
+    it.client.get_attack_info = lambda site, window: fetch(window)
+    unit = next(iter(it.units()))
+    return PLUGIN.collect(it.client, unit, {}, it.time.now)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_what_was_read_is_handed_on_before_more_is_asked_for(concurrency):
+    """Every answer is full, so that 2,400 s are 2,400 questions and more: what is in memory are the answers in flight, and not all of a window."""
+    questions, most = [], 0
+    delivered = 0
+
+    def fetch(window):
+        questions.append(window)
+        return [{"window": list(window)}] * 10
+
+    for batch in walk(fetch, split_at=10, concurrency=concurrency):
+        if batch.records:
+            delivered += 1
+        most = max(most, len([window for window in questions if window.width <= plugin.NARROWEST]) - delivered)
+    assert delivered > 2_400 and most <= concurrency
+
+
+def test_what_lies_before_an_error_in_a_window_is_delivered_and_the_error_names_its_own():
+    """A second that cannot be read, in the middle of a window of which every answer is full."""
+    bad = NOON - 2_000_000
+
+    def fetch(window):
+        if window.start <= bad < window.stop:
+            raise Malformed("no list")
+        return [{}] * 10
+
+    reached = []
+    with pytest.raises(Malformed, match="no list") as caught:
+        for batch in walk(fetch, split_at=10):
+            reached += [batch.cursor.get("until", 0)] if batch.records else []
+    assert bad - 2_000 <= max(reached) <= bad and len(reached) > 300 and caught.value.where.startswith("2026-03-04T11:26:3")
+
+
+def test_an_answer_of_too_many_records_is_asked_for_in_halves_and_at_the_narrowest_unreadable(monkeypatch):
+    """Whatever `split_at` says."""
+    monkeypatch.setattr("siemtap.edge.walk.MOST", 50)
+    it = world(split_at=10**6)
+    asked = it.client.get_attack_info
+    widths = []
+    it.client.get_attack_info = lambda site, window: widths.append(window.width) or asked(site, window)
+    check(it.cycles(3))
+    assert min(widths) < 100_000
+    with pytest.raises(Malformed, match="more than 50 records in one answer"):
+        list(walk(lambda window: [{}] * 51, split_at=10**6))
+
+
+def test_attacks_are_counted_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(plugin, "MOST", 50)
+    it = world()
+    monkeypatch.setattr(plugin, "attacks", lambda row: pytest.fail("made"))
+    it.client.ask = lambda path, body: {"data": [{"attacks": [{}] * 30}, {"attacks": [{}] * 21}, None, {"attacks": None}]}
+    with pytest.raises(Malformed, match="more than 50 attacks in one answer"):
+        it.client.get_attack_info("", plugin.Window(0, 1))
+
+
+@pytest.mark.parametrize("sites,most", [(range(10), 10), (range(11), None), ([*[1] * 50_000, *range(10)], 10)], ids=["most", "more", "twice"])
+def test_sites_are_bounded(monkeypatch, sites, most):
+    monkeypatch.setattr(plugin, "MOST_SITES", 10)
+    it = world()
+    it.client.call = lambda make: [f"site{number}" for number in sites]
+    if most:
+        assert len(it.client.get_websites()) == most
+    else:
+        with pytest.raises(Malformed, match="more than 10 sites; list those to read under `websites`"):
+            it.client.get_websites()

@@ -145,6 +145,7 @@ ANSWERS = {
     "objects": lambda: gzip.compress(b'{"successMessage": "x", "data": [{"attacks": [' + b"{}," * 33_000_000 + b"{}]}]}", 9),
     "blanks": lambda: gzip.compress(b" " * 400_000_000, 9),
     "nested": lambda: gzip.compress(b"[" * 900_000, 9),
+    "attacks": lambda: gzip.compress(b'{"successMessage": "x", "data": [{"websiteName": "w", "attacks": [' + b"{}," * 480_000 + b"{}]}]}", 9),
     "one long text": lambda: gzip.compress(b'{"successMessage": "' + b"x" * 400_000_000 + b'"}', 9),
 }
 
@@ -167,3 +168,39 @@ def test_an_answer_of_very_much(tmp_path, answer):
     finally:
         assert process.end() == 0
         mad.close()
+
+
+@pytest.mark.parametrize("number", [9_999, 10_000])
+def test_every_answer_is_full(tmp_path, number):
+    """10,000 attacks are halved down to a second: 600 answers a window, of which only those in flight are in memory."""
+    attacks = b",".join(b'{"attackTime": "2026-03-04T10:02:13.000Z", "requestId": "%d", "requestHeader": "%s"}' % (one, b"h" * 700) for one in range(number))
+    mad = Server(Vendor(gzip.compress(b'{"successMessage": "x", "data": [{"websiteName": "w", "attacks": [' + attacks + b"]}]}")))
+    process, status = puller(tmp_path, mad)
+    try:
+        wait_for(lambda: query(tmp_path, f"SELECT 1 FROM event WHERE json_extract(event, '$.http.request.id') = '{number - 1}'"), SOON)
+        time.sleep(6)       # answers go on coming
+        print(f"{number} attacks in every answer: {peak(process):.0f} MiB")
+        assert peak(process) < MOST and page(status, "health")[0] == 200
+    finally:
+        process.end()
+        mad.close()
+
+
+def test_very_many_sites(tmp_path):
+    mad = Server(Vendor(gzip.compress(b"[" + b",".join(b'"s%d"' % one for one in range(900_000)) + b"]")))
+    process, status = puller(tmp_path, mad, discover_websites="true")
+    try:
+        process.until("(Retry|Malformed): .*(more than 10,000 sites|in one answer)")
+        print(f"900,000 sites: {peak(process):.0f} MiB")
+        assert peak(process) < MOST and page(status, "health")[0] == 503
+    finally:
+        process.end()
+        mad.close()
+
+
+def puller(tmp_path, server, **more):
+    path = tmp_path / "siemtap.yml"
+    given = {"url": server.url, "client_id": "a", "client_secret": "b", "lookback": "3h", "interval": "1s", **more}
+    path.write_text(f"path.data: {tmp_path}/data\nhttp.port: 0\ninputs:\n  - type: apptrana\n" + "".join(f"    {name}: {value}\n" for name, value in given.items()))
+    process = Process(path)
+    return process, process.until(r"status page at (\S+)")[1]

@@ -20,14 +20,16 @@ from .ahead import ahead
 from .clock import TOLERANCE, clock_ahead
 
 AT_ONCE = 2_000     # records of a batch; a window with more is delivered in several
+MOST = 50_000       # records of one answer; a smaller question gives fewer
 
 
 class Answer(NamedTuple):
-    """What reading one window gave: pieces in order, and what ended it where."""
+    """What one question gave: its records, or why it gave none."""
 
-    pieces: List[Tuple[Window, List[Record]]]
+    window: Window
+    records: List[Record]
     error: Optional[SiemtapError] = None
-    failed: Window = Window(0, 0)
+    halve: bool = False         # too full, too slow or unreadable: nothing of it is kept, and its halves are asked for
 
 
 def never(records: List[Record]) -> bool:
@@ -80,21 +82,20 @@ class Walk:
         start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - self.wish.lag, self.grain)
         beginning = "until" not in cursor       # where to begin came of our clock alone
         cut = list(self.cut(start, stop, cursor.get("skipped", [])))
-        calls = (partial(self.read, window) for window in cut)
-        for answer in ahead(self.parallel if len(cut) > 2 else 1, calls):
-            end = now if beginning else answer.failed.stop if answer.error else answer.pieces[-1][0].stop
+        for window, records, error, _ in self.answers(cut):
+            end = now if beginning else window.stop
             if end - self.clock() > TOLERANCE:      # the answer told what time it is for the vendor
                 raise clock_ahead(end - self.clock())
-            for piece, records in answer.pieces:
-                for begin in range(0, len(records) - AT_ONCE, AT_ONCE):     # the rest of a large answer would be in memory as events
-                    yield Batch(self.dataset, records[begin:begin + AT_ONCE], cursor, piece.stop, self.memory)
-                rest = records[max(0, len(records) - 1) // AT_ONCE * AT_ONCE:]
-                reached = max(reached, piece.stop)
-                cursor = self.cursor(cursor, reached, piece)
-                yield Batch(self.dataset, rest, cursor, piece.stop, self.memory, self.doubtful(piece, records))
-            if answer.error:
-                yield from self.stuck(cursor, reached, answer.error, answer.failed, now)
-                raise answer.error.at(f"{rfc3339(answer.failed.start)} to {rfc3339(answer.failed.stop)}")
+            if error:
+                yield from self.stuck(cursor, reached, error, window, now)
+                raise error.at(f"{rfc3339(window.start)} to {rfc3339(window.stop)}")
+            for begin in range(0, len(records) - AT_ONCE, AT_ONCE):     # the rest of a large answer would be in memory as events
+                yield Batch(self.dataset, records[begin:begin + AT_ONCE], cursor, window.stop, self.memory)
+            rest = records[max(0, len(records) - 1) // AT_ONCE * AT_ONCE:]
+            reached = max(reached, window.stop)
+            cursor = self.cursor(cursor, reached, window)
+            yield Batch(self.dataset, rest, cursor, window.stop, self.memory, self.doubtful(window, records))
+            records, rest = [], []      # the next answer needs their room
 
     def oldest(self) -> Millis:
         """The oldest moment that the vendor still keeps."""
@@ -123,29 +124,46 @@ class Walk:
             after["stuck"] = cursor["stuck"]
         return after
 
-    def read(self, window: Window) -> Answer:
-        """A window; in halves where it is too full, too slow or unreadable, down to the narrowest."""
+    def answers(self, cut: List[Window]) -> Iterator[Answer]:
+        """Yield the answers in the order of time, each as soon as it is there; the first error ends them. At most `parallel` are in memory."""
+        for answer in ahead(self.parallel if len(cut) > 2 else 1, (partial(self.ask, window) for window in cut)):
+            for part in self.read(answer):
+                yield part
+                if part.error:
+                    return
+
+    def ask(self, window: Window) -> Answer:
+        """Put one question."""
         can_halve = window.width > self.narrowest
         try:
             records = self.fetch(window)
-        except (Retry, Malformed) as error:
-            if not can_halve or (isinstance(error, Retry) and not error.narrower):
-                return Answer([], error, window)
-            if isinstance(error, Retry):        # Too wide a window, or is the service down? A sliver tells.
-                down = self.trouble(Window(window.start, window.start + self.narrowest))
-                if down:
-                    return Answer([], down, window)
+            if len(records) > MOST:
+                raise Malformed(f"more than {MOST:,} records in one answer")
         except SiemtapError as error:
-            return Answer([], error, window)
-        else:
-            if not (can_halve and self.is_cut(records)):
-                return Answer([(window, records)])
-        first, second = window.halves(self.grain)
-        left = self.read(first)
-        if left.error:
-            return left
-        right = self.read(second)
-        return right._replace(pieces=left.pieces + right.pieces)
+            records = []
+            error.__traceback__ = error.__context__ = None      # their frames hold what was answered, while smaller questions are put
+            if can_halve and isinstance(error, Malformed):
+                return Answer(window, [], halve=True)
+            if can_halve and isinstance(error, Retry) and error.narrower:       # Too wide a window, or is the service down? A sliver tells.
+                down = self.trouble(Window(window.start, window.start + self.narrowest))
+                return Answer(window, [], down, halve=not down)
+            return Answer(window, [], error)
+        return Answer(window, [], halve=True) if can_halve and self.is_cut(records) else Answer(window, records)
+
+    def read(self, answer: Answer) -> Iterator[Answer]:
+        """Yield an answer, or those to smaller questions, down to the narrowest; the first error ends them. One at a time: together they may be
+        a hundred times what one may hold."""
+        waiting: List[Window] = []
+        while True:
+            if answer.halve:
+                waiting += reversed(answer.window.halves(self.grain))
+            else:
+                yield answer
+                if answer.error:
+                    return
+            if not waiting:
+                return
+            answer = self.ask(waiting.pop())
 
     def trouble(self, window: Window) -> Optional[SiemtapError]:
         """Why not even this window can be had. Malformed is no trouble: somebody answers."""
@@ -170,7 +188,7 @@ class Walk:
             yield Batch(self.dataset, [], {**cursor, "until": reached, "stuck": [failed.start, now]}, reached, self.memory)
         elif now - since >= self.wish.skip_after:
             behind = Window(failed.stop, failed.stop + self.narrowest)
-            if behind.stop <= now - self.wish.lag and not self.read(behind).error:
+            if behind.stop <= now - self.wish.lag and not self.ask(behind).error:
                 yield self.lost(failed, after, f"unreadable since {rfc3339(since)} ({error.what})")
 
     def lost(self, window: Window, cursor: Cursor, why: str) -> Batch:
