@@ -203,3 +203,49 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_promised(tmp_path):
     there = [int(one.body.split(b":")[0]) for one in everything(spool)[0]]
     spool.close()
     assert len(promised) > 100 and promised <= set(there) and len(there) == len(set(there)) and there == sorted(there) and spool.damaged == 0
+
+
+BEYOND = {"offset": lambda at: {**at, "offset": 10**9}, "a little": lambda at: {**at, "offset": at["offset"] + 1}, "segment": lambda at: {**at, "segment": 10**30},
+          "of a full segment": lambda at: {**at, "segment": 1, "offset": 10**9}, "text": lambda at: {**at, "segment": "x"}, "none": lambda at: {**at, "offset": None},
+          "half": lambda at: {**at, "offset": 17.5}, "truth": lambda at: {**at, "segment": True}}
+
+
+@pytest.mark.parametrize("beyond", BEYOND)
+def test_a_cursor_beyond_the_end_is_damage_and_begins_at_the_first(tmp_path, caplog, beyond):
+    """An older spool beside a newer database: what comes behind the end is not skipped until it has grown past that place."""
+    spool = kept(tmp_path, 20, segment=64 * 1024)
+    for number in range(20, 30):
+        spool.append([payload(number, 10_000)]).result(10)
+    assert max(spool.sizes) > 1
+    at = spool.read({}, 1_000)[1]
+    spool.close()
+    spool = Spool(tmp_path, segment=64 * 1024)
+    cursor = BEYOND[beyond](at)
+    everybody = [payload(number) for number in range(20)] + [payload(number, 10_000) for number in range(20, 30)]
+    assert spool.pending(cursor) == spool.pending({})
+    spool.append([payload(30)]).result(10)      # it has grown past it before it is read
+    assert everything(spool, cursor)[0] == [*everybody, payload(30)] and "beyond its end" in caplog.text
+    assert everything(spool, cursor)[0] == [*everybody, payload(30)], "and so it stays, while the first reading was not delivered"
+    after = everything(spool, cursor)[1]
+    spool.append([payload(31)]).result(10)
+    assert everything(spool, after)[0] == [payload(31)]
+    spool.close()
+    spool, text = Spool(tmp_path), caplog.text
+    assert everything(spool, after)[0] == [payload(31)] and len(everything(spool, cursor)[0]) == 32 and caplog.text == text
+    spool.close()
+
+
+def test_a_crash_while_a_spool_is_renamed(tmp_path, monkeypatch, caplog):
+    """The first segment's name counts, and is written last: before that the cursor does not fit still, and is damage again."""
+    spool = kept(tmp_path, 20, segment=64 * 1024)
+    for number in range(20, 30):
+        spool.append([payload(number, 10_000)]).result(10)
+    beyond = {**spool.read({}, 1_000)[1], "segment": 99}
+    with monkeypatch.context() as patched:
+        patched.setattr(spools, "_sync", lambda file: (_ for _ in ()).throw(OSError(5, "I/O error")))
+        with pytest.raises(Retry, match="I/O error"):
+            spool.read(beyond, 10)
+    spool.close()
+    again = Spool(tmp_path)
+    assert len(everything(again, beyond)[0]) == 30 and caplog.text.count("beyond its end") == 2
+    again.close()

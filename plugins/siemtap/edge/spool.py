@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import struct
+import sys
 import threading
 import uuid
 import zlib
@@ -72,6 +73,7 @@ class Spool:
             self.sizes: Dict[int, int] = {number: self._path(number).stat().st_size for number in self._numbers()}
             last = max(self.sizes, default=0)
             self.file = self._open(last or 1, self._sound_end(last) if last else 0)
+            self.reached = Position(max(self.sizes), self.sizes[max(self.sizes)])    # no cursor lies beyond: what a process found, or has read
         except OSError as error:
             raise ConfigError(f"{folder} cannot be written: {error.strerror}; check `path.data`") from None
         self.writer = threading.Thread(target=self._write, name="spool-writer", daemon=True)
@@ -136,8 +138,13 @@ class Spool:
     # The reader
 
     def read(self, cursor: Cursor, at_most: int, at_most_bytes: int = 8 * 1024**2) -> Tuple[List[Payload], Cursor]:
-        """The next payloads, and the cursor after them. A cursor of another spool's begins at the first. Retry while the disk cannot be read."""
+        """The next payloads, and the cursor after them. A cursor of another spool's, or one beyond the end, begins at the first. Retry while the
+        disk cannot be read."""
         try:
+            if cursor.get("spool") == self.name and self._is_beyond(_place(cursor)):
+                log.error("%s: the checkpoint's segment %r and offset %r lie beyond its end: is it an older spool beside newer checkpoints? All that it "
+                          "holds is read; events that were delivered already are known by their ids", self.folder, cursor.get("segment"), cursor.get("offset"))
+                self._rename()
             return self._read(cursor, at_most, at_most_bytes)
         except OSError as error:
             raise Retry(f"the spool {self.folder} cannot be read: {error.strerror}") from None
@@ -161,6 +168,7 @@ class Spool:
                 place = Position(number, after)
                 if len(found) >= at_most or size >= at_most_bytes:
                     break
+        self.reached = max(self.reached, place)
         return found, {"spool": self.name, "segment": place.segment, "offset": place.offset}
 
     def pending(self, cursor: Cursor) -> int:
@@ -179,10 +187,23 @@ class Spool:
 
     def _position(self, cursor: Cursor) -> Position:
         first = min(self.sizes.copy(), default=1)
-        place = Position(int(cursor.get("segment", 0)), int(cursor.get("offset", 0)))
-        if cursor.get("spool") != self.name or place.segment < first:
+        place = _place(cursor)
+        if cursor.get("spool") != self.name or place.segment < first or self._is_beyond(place):
             return Position(first, NAME.size)
         return Position(place.segment, max(place.offset, NAME.size))
+
+    def _is_beyond(self, place: Position) -> bool:
+        """Whether a place is none that this spool ever told of, even if it has grown past it meanwhile: what lies before it was never read."""
+        return place > self.reached or place.offset > self.sizes.get(place.segment, place.offset)
+
+    def _rename(self) -> None:
+        """No cursor from before fits any more. The first segment's name counts, and comes last."""
+        self.name = uuid.uuid4().hex
+        for number in sorted(self.sizes.copy(), reverse=True):
+            with open(self._path(number), "r+b") as file:
+                file.write(NAME.pack(MAGIC, self.name_bytes))
+                file.flush()
+                _sync(file)
 
     # The writer
 
@@ -284,6 +305,12 @@ class Spool:
 
     def _numbers(self) -> List[int]:
         return sorted(int(path.stem) for path in self.folder.glob("*.spool") if path.stem.isdigit())
+
+
+def _place(cursor: Cursor) -> Position:
+    """Where a cursor points; beyond everything where it holds no numbers."""
+    segment, offset = cursor.get("segment", 0), cursor.get("offset", 0)
+    return Position(segment, offset) if type(segment) is type(offset) is int else Position(sys.maxsize, 0)
 
 
 def _record(payload: Payload) -> bytes:
