@@ -12,7 +12,7 @@ from .core.errors import Malformed, Retry, SiemtapError
 from .core.forms import SEVERITIES, Every
 from .core.mapping import Dataset, Event, lost_event, rfc3339
 from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
-from .core.windows import DAY, MINUTE, Millis
+from .core.windows import DAY, Millis
 from .edge.clock import TOLERANCE, clock_ahead
 
 log = logging.getLogger("siemtap")
@@ -67,14 +67,17 @@ def collected(plugin: Plugin, client: Any, unit: Unit, cursor: Cursor, http: Any
 
 def _set_back(plugin: Plugin, unit: Unit, cursor: Cursor, http: Any, overlap: Millis, lookback: Millis) -> Generator[Batch, None, Cursor]:
     """The cursor to go on from. One that lies in the future is damage: our clock was ahead, or the disk failed, and nobody knows since when.
-    So it goes back by `lookback`, as at a first start, and the output is asked what it has."""
+    So it goes back by `lookback`, as at a first start, and the output is asked what it has.
+
+    A third of the overlap may lie in the future: the rest still covers what happened since the last question, and what came late. Beyond that
+    something may never be read."""
     latest = http.latest()
     if latest is None:
         return cursor
     if _time_in(cursor, "asked") > latest + TOLERANCE:      # a question that was never put, or whose answer was not taken
         cursor = {name: value for name, value in cursor.items() if name != "asked"}
     until = _time_in(cursor, "until")
-    if until - overlap <= latest + MINUTE:      # what lies before it is read again in any case
+    if until <= latest + max(2 * TOLERANCE, overlap // 3):      # a `Date` that is seconds off is no damage
         return cursor
     back = max(0, latest - max(lookback, overlap))
     yield Batch(plugin.dataset(unit.dataset), [], {**cursor, "until": back}, back)

@@ -8,9 +8,14 @@ from centurylink_ips import simulator as ips
 from life import Life
 from pingintelligence import simulator as abs_
 
+from apptrana import PLUGIN as WAF
 from apptrana import simulator as waf
-from siemtap.core.model import Mark
+from siemtap.core.errors import Retry
+from siemtap.core.model import Batch, Mark, Unit
 from siemtap.core.windows import DAY, MINUTE, SECOND
+from siemtap.edge.clock import Clock
+from siemtap.edge.http import Http, Reply
+from siemtap.engine import collected
 from world import NOON
 
 AHEAD = [40 * SECOND, 7 * MINUTE, DAY, 31 * DAY]
@@ -130,6 +135,59 @@ def test_a_checkpoint_a_little_ahead_is_left_to_the_overlap(life, caplog):
     it.start().turns(12)
     assert "in the future" not in caplog.text
     check(it)
+
+
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+@pytest.mark.parametrize("apart", [20, 60, 100], ids=lambda apart: f"every {apart}s")
+@pytest.mark.parametrize("shift", [30, 80, 150, 225, 235, 260, 295, 310, 400], ids=lambda shift: f"{shift}s")
+def test_ahead_by_about_the_overlap_and_the_lag(life, caplog, date, apart, shift):
+    """The overlap of 225 s begins where nothing was read yet, and not in the future: without a `Date` only the cursor tells."""
+    it = life(date=date, output="sqlite", concurrency=1).start()
+    it.turns(5, apart * SECOND)
+    it.shift = shift * SECOND
+    it.turns(2, apart * SECOND)
+    it.shift = 0
+    it.turns(15)
+    check(it)
+    assert it.shipper.health() == (True, "ok")
+    if date or shift < 80:
+        assert "which is in the future" not in caplog.text
+
+
+@pytest.mark.parametrize("ahead", [0, 4 * SECOND, 7 * SECOND, DAY])
+def test_a_plugin_that_does_not_look_at_the_clock_itself(ahead):
+    """What it read beyond the vendor's time is not delivered; the next attempt is bounded."""
+    clock = Clock(lambda: NOON + ahead, lambda: 0.0)
+    http = Http(lambda request, seconds: Reply(200, {"date": formatdate(NOON // 1000, usegmt=True)}, b"{}"), clock=clock)
+    dataset = WAF.datasets[0]
+
+    def collect(client, unit, cursor, now):
+        http.ask(http.get("https://vendor.example.com/x"))
+        yield Batch(dataset, [], {"until": now}, now)
+
+    plugin = dataclasses.replace(WAF, collect=collect)
+    attempt = collected(plugin, None, Unit("it", dataset.name), {}, http, 0, DAY)
+    if ahead > 5 * SECOND:
+        with pytest.raises(Retry, match="is ahead of the vendor's by"):
+            list(attempt)
+        attempt = collected(plugin, None, Unit("it", dataset.name), {}, http, 0, DAY)
+    assert [batch.until for batch in attempt] == [NOON + (ahead if ahead < 5 * SECOND else 0)]
+
+
+@pytest.mark.parametrize("lag", ["0s", "10s"])
+@pytest.mark.parametrize("off", [-SECOND, SECOND], ids=["-1s", "1s"])
+def test_a_date_that_is_a_second_off_is_no_damage(life, caplog, lag, off):
+    """Of a host now and then, and our own clock ahead by what is still believed; at each start, too."""
+    it = life(lag=lag, overlap="0s" if lag == "0s" else "225s").start()
+    send, number = it.send, iter(range(10**6))
+    it.send = lambda request, seconds: send(request, seconds)._replace(headers={"date": formatdate((it.now + off * (next(number) % 2)) // 1000, usegmt=True)})
+    it.shift = 5 * SECOND
+    for _ in range(20):
+        it.start().turns(2, SECOND)
+    it.turns(8)
+    assert "in the future" not in caplog.text
+    if lag != "0s":
+        check(it)
 
 
 @pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
