@@ -77,7 +77,9 @@ def _set_back(plugin: Plugin, unit: Unit, cursor: Cursor, http: Any, overlap: Mi
     if _time_in(cursor, "asked") > latest + TOLERANCE:      # a question that was never put, or whose answer was not taken
         cursor = {name: value for name, value in cursor.items() if name != "asked"}
     until = _time_in(cursor, "until")
-    if until <= latest + max(2 * TOLERANCE, overlap // 3):      # a `Date` that is seconds off is no damage
+    # A `Date` that is seconds off is no damage. Nor is one alone that is far behind ours: of two clocks that differ nobody knows which is
+    # right, /health says that they do, and once they agree the cursor is judged.
+    if until <= max(latest, http.clock.now()) + max(2 * TOLERANCE, overlap // 3):
         return cursor
     back = max(0, latest - max(lookback, overlap))
     yield Batch(plugin.dataset(unit.dataset), [], {**cursor, "until": back}, back)

@@ -12,7 +12,7 @@ from apptrana import PLUGIN as WAF
 from apptrana import simulator as waf
 from siemtap.core.errors import Retry
 from siemtap.core.model import Batch, Mark, Unit
-from siemtap.core.windows import DAY, MINUTE, SECOND
+from siemtap.core.windows import DAY, HOUR, MINUTE, SECOND
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
 from siemtap.engine import collected
@@ -254,3 +254,29 @@ def test_silence_is_noticed_whatever_the_clock_says(life, shift):
     it.simulated.attacks = lambda *words, **more: []
     it.turns(12)
     assert "no event for longer than silent_after" in it.shipper.health()[1]
+
+
+class Broken(Life):
+    """A vendor of which one node's clock, or a cache in between, is far behind now and then. `behind`: milliseconds."""
+
+    behind = 0
+
+    def send(self, request, seconds):
+        reply = super().send(request, seconds)
+        date = formatdate((self.now - self.behind) // 1000, usegmt=True)
+        return reply._replace(headers={**reply.headers, "date": date} if self.behind else reply.headers)
+
+
+@pytest.mark.parametrize("output", ["file", "sqlite"])
+def test_a_vendors_date_that_is_wrong_now_and_then_doubles_nothing(tmp_path, output):
+    """Ours is right: of two clocks that differ nobody knows which is, so the cursor is left alone until they agree."""
+    knobs = waf.Knobs(rate=3.0)
+    life = Broken(tmp_path, waf.Simulator(knobs), "apptrana", output=output, lookback="2h")
+    life.start().turns(10)
+    for behind in (DAY, 0, 7 * HOUR, 0, DAY, DAY, 0, 0, 0, 0):
+        life.behind = behind
+        life.turns(1)
+    life.turns(6)
+    ids = life.ids()
+    assert len(ids) > 300 and max(ids.values()) == 1 and life.states()[-1].state == "ok"
+    life.stop()
