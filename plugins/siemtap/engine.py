@@ -11,7 +11,7 @@ from .core import bounds
 from .core.errors import Malformed, Retry, SiemtapError
 from .core.forms import SEVERITIES, Every
 from .core.mapping import Dataset, Event, lost_event, rfc3339
-from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit
+from .core.model import Batch, Cursor, Mark, Payload, Plugin, Unit, time_in
 from .core.windows import DAY, Millis
 from .edge.clock import TOLERANCE, clock_ahead
 
@@ -56,6 +56,8 @@ def collected(plugin: Plugin, client: Any, unit: Unit, cursor: Cursor, http: Any
     """What the vendor has, from the cursor to now, or to `stop`. Nothing counts as read that had not happened yet by the vendor's clock
     (decision 0013): `http.now()` is the time, `http.latest()` the latest that it can be for the vendor."""
     now = http.now()
+    for name in ("until", "asked"):     # also where nobody has answered yet
+        _time_in(cursor, name)
     cursor = yield from _set_back(plugin, unit, cursor, http, overlap, lookback)
     for batch in plugin.collect(client, unit, cursor, now if stop is None else min(stop, now)):
         ahead = batch.until - http.now()
@@ -89,8 +91,7 @@ def _set_back(plugin: Plugin, unit: Unit, cursor: Cursor, http: Any, overlap: Mi
 
 def _time_in(cursor: Cursor, name: str) -> Millis:
     """`until` and `asked` of a cursor are times, in every plugin; 0 where it has none."""
-    value = cursor.get(name)
-    return value if isinstance(value, int) else 0
+    return time_in(cursor, name)
 
 
 def _spelled(moment: Millis) -> str:

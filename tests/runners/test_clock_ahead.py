@@ -128,6 +128,46 @@ def test_a_checkpoint_in_the_future_is_said_and_gone_back_from(life, caplog, plu
     check(it)
 
 
+NO_TIMES = {"float": lambda now: {"until": float(now + 30 * DAY)}, "large": lambda now: {"until": 9e15}, "text": lambda now: {"until": str(now)}, "truth": lambda now: {"until": True},
+            "nothing": lambda now: {"until": None}, "asked": lambda now: {"until": now, "asked": 9e18}, "none": lambda now: {"until": float("nan")}, "list": lambda now: {"until": [now]}}
+NO_STRETCHES = {"number": lambda now: {"until": now, "skipped": 5}, "text": lambda now: {"until": now, "skipped": [["a", 3]]}, "one time": lambda now: {"until": now, "skipped": [[now]]},
+                "half": lambda now: {"until": now, "skipped": [[now - 0.5, now]]}, "stuck": lambda now: {"until": now, "stuck": [1]}, "stuck at nothing": lambda now: {"until": now, "stuck": None}}
+
+
+@pytest.mark.parametrize("plugin,wrong", [*(("apptrana", name) for name in [*NO_TIMES, *NO_STRETCHES]), *(("pingintelligence", name) for name in NO_TIMES)])
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+def test_a_checkpoint_that_holds_no_time_is_refused(life, caplog, plugin, wrong, date):
+    """The unit is degraded and says what to do; nothing is taken for read that was not. Put right, it goes on."""
+    it = life(plugin, date=date).start()
+    it.turns(3)
+    before = it.cursors()
+    value = {**NO_TIMES, **(NO_STRETCHES if wrong not in NO_TIMES else {})}[wrong](it.now)
+    spoiled = [unit for unit in before if unit.dataset.endswith(".attack")]
+    for unit in spoiled:
+        it.shipper.checkpoints.save(unit, Mark(value))
+    it.start().turns(4)
+    states = [state for state in it.states() if state.unit in spoiled]
+    assert spoiled and all(state.state == "degraded" and "ConfigError" in state.error and "siemtap state set" in state.error for state in states)
+    assert not it.shipper.health()[0] and "nobody expected" not in caplog.text
+    for unit in spoiled:
+        it.shipper.checkpoints.save(unit, Mark(before[unit]))
+    it.start().turns(50 if plugin == "pingintelligence" else 8)
+    assert it.shipper.health() == (True, "ok")
+    check(it)
+
+
+@pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
+def test_a_stretch_given_up_that_is_not_over_is_damage(life, caplog, date):
+    it = life(date=date).start()
+    it.turns(3)
+    for unit, cursor in it.cursors().items():
+        it.shipper.checkpoints.save(unit, Mark({**cursor, "skipped": [[it.now - DAY // 2, it.now - DAY // 2 + 1], [it.now - 10 * MINUTE, it.now + 300 * DAY]]}))
+    it.start().turns(12)
+    assert "ends in the future" in caplog.text and it.shipper.health() == (True, "ok")
+    assert all(len(cursor["skipped"]) == 1 for cursor in it.cursors().values())
+    check(it)
+
+
 def test_a_checkpoint_a_little_ahead_is_left_to_the_overlap(life, caplog):
     it = life().start()
     it.turns(3)

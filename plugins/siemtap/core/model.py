@@ -5,10 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from .errors import ConfigError
 from .mapping import Dataset, Event, Lost, Record
 from .windows import Millis
 
 Cursor = Mapping[str, Any]      # where a unit goes on; a JSON object, opaque to all but its plugin
+
+
+def time_in(cursor: Cursor, name: str, default: Millis = 0) -> Millis:
+    """Return a time of a cursor. ConfigError for what is none: only a person or a failing disk can have written it."""
+    value = cursor.get(name, default)
+    if type(value) is not int:      # a bool is none, and of a float nobody knows what it was
+        raise damaged(name, value, "whole milliseconds since 1970")
+    return value
+
+
+def damaged(name: str, value: Any, allowed: str) -> ConfigError:
+    return ConfigError(f"the checkpoint's `{name}` is {str(value)[:60]!r}, and not {allowed}: nothing is read until it is put right with "
+                       "`siemtap state set`, or begun afresh with `siemtap state delete`")
 
 
 class Unit(NamedTuple):

@@ -7,6 +7,7 @@ Where an answer tells that our clock is ahead of the vendor's, nothing of it is 
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,12 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from ..core.errors import ConfigError, Malformed, Retry, SiemtapError
 from ..core.mapping import Dataset, Lost, Record, rfc3339
-from ..core.model import Batch, Cursor
+from ..core.model import Batch, Cursor, damaged, time_in
 from ..core.windows import DAY, Millis, Window, whole, windows
 from .ahead import ahead
 from .clock import TOLERANCE, clock_ahead
+
+log = logging.getLogger("siemtap")
 
 AT_ONCE = 2_000     # records of a batch; a window with more is delivered in several
 MOST = 50_000       # records of one answer; a smaller question gives fewer
@@ -30,6 +33,10 @@ class Answer(NamedTuple):
     records: List[Record]
     error: Optional[SiemtapError] = None
     halve: bool = False         # too full, too slow or unreadable: nothing of it is kept, and its halves are asked for
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(type(moment) is int for moment in value)
 
 
 def never(records: List[Record]) -> bool:
@@ -71,7 +78,9 @@ class Walk:
         return self.overlap + 2 * self.grain + self.blur
 
     def batches(self, cursor: Cursor, now: Millis) -> Iterator[Batch]:
-        reached = max(0, int(cursor.get("until", max(now - self.wish.lookback, self.oldest()))))
+        reached = max(0, time_in(cursor, "until", max(now - self.wish.lookback, self.oldest())))
+        if "stuck" in cursor and not _is_pair(cursor["stuck"]):
+            raise damaged("stuck", cursor["stuck"], "two times")
         if reached < self.oldest() or reached > now:       # the clock may be wrong: nothing is given up, or left alone, by it alone
             self.ask_the_time(now)
             now = min(now, self.clock())
@@ -81,7 +90,9 @@ class Walk:
             cursor, reached = {"until": oldest}, oldest
         start, stop = whole(max(reached - self.overlap, oldest), self.grain), whole(now - self.wish.lag, self.grain)
         beginning = "until" not in cursor       # where to begin came of our clock alone
-        cut = list(self.cut(start, stop, cursor.get("skipped", [])))
+        skipped = self.skipped(cursor)
+        cursor = {**cursor, "skipped": skipped} if skipped else {name: value for name, value in cursor.items() if name != "skipped"}
+        cut = list(self.cut(start, stop, skipped))
         for window, records, error, _ in self.answers(cut):
             end = now if beginning else window.stop
             if end - self.clock() > TOLERANCE:      # the answer told what time it is for the vendor
@@ -106,6 +117,18 @@ class Walk:
         stop = whole(now - self.wish.lag, self.grain)
         with suppress(Malformed, ConfigError):
             self.fetch(Window(stop - self.narrowest, stop))
+
+    def skipped(self, cursor: Cursor) -> List[List[Millis]]:
+        """What was given up. A stretch that is not over is damage, for only the past is given up: it is read like any other."""
+        gaps = cursor.get("skipped", [])
+        if not isinstance(gaps, list) or not all(map(_is_pair, gaps)):
+            raise damaged("skipped", gaps, "a list of stretches, two times each")
+        latest = self.clock() + TOLERANCE
+        for gap in gaps:
+            if gap[1] > latest:
+                log.error("%s %s: the checkpoint leaves out a stretch that ends in the future (%s): it is damaged there, and the stretch is read",
+                          self.dataset.name, self.scope, gap)
+        return [gap for gap in gaps if gap[1] <= latest]
 
     def cut(self, start: Millis, stop: Millis, skipped: List[List[Millis]]) -> Iterator[Window]:
         """Windows from start to stop, around what was given up."""
