@@ -15,7 +15,7 @@ import pytest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Mark, Unit
-from siemtap.core.windows import HOUR
+from siemtap.core.windows import DAY, HOUR
 from siemtap.edge.checkpoints import Checkpoints, Database
 from siemtap.edge.clock import Clock
 from siemtap.edge.rejects import Rejects
@@ -111,6 +111,38 @@ def test_retention_takes_the_oldest(database):
     time.now = NOW      # the clock ran evenly for more than an hour
     output.deliver(UNIT, [event(-2_000), event(-500), event(-1_501)], None)
     assert output.tidy() == 2 and [row[0] for row in database.read("SELECT time FROM event")] == [NOW - 500]
+    output.close()
+
+
+def health(number):
+    made = event(number)
+    return {**made, "event": {**made["event"], "id": f"h{number}", "dataset": "siemtap.health"}}
+
+
+@pytest.mark.parametrize("vendor", [0, -40 * DAY], ids=["a vendor that speaks", "a vendor that is silent for 40 days"])
+def test_our_own_health_deletes_itself_and_nothing_else(database, vendor):
+    """Its time is our clock's: a month ahead, say. And it goes where no vendor says anything for long, whatever is restarted."""
+    time = Time(NOW - 2 * HOUR)
+    output = store(database, time.clock, retention=30 * DAY)
+    time.now = NOW
+    output.deliver(UNIT, [event(vendor), event(vendor - 1), health(-1), health(-31 * DAY), health(-29 * DAY)], None)
+    assert output.tidy() == 1
+    assert sorted(row[0] - NOW for row in database.read("SELECT time FROM event")) == sorted([vendor - 1, vendor, -29 * DAY, -1])
+    output.close()
+
+
+@pytest.mark.parametrize("vendors,gone", [(-40 * DAY, 0), (0, 1), (40 * DAY, 1), (None, 1)])
+def test_what_a_vendor_says_is_the_future_is_no_measure(database, vendors, gone):
+    """Our clock is ahead for hours, and what was pushed meanwhile bears its time."""
+    time = Time(NOW - 2 * HOUR)
+    output = sqlite.Sqlite(sqlite.Settings(30 * DAY, 0), Around(database, time.clock, vendors_now=None if vendors is None else lambda: NOW + vendors))
+    time.now = NOW
+    output.deliver(UNIT, [event(-1), event(-40 * DAY - 1)], None)
+    assert output.tidy() == gone
+    for _ in range(80):         # a vendor whose clock stands still only delays it
+        time.now += DAY
+        output.tidy()
+    assert [row[0] for row in database.read("SELECT time FROM event")] == []
     output.close()
 
 
@@ -276,6 +308,18 @@ def test_files_rotate_and_the_oldest_go(tmp_path):
     again = files(tmp_path)
     assert again.holds(UNIT, lines(again)) == set(got)     # what is in doubt may be in a closed file
     again.close()
+
+
+@pytest.mark.parametrize("clock", [lambda turn: NOW - turn * 60_000, lambda turn: NOW + (31 * DAY if turn == 5 else 0), lambda turn: NOW], ids=["backwards", "ahead once", "standing"])
+def test_the_newest_file_is_never_the_one_that_goes(tmp_path, clock):
+    turn = [0]
+    output = file.File(file.Settings(str(tmp_path / "out"), 1_024, 3), Around(clock=Clock(lambda: clock(turn[0]), lambda: 0.0)))
+    (tmp_path / "out/events-of-last-year.txt").write_text("somebody's own")
+    for turn[0] in range(60):
+        output.deliver(UNIT, [event(turn[0])], None)
+    got = [said["event"]["id"] for said in lines(output)]
+    assert got == [f"{number:032x}" for number in range(60 - len(got), 60)] and len(output.closed()) == 3
+    output.close()
 
 
 @pytest.mark.parametrize("written", [0, 1, 40, 200])

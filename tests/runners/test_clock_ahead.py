@@ -280,6 +280,30 @@ def test_one_input_whose_vendor_has_a_wrong_clock_bends_no_other(life, output):
     assert states["wrong"].state == "degraded" and "ahead of wrong.example.com" in states["wrong"].error
 
 
+def test_the_output_is_told_of_the_vendors_time(life, tmp_path):
+    """The latest of those that were heard: one whose clock stands still holds nothing back, and closed files are named by our own."""
+    it = life(more="", concurrency=1)
+    right = it.config.inputs[0]
+    still = dataclasses.replace(right, every=dataclasses.replace(right.every, id="still"), settings=dataclasses.replace(right.settings, url="https://still.example.com/rest"))
+    it.config = dataclasses.replace(it.config, inputs=(right, still), output_settings=dataclasses.replace(it.config.output_settings, rotate_every_bytes=20_000, number_of_files=3))
+    send = it.send
+    it.send = lambda request, seconds: send(request, seconds)._replace(headers={"date": formatdate((NOON - DAY) // 1000, usegmt=True)} if "still." in request.url else
+                                                                       send(request, seconds).headers)
+    it.start()
+    assert it.shipper._vendors_now() == it.now
+    newest = ""
+    for _ in range(12):
+        it.turns(1)
+        assert it.shipper._vendors_now() >= it.now - MINUTE, "nobody is held back"
+        times = [event["@timestamp"] for event in it.events() if event["event"]["module"] == "apptrana"]
+        assert max(times) >= newest, "the newest file was deleted"
+        newest = max(times)
+    assert len(it.shipper.sink.closed()) == 3
+    it.shift = DAY
+    it.turns(1)
+    assert it.shipper._vendors_now() <= it.now + 2 * SECOND < it.shipper.clock.now()
+
+
 @shifts
 def test_silence_is_noticed_whatever_the_clock_says(life, shift):
     """It is measured by the clock that only runs forward: one that was ahead neither cries wolf nor is deaf afterwards."""

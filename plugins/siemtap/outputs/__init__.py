@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, List, Mapping, Set, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Set, Tuple
 
 from ..core.mapping import Event
+from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
 
 Refused = List[Tuple[Event, str]]       # events that will never be taken as they are, and why
@@ -20,6 +21,7 @@ class Around:
     clock: Clock = SYSTEM
     stopping: threading.Event = field(default_factory=threading.Event)     # set: raise Retry rather than wait
     index_of: Mapping[str, str] = field(default_factory=dict)       # an input's id -> the `index` it wants
+    vendors_now: Optional[Callable[[], Millis]] = None              # the time as vendors tell it; None: nobody is asked
 
 
 def ids_of(events: List[Event]) -> Set[str]:

@@ -19,6 +19,7 @@ from . import Around, Refused, ids_of
 from .encode import encode, write
 
 ID = re.compile(rb'"id":"([0-9a-f]{32})"')
+CLOSED = re.compile(r"events-([0-9]{15})\.ndjson")
 TAIL = 256 * 1024 * 1024        # bytes read back at a start: far more than the batches that can be in doubt
 
 
@@ -30,7 +31,7 @@ class Settings:
 
 
 class File:
-    """path/events.ndjson, appended to and fsynced; closed files are named by the time of their end."""
+    """path/events.ndjson, appended to and fsynced; closed files are named by the time of their end, and in their order."""
 
     together = False
     settings = Settings
@@ -111,19 +112,16 @@ class File:
 
     def _rotate(self) -> None:
         self.file.close()
-        self.path.rename(self.folder / f"events-{next(self._names())}.ndjson")
+        self.path.rename(self.folder / self._name())
         self._open()
         if self.wish.number_of_files:
             for path in self.closed()[:-self.wish.number_of_files]:
                 path.unlink()
 
-    def _names(self) -> Iterator[str]:
-        """Names that sort by time, and are not taken."""
-        now = self.clock.now()
-        while True:
-            if not (self.folder / f"events-{now:015d}.ndjson").exists():
-                yield f"{now:015d}"
-            now += 1
+    def _name(self) -> str:
+        """A name that sorts behind all that are there, whatever the clock says: a file that was closed while it was ahead, too."""
+        named = [int(match[1]) for match in (CLOSED.fullmatch(path.name) for path in self.closed()) if match]
+        return f"events-{max([self.clock.now(), *(last + 1 for last in named)]):015d}.ndjson"
 
     def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
         """Asked in the first cycle after a start, about what the process before wrote."""

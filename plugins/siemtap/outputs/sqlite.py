@@ -53,7 +53,8 @@ class Sqlite:
 
     def __init__(self, settings: Settings, around: Around) -> None:
         self.wish, self.database, self.clock = settings, around.database, around.clock
-        self.steady = Steady(around.clock)
+        self.vendors_now = around.vendors_now or around.clock.now
+        self.steady, self.steady_health = Steady(around.clock), Steady(around.clock)
         self.database.write(lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()])
         self.stopped = threading.Event()
         self.tidier = threading.Thread(target=self._keep_tidy, name="sqlite-tidier", daemon=True)
@@ -104,26 +105,33 @@ class Sqlite:
     def tidy(self) -> int:
         """Delete what is too old or too much; how many events went. Too old is told by the newest event, and not while the clock jumps."""
         gone = 0
-        old = self._old() if self.wish.retention else 0
+        old, old_health = self._old() if self.wish.retention else (0, 0)
         while not self.stopped.is_set():
-            deleted = int(self.database.write(partial(self._delete_some, old)))
+            deleted = int(self.database.write(partial(self._delete_some, old, old_health)))
             gone += deleted
             if not deleted:
                 break
         return gone
 
-    def _old(self) -> Millis:
-        """What is older than this goes. Our own health is no measure: its time is that of our clock."""
-        (newest,), = self.database.read("SELECT max(time) FROM event WHERE time <= ? AND dataset != ?", [self.clock.now(), HEALTH.name])
+    def _old(self) -> Tuple[Millis, Millis]:
+        """What is older than this goes; of our own health, what is older than the second. Its time is that of our clock, so it is no measure
+        for others, and nobody else is needed for it to go."""
+        now = self.clock.now()
+        (newest,), = self.database.read("SELECT max(time) FROM event WHERE time <= ? AND dataset != ?", [min(now, self.vendors_now()), HEALTH.name])
+        (newest_health,), = self.database.read("SELECT max(time) FROM event WHERE time <= ? AND dataset = ?", [now, HEALTH.name])
         moment = self.steady.look(newest or 0)
         if self.steady.jumped:
             log.warning("the clock of this machine jumped by %.0f s: for an hour the embedded store deletes nothing that the jump made old", self.steady.jumped / 1000)
-        return moment - self.wish.retention
+        health = self.steady_health.look(max(newest or 0, newest_health or 0))
+        return moment - self.wish.retention, health - self.wish.retention
 
-    def _delete_some(self, old: Millis, db: sqlite3.Connection) -> int:
+    def _delete_some(self, old: Millis, old_health: Millis, db: sqlite3.Connection) -> int:
         deleted = 0
         if old > 0:
             deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE time < ? ORDER BY time LIMIT ?)", [old, AT_ONCE]).rowcount
+        if not deleted and old_health > 0:
+            deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE dataset = ? AND time < ? ORDER BY time LIMIT ?)",
+                                 [HEALTH.name, old_health, AT_ONCE]).rowcount
         if not deleted and self.wish.max_bytes and size(db) > self.wish.max_bytes:
             deleted = db.execute("DELETE FROM event WHERE rowid IN (SELECT rowid FROM event ORDER BY time LIMIT ?)", [AT_ONCE]).rowcount
         if deleted:

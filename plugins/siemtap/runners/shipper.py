@@ -87,7 +87,7 @@ class Shipper:
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints, self.rejects = Checkpoints(self.database), Rejects(self.database)
         self.index_of: Dict[str, str] = {wish.id: wish.every.index for wish in config.inputs}
-        self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, Clock(self._now, clock.elapsed), self.stopping, self.index_of))
+        self.sink = OUTPUTS[config.output](config.output_settings, Around(self.database, clock, self.stopping, self.index_of, self._vendors_now))
         self.ready = Contained(Checked(self.sink, self._check() if config.general.validate else None, self.rejects, self._rejected), self.rejects, self._rejected)
         self.ears = Ears(clock)
         self.lock = threading.Condition()
@@ -104,9 +104,10 @@ class Shipper:
     def _rejected(self, number: int) -> None:
         self.counts.add(rejected=number, accepted=-number)
 
-    def _now(self) -> Millis:
-        """The time for the output, which deletes by it: as far as any input's vendor knows better than our clock."""
-        return min([self.clock.now(), *(int(running.http.now()) for running in list(self.inputs.values()))])
+    def _vendors_now(self) -> Millis:
+        """The time by the vendors that said it: the latest, so that one whose clock stands still holds back nothing that others bring."""
+        heard = [running.http.now() for running in list(self.inputs.values()) if running.http.heard]
+        return max(heard, default=self.clock.now())
 
     def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
         self.ready.deliver(unit, events, None)
