@@ -16,6 +16,7 @@ from siemtap.core.windows import DAY, HOUR, MINUTE, SECOND
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
 from siemtap.engine import collected
+from siemtap.runners import audit, cli_checks
 from world import NOON
 
 AHEAD = [40 * SECOND, 7 * MINUTE, DAY, 31 * DAY]
@@ -302,6 +303,22 @@ def test_the_output_is_told_of_the_vendors_time(life, tmp_path):
     it.shift = DAY
     it.turns(1)
     assert it.shipper._vendors_now() <= it.now + 2 * SECOND < it.shipper.clock.now()
+
+
+@pytest.mark.parametrize("shift", AHEAD[:2], ids=["40s", "420s"])
+@pytest.mark.parametrize("plugin", ["apptrana", "pingintelligence"])
+def test_commands_that_ask_by_themselves(life, capsys, monkeypatch, plugin, shift):
+    """`test inputs` and `audit`, whose first question nobody repeats."""
+    it = life(plugin, output="sqlite").start().turns(4)
+    it.shift = shift
+    wish = it.config.inputs[0]
+    monkeypatch.setattr(cli_checks, "connect", lambda connection: Http(it.send, clock=it.clock))
+    cli_checks._test_input(wish, False)
+    assert f"{wish.id}/{plugin}.attack" in (out := capsys.readouterr().out) and "logged in" in out
+    checking = audit.Audit(it.shipper.sink, it.clock, 2 * HOUR, set())
+    checking.ask(wish, Http(it.send, clock=it.clock), {})
+    found = checking.compare()
+    assert not (found.extra or found.twice) and sum(counts["due"] for counts in found.hours.values()) > 20
 
 
 @shifts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, TypeVar
 
 from ..core.errors import Retry
 from ..core.windows import HOUR, SECOND, Millis
+
+T = TypeVar("T")
 
 TOLERANCE: Millis = 5 * SECOND      # clocks differ by so much; a `Date` counts whole seconds
 JUMP: Millis = 60 * SECOND          # the wall clock against the one that only runs forward, between two looks
@@ -25,10 +27,22 @@ class Clock(NamedTuple):
 SYSTEM = Clock()
 
 
-def clock_ahead(ahead: Millis) -> Retry:
+class ClockAhead(Retry):
+    """Our clock is ahead of the vendor's: now that its answer was heard, the next question is bounded by it."""
+
+
+def clock_ahead(ahead: Millis) -> ClockAhead:
     """What was read up to a moment that has not come yet for the vendor: nothing of it is kept, and it is read again."""
-    return Retry(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's time is "
-                 "not kept and is read again; set the clock, by NTP say")
+    return ClockAhead(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's time is "
+                      "not kept and is read again; set the clock, by NTP say")
+
+
+def once_more(work: Callable[[], T]) -> T:
+    """Do it, and do it again where the first answer told that our clock is ahead. For commands, which nobody repeats."""
+    try:
+        return work()
+    except ClockAhead:
+        return work()
 
 
 class Steady:

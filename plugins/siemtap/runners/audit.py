@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from ..core.convert import millis_of
@@ -16,9 +17,9 @@ from ..core.identity import canonical
 from ..core.mapping import Event, rfc3339
 from ..core.model import Unit
 from ..core.windows import HOUR, Millis, whole
-from ..edge.clock import Clock
+from ..edge.clock import Clock, once_more
 from ..edge.http import Http
-from ..engine import voice
+from ..engine import Say, voice
 from ..outputs import Refused
 from ..outputs.encode import encode
 from .config import Input
@@ -57,16 +58,21 @@ class Audit:
     def ask(self, wish: Input, http: Http, also: Dict[str, Any]) -> None:
         """The vendor again, from the start on. What is younger than the overlap is not due yet."""
         settings = replace(wish.settings, lookback=self.now - self.start)
-        stop = self.now - max(getattr(settings, "overlap", 0), getattr(settings, "lag", 0)) - settings.interval
         if is_told(wish):
             self.pushed.update((dataset.name, wish.every.namespace) for dataset in wish.plugin.datasets)
         client = wish.plugin.connect(settings, http)
         say = voice(wish.plugin, settings, wish.every, also, lambda: rfc3339(self.now))
         for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings) if not wish.plugin.dataset(place[0]).snapshot]:
-            before = self.places.get((unit.dataset, wish.every.namespace), (unit, stop))[1]
-            self.places[unit.dataset, wish.every.namespace] = (unit, min(before, stop))
-            for batch in wish.plugin.collect(client, unit, {}, self.now):
-                self._expect(unit, wish.every, say(batch), rfc3339(batch.until))
+            once_more(partial(self._ask_unit, wish, settings, client, unit, say, http))
+
+    def _ask_unit(self, wish: Input, settings: Any, client: Any, unit: Unit, say: Say, http: Http) -> None:
+        """As far as the vendor's own clock: what is beyond it is not due yet, whatever ours says. What is read again is expected once."""
+        now = min(self.now, http.now())
+        stop = now - max(getattr(settings, "overlap", 0), getattr(settings, "lag", 0)) - settings.interval
+        before = self.places.get((unit.dataset, wish.every.namespace), (unit, stop))[1]
+        self.places[unit.dataset, wish.every.namespace] = (unit, min(before, stop))
+        for batch in wish.plugin.collect(client, unit, {}, now):
+            self._expect(unit, wish.every, say(batch), rfc3339(batch.until))
 
     def _expect(self, unit: Unit, every: Every, events: List[Event], until: str) -> None:
         """An event that bears the end of its window had no time of its own: another reading gives it another."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -17,9 +18,9 @@ from ..core.manifest import guess
 from ..core.mapping import rfc3339
 from ..core.model import Unit
 from ..core.windows import MINUTE
-from ..edge.clock import SYSTEM
-from ..edge.http import connect
-from ..engine import voice
+from ..edge.clock import SYSTEM, once_more
+from ..edge.http import Http, connect
+from ..engine import Say, voice
 from ..render.config import input_schema, sample
 from ..render.datasets import schema_of
 from . import plugins, setup
@@ -71,20 +72,25 @@ def _test_input(wish: Input, preview: bool) -> None:
     if ears or not units:
         click.echo(f"{wish.id}: `siemtap run` listens at {', '.join(ears) or 'nothing and asks nobody: is a setting missing?'}")
     for unit in units:
-        pairs: List[Tuple[Any, Any]] = []
-        seen = 0
-        newest = ""
-        for batch in wish.plugin.collect(client, unit, {}, http.now()):
-            events = say(batch)
-            seen += len(events)
-            newest = max([newest, *(event["@timestamp"] for event in events)])
-            pairs += list(zip(batch.records, events))[:3 - len(pairs)]
+        pairs, seen, newest = once_more(partial(_ask_once, wish, client, unit, say, http))
         age = f", the newest {(SYSTEM.now() - millis_of(newest)) / 1000:.0f} s old" if newest else ""
         click.echo(f"{unit}: logged in; {seen} events {span}{age}")
         for record, event in pairs if preview else []:
             click.echo(json.dumps({"record": wish.plugin.dataset(unit.dataset).redact_for(settings)(record), "event": event}, indent=1))
     for host, skew in http.skew.items():
         click.echo(f"{wish.id}: the clock of {host} is {abs(skew) / 1000:.0f} s {'ahead of' if skew > 0 else 'behind'} ours")
+
+
+def _ask_once(wish: Input, client: Any, unit: Unit, say: Say, http: Http) -> Tuple[List[Tuple[Any, Any]], int, str]:
+    """Return up to three records beside their events, how many events there are, and the latest time of one."""
+    pairs: List[Tuple[Any, Any]] = []
+    seen, newest = 0, ""
+    for batch in wish.plugin.collect(client, unit, {}, http.now()):
+        events = say(batch)
+        seen += len(events)
+        newest = max([newest, *(event["@timestamp"] for event in events)])
+        pairs += list(zip(batch.records, events))[:3 - len(pairs)]
+    return pairs, seen, newest
 
 
 @test.command("output")
