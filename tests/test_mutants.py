@@ -45,8 +45,8 @@ MUTANTS = [
     ("core/windows.py", "Window(middle - grain, self.stop)", "Window(middle, self.stop)", CORE),
     ("core/windows.py", "return moment - moment % grain", "return moment", CORE),
     ("edge/walk.py", "whole(max(reached - self.overlap, oldest), self.grain)", "whole(reached, self.grain)", VENDOR),
-    ("edge/walk.py", "reached = max(reached, piece.stop)", "reached = piece.stop", VENDOR),
-    ("edge/walk.py", "            if answer.error:\n                yield from", "            if False:\n                yield from", VENDOR),
+    ("edge/walk.py", "reached = max(reached, window.stop)", "reached = window.stop", VENDOR),
+    ("edge/walk.py", "            if error:\n                yield from", "            if False:\n                yield from", VENDOR),
     ("edge/walk.py", "self.grain), whole(now - self.wish.lag, self.grain)", "self.grain), now", VENDOR),
     # The identity, the token
     ("core/identity.py", "return word.strip(BLANKS)", "return word", CORE),
