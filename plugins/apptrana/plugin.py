@@ -15,7 +15,7 @@ from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Batch, Cursor, Plugin, Unit
 from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole
 from siemtap.edge.bearer import Bearer
-from siemtap.edge.http import FORM, Http, Reply, Request, refuse
+from siemtap.edge.http import FORM, Http, Reply, Request, refuse, without_secrets
 from siemtap.edge.walk import MOST, Walk
 
 from .manifest import Settings
@@ -147,7 +147,7 @@ class Client:
         if not isinstance(said, dict):
             raise Malformed("the answer is no object", path)
         if said.get("errorMessages"):
-            raise Retry(f"a success that says it failed: {str(said['errorMessages'])[:300]}", path)
+            raise Retry(f"a success that says it failed: {without_secrets(str(said['errorMessages']), [self.bearer.text])}", path)
         return said
 
     def call(self, make: Callable[[Mapping[str, str]], Request]) -> Any:

@@ -15,7 +15,7 @@ from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
 from siemtap.core.windows import DAY, Millis
 from siemtap.edge.bearer import Bearer
-from siemtap.edge.http import JSON, Http, Reply, Request, wait
+from siemtap.edge.http import JSON, Http, Reply, Request, secrets, wait, without_secrets
 
 from .commands import COMMANDS
 from .destinations import Seen, compared, is_ours, presence, remembered
@@ -47,7 +47,7 @@ class Client:
         request = self.http.post(f"{mine.login_url}/v2/authentication/login", {"username": mine.username, "password": mine.password})
         reply = self.http.ask(request)
         if reply.status in (400, 401, 403):     # 400 is how it says that name or password is wrong
-            raise AuthError(f"{words(reply)}; check `username` and `password`", f"{request.line}: {reply.status}", reply.status)
+            raise AuthError(f"{words(request, reply)}; check `username` and `password`", f"{request.line}: {reply.status}", reply.status)
         token = _object(self.understood(request, reply)).get("bearerToken")
         if not isinstance(token, str) or not token:
             raise Retry("a token was asked for, and the answer has none", request.line)
@@ -69,8 +69,9 @@ class Client:
         """As received, unknown keys too. None set is an answer."""
         reply = self.call("GET", self.place(server), fine=(404,))
         if reply.status == 404:
-            if "exist" in words(reply).lower():         # the server, and not its destinations
-                raise ConfigError(words(reply), f"notifications of {server}", 404)
+            said = without_secrets(told(reply), [self.bearer.text])
+            if "exist" in said.lower():         # the server, and not its destinations
+                raise ConfigError(said, f"notifications of {server}", 404)
             return []
         found = self.understood(Request("GET", server), reply)
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
@@ -81,7 +82,8 @@ class Client:
         if reply.status == 400:
             plain = [{name: value for name, value in one.items() if name in ("typeCode", "url", "emailAddress", "sysLogSettings")} for one in wanted]
             if plain == wanted:
-                raise ConfigError(words(reply), f"notifications of {server}: 400", 400)
+                urls = [str(one["url"]) for one in wanted if one.get("url")]       # a webhook's URL is a secret, too
+                raise ConfigError(without_secrets(told(reply), [self.bearer.text, *urls]), f"notifications of {server}: 400", 400)
             self.call("PUT", self.place(server), plain)
 
     def place(self, server: str) -> str:
@@ -119,29 +121,34 @@ class Client:
         if status in DONE and not reply.is_html:
             return
         if status in (408, 425, 429) or status >= 500:
-            raise Retry(words(reply), where, after=wait(reply.headers.get("retry-after"), self.http.now()), status=status)
+            raise Retry(words(request, reply), where, after=wait(reply.headers.get("retry-after"), self.http.now()), status=status)
         if status in (401, 403):
-            raise AuthError(words(reply), where, status)
+            raise AuthError(words(request, reply), where, status)
         if (reply.is_html and status in DONE) or 300 <= status < 400:
             raise Retry("HTML or a redirect where JSON was asked for: a proxy in between answered", where, status=status)
-        raise ConfigError(words(reply), where, status)
+        raise ConfigError(words(request, reply), where, status)
 
 
-def words(reply: Reply) -> str:
-    """What an error says, in any of the vendor's ways: modelState, message, error, a list of messages, plain text."""
+def words(request: Request, reply: Reply) -> str:
+    """What an error says, without the request's secrets."""
+    return without_secrets(told(reply), secrets(request))
+
+
+def told(reply: Reply) -> str:
+    """In any of the vendor's ways: modelState, message, error, a list of messages, plain text."""
     try:
         said = reply.json()
     except (ValueError, RecursionError, Malformed):
         text = reply.body.decode("utf-8", "replace").strip()
-        return "refused" if not text or reply.is_html else text[:300]
+        return "refused" if not text or reply.is_html else text
     if isinstance(said, dict):
         state = said.get("modelState")
         if isinstance(state, dict) and state:
-            return "; ".join(str(word) for value in state.values() for word in (value if isinstance(value, list) else [value]))[:300]
+            return "; ".join(str(word) for value in state.values() for word in (value if isinstance(value, list) else [value]))
         said = said.get("message") or said.get("error") or "refused"
     if isinstance(said, list):
         said = "; ".join(str(one.get("message", one) if isinstance(one, dict) else one) for one in said) or "refused"
-    return str(said)[:300]
+    return str(said)
 
 
 def _object(said: Any) -> Mapping[str, Any]:

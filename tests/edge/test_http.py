@@ -1,14 +1,17 @@
 """The client over real sockets, against a peer that misbehaves."""
 
+import base64
 import datetime
 import gzip
 import hashlib
+import html
 import json
 import socket
 import ssl
 import threading
 import time
 import warnings
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -258,8 +261,42 @@ def test_retry_after(said, millis):
 
 @pytest.mark.parametrize("body,said", [(b'{"errorMessages":["a","b"]}', "a; b"), (b'{"errorMessages":"a"}', "a"), (b'{"message":{"x":1}}', "{'x': 1}"), (b"[]", ""), (b"", ""), (b"\xff", ""), (b'{"error":null}', "")])
 def test_what_an_error_says(body, said):
-    assert complaint(Reply(400, {}, b"[" * 2_000_000)) == ""
-    assert complaint(Reply(400, {}, body)) == said
+    request = Request("GET", "http://x")
+    assert complaint(request, Reply(400, {}, b"[" * 2_000_000)) == ""
+    assert complaint(request, Reply(400, {}, body)) == said
+
+
+TOKEN, PASSWORD = "eyJ0b2tlbg.TOKEN-of/ours+1=", 'p"w \u00e9<&'
+SENT = {
+    "bearer": Request("POST", "https://x/a", {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}, b'{"startTime": "1"}'),
+    "basic": Request("POST", "https://x/a", {"Authorization": "Basic " + base64.b64encode(f"demo:{TOKEN}".encode()).decode()}),
+    "headers": Request("GET", "https://x/a", {"x-abs-ak": "abs_ak", "x-abs-sk": TOKEN, "Accept": "application/json"}),
+    "form": Request("POST", "https://x/a", {}, urlencode({"client_id": "demo", "client_secret": TOKEN, "password": PASSWORD, "grant_type": "client_credentials"}).encode()),
+    "json": Request("POST", "https://x/a", {}, json.dumps({"username": "demo", "password": TOKEN, "other": PASSWORD}).encode()),
+    "list": Request("PUT", "https://x/a", {}, json.dumps([{"typeCode": "WEBHOOK", "url": TOKEN}]).encode()),
+    "query": Request("GET", "https://x/a?" + urlencode({"client_id": "demo", "access_token": TOKEN})),
+}
+
+
+@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.parametrize("name", ["errorMessages", "message", "error"])
+def test_an_error_that_quotes_the_request_shows_no_secret(sent, name):
+    """As it is, and as JSON, a form, a page or Python spells it; in other letters; cut short by the other side, or by us."""
+    request = SENT[sent]
+    quoted = [f"cannot read {dict(request.headers)!r} {request.url} {request.body.decode()} of application/json", json.dumps(dict(request.headers)), TOKEN.lower(), TOKEN[:-4] + "…",
+              quote(TOKEN), html.escape(TOKEN), "x" * 280 + TOKEN]
+    for text in quoted:
+        said = complaint(request, Reply(400, {}, json.dumps({name: [text] if name == "errorMessages" else {"text": text} if name == "error" else text}).encode()))
+        assert "token-of" not in said.lower() and "ZGVtbzpl" not in said and "abs_ak" not in said and len(said) <= 300, said
+    assert "of application/json" in complaint(request, Reply(400, {}, json.dumps({name: quoted[0]}).encode())) or len(quoted[0]) > 280
+    assert complaint(request, Reply(400, {}, b'{"message": "startTime is no time; bearer of the key"}')) == "startTime is no time; bearer of the key"
+
+
+def test_an_error_that_quotes_a_password_of_signs_shows_it_in_no_spelling():
+    request = SENT["form"]
+    for text in (PASSWORD, quote(PASSWORD), json.dumps(PASSWORD), html.escape(PASSWORD), request.body.decode()):
+        said = complaint(request, Reply(400, {}, json.dumps({"message": f"a {text} b"}).encode()))
+        assert "REDACTED" in said and 'p"w' not in said and "p%22" not in said and "p\\" not in said and "p&quot;" not in said
 
 
 def test_a_success_is_not_refused():
