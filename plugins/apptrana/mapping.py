@@ -22,6 +22,11 @@ TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
 PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
 OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
 REDACTED = "REDACTED"
+DEEPEST = 100       # objects and lists in each other that are looked through
+# What the rows read; any other name is one that we do not know.
+READ = frozenset(("attackTime", "websiteName", "attackerIP", "attackerGeo", "severity", "eventType", "attackUri", "target", "attackData", "ipReputation", "category", "ruleId",
+                  "requestId", "ruleName", "tagName", "hostName", "statusCode", "requestHeader", "responseHeader", "tlsVersion", "requestProtocol"))
+NAMES = frozenset(("name", "header", "key"))       # of an object that spells a pair in two: {"name": "Cookie", "value": "…"}
 
 
 class Pairs(List[Any]):
@@ -112,6 +117,8 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     for name in secret:
         if name in present:
             present[name] = REDACTED
+    if not NAMES.isdisjoint(present) and (naming := named(present, secret)):
+        return {name: value if name == naming else REDACTED for name, value in present.items()}
     return present
 
 
@@ -120,7 +127,7 @@ def thorough_headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     found = pairs(said)
     if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
         found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
-    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(plain(value))).strip()) for name, value in found)
+    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(walked(plain(value), secret))).strip()) for name, value in found)
     return {name: value for name, value in texts if value not in ABSENT}
 
 
@@ -143,7 +150,7 @@ def plain(value: Any) -> Any:
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
     """Header text that nothing could read, with whatever follows a secret header's name cut out."""
     name = "|".join(map(re.escape, secret))
-    return re.sub(rf'(?is)("?\b(?:{name})\b\s*\\*"?\s*[:=]).*', rf"\1 {REDACTED}", said) if secret else said
+    return re.sub(rf'(?is)("?\b(?:{name})\b(?:\s*\\*"?\s*[:=]|\s*\\*"\s*,)).*', rf"\1 {REDACTED}", said) if secret else said
 
 
 def raw(said: str, secret: Tuple[str, ...]) -> Optional[str]:
@@ -195,22 +202,43 @@ def request_id(record: Record) -> Any:
     return said if isinstance(said, int) else record
 
 
+def named(pair: Dict[str, Any], secret: Tuple[str, ...]) -> str:
+    """Return the key under which an object names a secret header; "": it does not."""
+    return next((key for key, value in pair.items() if key.strip().lower() in NAMES and isinstance(value, str) and value.strip().lower() in secret), "")
+
+
+def walked(value: Any, secret: Tuple[str, ...], depth: int = 0) -> Any:
+    """What no row reads, without what stands under or beside a secret header's name."""
+    if isinstance(value, str):
+        return unpaired(value, secret)
+    if not isinstance(value, (dict, list)):
+        return value
+    if depth == DEEPEST:
+        return REDACTED
+    if isinstance(value, list):
+        if len(value) == 2 and isinstance(value[0], str) and value[0].strip().lower() in secret:
+            return [value[0], REDACTED]
+        return [walked(inner, secret, depth + 1) for inner in value]
+    naming = named(value, secret)
+    return {key: inner if key == naming else REDACTED if naming or key.strip().lower() in secret else walked(inner, secret, depth + 1) for key, inner in value.items()}
+
+
 def redact(record: Record, *, redact_headers: Tuple[str, ...]) -> Record:
-    """The record as it may be shown: header strings rewritten without their secrets."""
+    """The record as it may be shown: header strings rewritten without their secrets, and what no row reads looked through for them."""
     if isinstance(record, (str, list)):
-        return unpaired(record if isinstance(record, str) else canonical(record), redact_headers)
+        return unpaired(record if isinstance(record, str) else canonical(walked(record, redact_headers)), redact_headers)
     if not isinstance(record, dict):
         return record
     return {name: _shown(name, said, redact_headers) for name, said in record.items()}
 
 
 def _shown(name: str, said: Any, secret: Tuple[str, ...]) -> Any:
-    if name.lower() in secret:
+    if name.strip().lower() in secret:
         return REDACTED
     if name in ("requestHeader", "responseHeader") and said not in ABSENT:
         found = headers(said, secret) if isinstance(said, str) else {}
-        return json.dumps(found, ensure_ascii=False)[1:-1] if found else unpaired(text(said) if isinstance(said, str) else canonical(said), secret)
-    return said
+        return json.dumps(found, ensure_ascii=False)[1:-1] if found else unpaired(text(said) if isinstance(said, str) else canonical(walked(said, secret)), secret)
+    return said if name in READ and isinstance(said, str) else walked(said, secret)
 
 
 def attack_time(record: Record) -> str:

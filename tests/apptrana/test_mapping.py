@@ -1,11 +1,14 @@
 """What the table's converters must never do: differ by the road taken, or let a secret through."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apptrana import mapping
 from apptrana.manifest import Settings
 from apptrana.mapping import ATTACK, headers, redact, thorough_headers, unpaired
 from siemtap.core.manifest import fill_in
@@ -68,3 +71,34 @@ def test_a_value_of_any_kind_in_any_place_is_kept_and_stops_nobody(name, value):
 
 def test_an_object_in_a_header_stays_one():
     assert headers('"A":[1,{"b":{"c":null}}]', ()) == {"a": '[1,{"b":{"c":null}}]'}
+
+
+UNKNOWN = {
+    "object": {"requestHeaders": {"Cookie": "s3cret"}}, "other letters": {"RequestHeader": '"Cookie":"s3cret"'}, "text": {"note": "Cookie: s3cret"},
+    "pair": {"h": [{"name": "Cookie", "value": "s3cret"}]}, "pair of other words": {"h": {"Key": " COOKIE ", "content": ["s3cret"]}}, "two": {"h": [["Cookie", "s3cret"]]},
+    "deep": {"a": {"b": [{" Authorization ": {"c": "s3cret"}}]}}, "text inside": {"a": [{"b": 'GET /\r\nCookie: s3cret'}]}, "pair in a text": {"a": '{"name":"Cookie","value":"s3cret"}'},
+    "header object": {"requestHeader": {"Cookie": "s3cret"}}, "header list": {"responseHeader": [{"name": "Cookie", "value": "s3cret"}]},
+    "object in a header": {"requestHeader": '"h": {"Cookie":"s3cret"}'}, "pair in a header": {"requestHeader": '"h": [{"name":"Cookie","value":"s3cret"}]'},
+    "header of a pair": {"requestHeader": '"name":"Cookie","value":"s3cret"'}, "of another shape": {"attackUri": {"Cookie": "s3cret"}, "target": [["cookie", "s3cret"]]},
+    "deeper than anybody looks": {"a": json.loads("[" * 300 + '"s3cret"' + "]" * 300)},
+}
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+@pytest.mark.parametrize("time", ["2026-03-04T10:00:00.000Z", "yesterday"])
+def test_what_no_row_reads_shows_no_secret(unknown, time):
+    event = ATTACK.bind(dataclasses.replace(SETTINGS, keep_original=True))
+    made = event({"websiteName": "w", "attackTime": time, "requestId": "1", "ruleId": "2", **UNKNOWN[unknown]}, 1_772_618_533_000)
+    assert "s3cret" not in json.dumps(made) and "REDACTED" in json.dumps(made)
+    assert "s3cret" not in json.dumps(redact([UNKNOWN[unknown]], redact_headers=SECRET))
+
+
+def test_what_is_no_secret_stays_as_it_is():
+    given = {"headers": {"Vary": "Cookie", "Host": "x", "N": [1, None, True]}, "name": "Cookie policy", "list": ["Host", "x"], "attackData": "Cookie: an attack", "attackUri": "/?cookie=1"}
+    assert redact(given, redact_headers=SECRET) == given
+
+
+def test_the_names_that_the_rows_read_are_all_of_them():
+    theirs = {name for row in ATTACK.rows if not isinstance(row, Given) for name in ([row.theirs] if isinstance(row.theirs, str) else row.theirs)}
+    painless = (Path(mapping.__file__).parent / "elastic/mapping.painless").read_text(encoding="utf-8")
+    assert theirs | {"attackTime"} == mapping.READ and all(f"'{name}'" in painless.partition("boolean read_by_rows")[2].partition("}")[0] for name in mapping.READ)
