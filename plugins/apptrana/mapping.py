@@ -150,7 +150,7 @@ def plain(value: Any) -> Any:
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
     """Header text that nothing could read, with whatever follows a secret header's name cut out."""
     name = "|".join(map(re.escape, secret))
-    return re.sub(rf'(?is)("?\b(?:{name})\b(?:\s*\\*"?\s*[:=]|\s*\\*"\s*,)).*', rf"\1 {REDACTED}", said) if secret else said
+    return re.sub(rf"""(?is)("?\b(?:{name})\b(?:\s*\\*["']?\s*[:=]|\s*\\*["']\s*,)).*""", rf"\1 {REDACTED}", said) if secret else said
 
 
 def raw(said: str, secret: Tuple[str, ...]) -> Optional[str]:

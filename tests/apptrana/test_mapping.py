@@ -80,6 +80,7 @@ UNKNOWN = {
     "header object": {"requestHeader": {"Cookie": "s3cret"}}, "header list": {"responseHeader": [{"name": "Cookie", "value": "s3cret"}]},
     "object in a header": {"requestHeader": '"h": {"Cookie":"s3cret"}'}, "pair in a header": {"requestHeader": '"h": [{"name":"Cookie","value":"s3cret"}]'},
     "header of a pair": {"requestHeader": '"name":"Cookie","value":"s3cret"'}, "of another shape": {"attackUri": {"Cookie": "s3cret"}, "target": [["cookie", "s3cret"]]},
+    "other quotes": {"note": "{'Cookie': 's3cret'}"}, "header of other quotes": {"requestHeader": "'Cookie': 's3cret'"},
     "deeper than anybody looks": {"a": json.loads("[" * 300 + '"s3cret"' + "]" * 300)},
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from apptrana import PLUGIN, plugin, simulator
 from apptrana.plugin import Client
-from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
+from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry, SiemtapError
 from siemtap.core.manifest import fill_in
 from siemtap.core.mapping import rfc3339
 from siemtap.core.model import Unit
@@ -208,6 +208,25 @@ def test_406_and_html_are_the_vendors_own_firewall_and_not_asked_again_before_th
     with pytest.raises(Retry, match="user_agent"):
         world(agents="Mozilla").cycle(attempts=1)
     check(World(PLUGIN, vendor(agents="siemtap/"), lookback="40m").cycles(1))
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
+def test_an_error_that_quotes_us_shows_no_token(status):
+    """Also where a success says that it failed."""
+    it = world()
+    answer, tokens = it.client.http.send, []
+
+    def send(request, seconds):
+        reply = answer(request, seconds)
+        if "getAuthToken" in request.url:
+            tokens.append(json.loads(reply.body)["access_token"])
+            return reply
+        return reply._replace(status=status, body=json.dumps({"errorMessages": [f"cannot read {dict(request.headers)}"]}).encode())
+
+    it.client.http.send = send
+    with pytest.raises(SiemtapError, match="cannot read") as caught:
+        it.attempt(ATTACKS)
+    assert tokens and not any(token in str(caught.value) for token in tokens) and "REDACTED" in str(caught.value)
 
 
 def test_a_400_is_not_retried_and_names_the_complaint():

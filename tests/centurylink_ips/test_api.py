@@ -31,6 +31,44 @@ def said(outcomes):
     return [(outcome.subject, outcome.well, outcome.said) for outcome in outcomes]
 
 
+def quoting(it, status, shape):
+    """The vendor refuses, and quotes what it was sent."""
+    answer, sent = it.client.http.send, []
+
+    def send(request, seconds):
+        reply = answer(request, seconds)
+        if "login" in request.url and reply.status == 200:
+            sent.append(json.loads(reply.body)["bearerToken"])
+        quoted = f"cannot read {dict(request.headers)} {request.body.decode()}"
+        return reply if "login" in request.url and reply.status == 200 else reply._replace(status=status, body=shape(quoted))
+
+    it.client.http.send = send
+    return sent
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500])
+@pytest.mark.parametrize("shape", [lambda text: json.dumps({"message": text + " exist"}).encode(), lambda text: json.dumps({"modelState": {"a": [text]}}).encode(),
+                                   lambda text: json.dumps([{"message": text}]).encode(), str.encode], ids=["message", "modelState", "list", "text"])
+def test_an_error_that_quotes_us_shows_neither_token_nor_url(status, shape):
+    it = world()
+    sent = quoting(it, status, shape)
+    outcomes = [*run(it, "notifications list"), *run(it, "install")]
+    for work in (lambda: it.client.set_destinations(WEB, [{"typeCode": "WEBHOOK", "url": OURS}]),):
+        with pytest.raises((AuthError, ConfigError, Retry)) as caught:
+            work()
+        outcomes.append(caught.value)
+    text = " ".join(map(str, outcomes))
+    assert sent and not any(token in text for token in sent) and "3f9c1d7ab2e04c58" not in text
+    assert "cannot read" in text
+
+
+def test_a_login_that_is_quoted_shows_no_password():
+    it = world(settings={"password": "s3cret-and-wrong"})
+    quoting(it, 400, lambda text: json.dumps({"message": text}).encode())
+    (outcome,) = run(it, "install")
+    assert "cannot read" in outcome.said and "s3cret" not in outcome.said
+
+
 # Login
 
 def test_one_token_for_many_calls_and_a_fresh_one_by_age_and_on_401():

@@ -186,7 +186,7 @@ WORDS = {
 }
 
 HIDDEN = ({"Cookie": "s"}, {"a": [{" COOKIE ": ["s"], "b": {"c": "Cookie: s"}}]}, [{"name": "Cookie", "value": "s", "n": 1}], {"Key": " authorization ", "x": {}}, ["Cookie", "s"], ["Cookie", "s", "t"], {"Vary": "Cookie", "b": 2.5},
-          '"Cookie":"s"', '{"name":"Cookie","value":"s"}', '"h": {"Cookie":"s"}', '"h": [{"name":"Cookie","value":"s"}],"a":"b"', '"name":"Cookie","value":"s"', '"header":"-","Name":"set-cookie","v":"s"', "a, Cookie, b", "Cookie=s")
+          '"Cookie":"s"', '{"name":"Cookie","value":"s"}', '"h": {"Cookie":"s"}', '"h": [{"name":"Cookie","value":"s"}],"a":"b"', '"name":"Cookie","value":"s"', '"header":"-","Name":"set-cookie","v":"s"', "a, Cookie, b", "Cookie=s", "{'Cookie': 's'}")
 
 
 def test_records_that_nobody_meant(node):
