@@ -39,7 +39,7 @@ STAMP = 1_767_225_600           # 2026-01-01: the time of every file, and the nu
 LOCKED = Path(__file__).with_name("requirements")       # to the byte; packaging/locked.py writes them
 PAGES = ("splunktaucclib==8.2.0", "solnlib==7.0.0", "splunk-sdk==2.1.1")        # UCC wants to install these itself; what it installs is not what is carried
 PURE = ("--no-deps", "--only-binary", ":all:", "--python-version", "3.9", "--implementation", "py", "--abi", "none", "--platform", "any")
-MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/pins.py", "edge/tail.py", "edge/walk.py",
+MACHINE = ("__init__.py", "engine.py", "core", "contract.py", "edge/__init__.py", "edge/ahead.py", "edge/bearer.py", "edge/checkpoints.py", "edge/clock.py", "edge/http.py", "edge/pins.py", "edge/quoted.py", "edge/tail.py", "edge/walk.py",
            "outputs/__init__.py", "outputs/compact.py", "outputs/encode.py", "runners/__init__.py", "runners/names.py", "runners/splunk.py", "runners/splunk_alert.py", "runners/splunk_pages.py", "runners/splunk_pipe.py", "runners/splunkd.py")
 RECEIVER = ("edge/arrivals.py", "edge/listen.py", "edge/spool.py", "runners/receiving.py", "runners/splunk_webhook.py")
 NOT_OF_PLUGIN = ("cases", "simulator.py", "sample.yml", "__pycache__", "README.md", "CHANGELOG.md", "ingest.py", "elastic")

@@ -15,7 +15,8 @@ from siemtap.core.mapping import Record, rfc3339
 from siemtap.core.model import Batch, Cursor, Plugin, Unit
 from siemtap.core.windows import DAY, MINUTE, SECOND, Millis, Window, whole
 from siemtap.edge.bearer import Bearer
-from siemtap.edge.http import FORM, Http, Reply, Request, refuse, without_secrets
+from siemtap.edge.http import FORM, Http, Reply, Request, refuse
+from siemtap.edge.quoted import without_secrets
 from siemtap.edge.walk import MOST, Walk
 
 from .manifest import Settings

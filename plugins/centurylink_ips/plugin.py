@@ -15,7 +15,8 @@ from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
 from siemtap.core.windows import DAY, Millis
 from siemtap.edge.bearer import Bearer
-from siemtap.edge.http import JSON, Http, Reply, Request, secrets, wait, without_secrets
+from siemtap.edge.http import JSON, Http, Reply, Request, wait
+from siemtap.edge.quoted import secrets, without_secrets
 
 from .commands import COMMANDS
 from .destinations import Seen, compared, is_ours, presence, remembered
