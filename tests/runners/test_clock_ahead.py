@@ -17,6 +17,7 @@ from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
 from siemtap.engine import collected
 from siemtap.runners import audit, cli_checks
+from siemtap.runners.shipper import Shipper
 from world import NOON
 
 AHEAD = [40 * SECOND, 7 * MINUTE, DAY, 31 * DAY]
@@ -303,6 +304,26 @@ def test_the_output_is_told_of_the_vendors_time(life, tmp_path):
     it.shift = DAY
     it.turns(1)
     assert it.shipper._vendors_now() <= it.now + 2 * SECOND < it.shipper.clock.now()
+
+
+@pytest.mark.parametrize("stretch", [False, True], ids=["once", "a stretch"])
+@pytest.mark.parametrize("broken", [False, True], ids=["well", "broken"])
+def test_a_clock_alone_leaves_nothing_undone(life, monkeypatch, stretch, broken):
+    """`run --once` and `--from`: all was read, as far as the vendor's clock. `/health` says what is wrong with ours."""
+    monkeypatch.setattr("siemtap.runners.running.random.uniform", lambda low, high: low)
+    it = life()
+    it.shift = 30 * SECOND
+    if broken:
+        send = it.send
+        it.send = lambda request, seconds: send(request, seconds)._replace(status=503)
+    shipper = Shipper(it.config, once=True, patience=-1.0 if broken else 60.0, clock=it.clock, https=lambda connection: Http(it.send, clock=it.clock),
+                      stretch=(it.now - HOUR, it.now - 30 * MINUTE) if stretch else None)
+    done = shipper.run()
+    (state,) = [state for running in shipper.inputs.values() for state in running.states()]
+    assert (done, state.done) == (not broken, not broken)
+    if not broken:
+        assert state.state == ("ok" if stretch else "degraded") and ("is ahead of vendor.example.com" in state.error) is not stretch
+        assert len(it.simulated.ledger(it.now, it.now - (55 if stretch else 18) * MINUTE, it.now - (35 if stretch else 4) * MINUTE) - set(it.ids())) == 0
 
 
 @pytest.mark.parametrize("shift", AHEAD[:2], ids=["40s", "420s"])

@@ -119,7 +119,7 @@ def work(config: Config, once: bool, patience: float, stretch: Optional[Tuple[Mi
                 page.close()
     for running in shipper.inputs.values():
         for state in running.states():
-            if once and state.state != "ok":
+            if once and not state.done:
                 log.error("left undone: %s: %s", state.unit, state.error or state.state)
     if once and shipper.ready.latest:
         unit, reason = shipper.ready.latest

@@ -39,7 +39,7 @@ class UnitState:
     """One unit at work, and what a person may want to know about it."""
 
     __slots__ = ("unit", "mark", "due", "attempts", "state", "error", "success", "started", "events", "echoes", "in_doubt", "reached",
-                 "until", "first", "said", "late", "last_event", "active_since", "progressed")
+                 "until", "first", "said", "late", "last_event", "active_since", "progressed", "clock_differs")
 
     def __init__(self, unit: Unit, due: float, since: float) -> None:
         self.unit, self.due = unit, due
@@ -54,6 +54,12 @@ class UnitState:
         self.last_event = self.active_since = since     # seconds, of the clock that only runs forward: when one was delivered last, and when it began
         self.started = self.progressed = 0.0
         self.in_doubt = True
+        self.clock_differs = False          # it is degraded for that alone: all was read, as far as the vendor's clock
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing was left undone."""
+        return self.state == "ok" or self.clock_differs
 
     def show(self, now: Millis, settings: Any) -> Dict[str, Any]:
         """`overlap_suffices`: with a fifth to spare, and as far as late events have been seen."""

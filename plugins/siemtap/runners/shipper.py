@@ -207,7 +207,7 @@ class Shipper:
         drained = not any(worker.is_alive() for worker in workers)
         if drained:
             self.close()
-        done = all(state.state == "ok" for running in self.inputs.values() for state in running.states())
+        done = all(state.done for running in self.inputs.values() for state in running.states())
         return done and not self.undone and not self.counts.totals["rejected"]
 
     def stop(self) -> None:
@@ -283,7 +283,8 @@ class Shipper:
                 self.skewed.add(host)
                 log.warning("the clock of %s differs from ours by %.0f s: check both, or raise `lag`", host, skew / 1000)
         ahead = running.http.ahead()
-        if ahead > getattr(running.settings, "lag", 0) and state.state == "ok":
+        state.clock_differs = state.state == "ok" and ahead > getattr(running.settings, "lag", 0) and not self.stretch
+        if state.clock_differs:
             state.state = "degraded"
             state.error = (f"the clock of this machine is ahead of {', '.join(sorted(running.http.heard))} by {ahead / 1000:.0f} s or more: set it, by NTP say, "
                            "or raise `lag` if theirs is behind; nothing is read that has not happened yet for them")
