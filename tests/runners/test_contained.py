@@ -22,6 +22,9 @@ from siemtap.core.model import Mark, Payload, Unit
 from siemtap.edge.checkpoints import Database
 from siemtap.edge.clock import Clock
 from siemtap.edge.http import Http, Reply
+from siemtap.edge.rejects import Rejects
+from siemtap.outputs.checked import Checked
+from siemtap.outputs.contained import Contained
 from siemtap.runners import page, simulate
 from siemtap.runners.config import parse
 from siemtap.runners.shipper import Shipper
@@ -385,6 +388,68 @@ def test_an_event_that_breaks_the_delivery_is_kept_as_refused(tmp_path, monkeypa
     shipper.close()
     monkeypatch.undo()
     assert {event["event"]["id"] for event in house.events()} - broken_ids == {event["event"]["id"] for event in events} - broken_ids
+
+
+class Picky:
+    """Breaks on `poison`, refuses `refused`, takes the rest."""
+
+    together = False
+
+    def __init__(self):
+        self.taken, self.marks = [], []
+
+    def deliver(self, unit, events, mark):
+        ids = [event["event"]["id"] for event in events]
+        if any(id.startswith("poison") for id in ids):
+            raise ValueError
+        self.taken += ids
+        self.marks += [mark] if mark else []
+        return [(event, "400") for event in events if event["event"]["id"] == "refused"]
+
+
+@pytest.fixture
+def picky(tmp_path):
+    database, output, told = Database(tmp_path / "siemtap.db"), Picky(), []
+    rejects = Rejects(database)
+    checked = Checked(output, lambda event: "odd" if event["event"]["id"].startswith("odd") else None, rejects, told.append)
+    contained = Contained(checked, rejects, told.append)
+
+    def deliver(*ids):
+        return contained.deliver(Unit("it", "acme.event"), [{"@timestamp": "2026-03-04T12:00:00.000Z", "event": {"id": id, "dataset": "acme.event", "kind": "alert"}} for id in ids], Mark({"until": 5}))
+
+    yield deliver, output, rejects, told
+    database.close()
+
+
+GOOD = [f"good{number}" for number in range(13)]
+
+
+@pytest.mark.parametrize("ids", [["odd", "refused", *GOOD, "poison"], ["odd0", "odd1", "poison", "good"], [f"poison{number}" for number in range(8)] + GOOD, ["poison"], GOOD], ids=len)
+def test_what_is_refused_is_counted_once(picky, ids):
+    """However often a part is tried again; and one that is taken, behind however many, tells that the output works."""
+    deliver, output, rejects, told = picky
+    refused = sorted(event["event"]["id"] for event, _ in deliver(*ids))
+    assert refused == sorted(id for id in ids if not id.startswith("good")) == sorted(row.id for row in rejects.all())
+    assert sum(told) == len(refused) and output.marks == [Mark({"until": 5})]
+    assert sorted(id for id in output.taken if id != "refused") == sorted(id for id in ids if id.startswith("good"))
+
+
+@pytest.mark.parametrize("ids", [["poison0", "poison1"], ["odd", "poison0", "poison1"], [f"poison{number}" for number in range(40)]], ids=len)
+def test_a_batch_of_nothing_but_poison_passes_in_the_end(picky, ids):
+    """The output may be broken: so it is tried again first, and nothing is counted or marked meanwhile."""
+    deliver, output, rejects, told = picky
+    for _ in range(2):
+        for _attempt in range(4):
+            with pytest.raises(ValueError):
+                deliver(*ids)
+            deliver()       # an empty batch is no sign of an output that works
+        assert sum(told) == 0 and all(mark.cursor == {"until": 5} for mark in output.marks)
+        deliver("good")         # but this is
+    for _ in range(4):
+        with pytest.raises(ValueError):
+            deliver(*ids)
+    assert sorted(event["event"]["id"] for event, _ in deliver(*ids)) == sorted(ids) == sorted(row.id for row in rejects.all())
+    assert sum(told) == len(ids)
 
 
 def test_an_output_that_breaks_on_everything_keeps_the_cursor(tmp_path, monkeypatch):

@@ -38,27 +38,34 @@ class Checked:
         self.latest: Optional[Tuple[Unit, str]] = None      # whose event was refused last, and why
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+        refused = self.attempt(unit, events, mark)
+        self.tell(unit, refused)
+        return refused
+
+    def attempt(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+        """Deliver, and keep what is refused, but count and log nothing: what fails is attempted again."""
         failing = self._failing(events)
         if failing:
-            self._keep(unit, failing)
+            self.rejects.keep(unit, failing)
             ids = {id(event) for event, _ in failing}
             events = [event for event in events if id(event) not in ids]
         refused = self.output.deliver(unit, events, mark)
         if refused:
-            self._keep(unit, refused)
+            self.rejects.keep(unit, refused)
         return [*failing, *(refused or ())]
+
+    def tell(self, unit: Unit, refused: Refused) -> None:
+        """Count and log what was refused, once it is certain that the delivery is over."""
+        if refused:
+            self.told(len(refused))
+        for event, reason in refused:
+            self._log(unit, event, reason)
+            self.latest = unit, reason
 
     def _failing(self, events: List[Event]) -> Refused:
         if self.check is None:
             return []
         return [(event, reason) for event, reason in ((event, self.check(event)) for event in events) if reason is not None]
-
-    def _keep(self, unit: Unit, refused: Refused) -> None:
-        self.rejects.keep(unit, refused)
-        self.told(len(refused))
-        for event, reason in refused:
-            self._log(unit, event, reason)
-            self.latest = unit, reason
 
     def _log(self, unit: Unit, event: Event, reason: str) -> None:
         """Log a reason once a unit: a warning; an error where the event told of a loss."""

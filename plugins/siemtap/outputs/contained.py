@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..core.mapping import REFUSED, Event
 from ..core.model import Mark, Unit
@@ -12,7 +12,7 @@ from . import Refused
 
 log = logging.getLogger("siemtap")
 
-FEW = 8     # events that fail alone, and none that does not: it is the output that is broken
+ATTEMPTS = 5    # of a unit, in which each event failed and none was taken: then it is the events that are broken, and not the output
 
 
 class Contained:
@@ -21,6 +21,7 @@ class Contained:
     def __init__(self, output: Any, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
         self.output, self.rejects, self.told = output, rejects, told
         self.together = output.together
+        self.failures: Dict[Unit, int] = {}     # attempts in a row of which nothing was taken
         self.broken: Optional[Tuple[Unit, str]] = None      # whose event could not be delivered last, and why
 
     @property
@@ -31,35 +32,40 @@ class Contained:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
         try:
-            return self.output.deliver(unit, events, mark) or []
+            refused: Refused = self.output.attempt(unit, events, mark) or []
         except REFUSED as error:
             if not events:
                 raise
             return self._in_halves(unit, events, mark, error)
+        if len(events) > len(refused):
+            self.failures.pop(unit, None)
+        self.output.tell(unit, refused)
+        return refused
 
     def _in_halves(self, unit: Unit, events: List[Event], mark: Optional[Mark], error: BaseException) -> Refused:
         refused: Refused = []
         broken: Refused = []
-        delivered = 0
         parts = [events]
         while parts:
             part = parts.pop()
             try:
-                refused += self.output.deliver(unit, part, None) or []
-                delivered += len(part)
+                refused += self.output.attempt(unit, part, None) or []
             except REFUSED as reason:
                 if len(part) > 1:
                     parts += [part[len(part) // 2:], part[:len(part) // 2]]
-                    continue
-                broken.append((part[0], f"it cannot be delivered: {type(reason).__name__}"))
-                if not delivered and len(broken) >= FEW:
-                    raise error from None
-        if not delivered and len(broken) > 1:
-            raise error
+                else:
+                    broken.append((part[0], f"it cannot be delivered: {type(reason).__name__}"))
+        if len(broken) > 1 and len(broken) + len(refused) == len(events):       # nothing was taken: is it the output?
+            self.failures[unit] = self.failures.get(unit, 0) + 1
+            if self.failures[unit] < ATTEMPTS:
+                raise error
+        self.failures.pop(unit, None)
         log.error("%s: %d of %d events cannot be delivered (%s): they are kept, see `siemtap rejected list`", unit, len(broken), len(events), type(error).__name__)
         log.debug("%s", frames(error))
         self._keep(unit, broken)
-        self.output.deliver(unit, [], mark)
+        self.output.attempt(unit, [], mark)
+        self.output.tell(unit, refused)
+        self.told(len(broken))
         return [*refused, *broken]
 
     def _keep(self, unit: Unit, broken: Refused) -> None:
@@ -69,7 +75,6 @@ class Contained:
                 self.rejects.keep(unit, [(event, reason)])
             except REFUSED:     # not even as JSON
                 self.rejects.keep(unit, [(_husk(event), reason)])
-        self.told(len(broken))
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         held: Optional[Set[str]] = self.output.holds(unit, events)
