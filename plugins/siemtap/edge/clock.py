@@ -27,21 +27,21 @@ class Clock(NamedTuple):
 SYSTEM = Clock()
 
 
-class ClockAhead(Retry):
+class RetryByTheirClock(Retry):
     """Our clock is ahead of the vendor's: now that its answer was heard, the next question is bounded by it."""
 
 
-def clock_ahead(ahead: Millis) -> ClockAhead:
+def clock_ahead(ahead: Millis) -> RetryByTheirClock:
     """What was read up to a moment that has not come yet for the vendor: nothing of it is kept, and it is read again."""
-    return ClockAhead(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's time is "
-                      "not kept and is read again; set the clock, by NTP say")
+    return RetryByTheirClock(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's "
+                             "time is not kept and is read again; set the clock, by NTP say")
 
 
 def once_more(work: Callable[[], T]) -> T:
     """Do it, and do it again where the first answer told that our clock is ahead. For commands, which nobody repeats."""
     try:
         return work()
-    except ClockAhead:
+    except RetryByTheirClock:
         return work()
 
 
