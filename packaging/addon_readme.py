@@ -1,4 +1,5 @@
-"""The README that an add-on carries: where it goes, how many inputs are made at once, what an upgrade keeps."""
+"""The README that an add-on carries: where it goes, how many inputs are made at once, what an
+upgrade keeps."""
 
 from __future__ import annotations
 
@@ -108,12 +109,44 @@ ALERT ACTIONS
 
 def readme(plugin: Plugin) -> str:
     app = addon(plugin)
-    secrets = [s for s in of_account(plugin) if s["kind"] == "secret" and (s["required"] or s["name"] in ("password", "access_key", "secret_key"))]
-    needed: List[Dict[str, str]] = [s for s in of_account(plugin) if (s["required"] or (s["kind"] in ("url", "many") and not s["default"])) and s not in secrets] + secrets
+    secrets = [
+        s
+        for s in of_account(plugin)
+        if s["kind"] == "secret"
+        and (s["required"] or s["name"] in ("password", "access_key", "secret_key"))
+    ]
+    needed: List[Dict[str, str]] = [
+        s
+        for s in of_account(plugin)
+        if (s["required"] or (s["kind"] in ("url", "many") and not s["default"]))
+        and s not in secrets
+    ] + secrets
     title = f"{plugin.title} Add-on for Splunk, {VERSION}"
-    interval = next((str(s["default"]) for s in describe(plugin.settings) if s["name"] == "interval"), "60s")
-    lines = "\n".join(f"{command.alert} ({action_name(plugin, command)}): {command.help} Needs an account whose keys may do that." for command in alerts(plugin))
+    interval = next(
+        (str(s["default"]) for s in describe(plugin.settings) if s["name"] == "interval"), "60s"
+    )
+    lines = "\n".join(
+        f"{command.alert} ({action_name(plugin, command)}): {command.help} Needs an account whose"
+        " keys may do that."
+        for command in alerts(plugin)
+    )
     return TEXT.format(
-        title=plugin.title, version=VERSION, rule="=" * len(title), plugin=plugin.name, datasets=", ".join(dataset.name for dataset in plugin.datasets), root=app.root, name=app.name, kind=app.kind,
-        sourcetypes=sourcetype(f"{plugin.name}.*"), interval={"60s": "60", "10m": "600", "15m": "900"}.get(interval, "60"), account=" ".join(f"-d {s['name']}=..." for s in needed),
-        settings=", ".join(s["name"] for s in of_input(plugin)), webhook=WEBHOOK.format() + f"Its stanza: [{webhook(app).kind}://<name>].\n" if plugin.webhook else "", alerts=ALERTS.format(lines=lines) if lines else "")
+        title=plugin.title,
+        version=VERSION,
+        rule="=" * len(title),
+        plugin=plugin.name,
+        datasets=", ".join(dataset.name for dataset in plugin.datasets),
+        root=app.root,
+        name=app.name,
+        kind=app.kind,
+        sourcetypes=sourcetype(f"{plugin.name}.*"),
+        interval={"60s": "60", "10m": "600", "15m": "900"}.get(interval, "60"),
+        account=" ".join(f"-d {s['name']}=..." for s in needed),
+        settings=", ".join(s["name"] for s in of_input(plugin)),
+        webhook=(
+            WEBHOOK.format() + f"Its stanza: [{webhook(app).kind}://<name>].\n"
+            if plugin.webhook
+            else ""
+        ),
+        alerts=ALERTS.format(lines=lines) if lines else "",
+    )

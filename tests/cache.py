@@ -3,4 +3,7 @@
 import os
 from pathlib import Path
 
-CACHE = Path(os.environ.get("SIEMTAP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap")
+CACHE = Path(
+    os.environ.get("SIEMTAP_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap"
+)

@@ -1,4 +1,5 @@
-"""The shipper in this process, without threads and without waiting: a clock of its own, a vendor with another, one turn after the other."""
+"""The shipper in this process, without threads and without waiting: a clock of its own, a vendor
+with another, one turn after the other."""
 
 from __future__ import annotations
 
@@ -17,13 +18,24 @@ from world import NOON
 
 
 class Life:
-    """`now`: the true time, and the vendor's. `shift`: how far our wall clock is ahead of it. `date`: whether the vendor says what time it is."""
+    """`now`: the true time, and the vendor's. `shift`: how far our wall clock is ahead of it.
+    `date`: whether the vendor says what time it is."""
 
     def __init__(self, folder, simulated, plugin, output="file", date=True, more="", **settings):
         self.simulated, self.now, self.shift, self.date = simulated, NOON, 0, date
-        entry = {"type": plugin, **simulated.settings("https://vendor.example.com/rest"), **settings}
-        places = {"file": f"output.file: {{path: {folder}/out}}", "sqlite": "output.sqlite: {retention: 30d}"}
-        self.config = parse(f"path.data: {folder}/data\nhttp.enabled: false\n{more}\n{places[output]}\ninputs: {json.dumps([entry])}\n")
+        entry = {
+            "type": plugin,
+            **simulated.settings("https://vendor.example.com/rest"),
+            **settings,
+        }
+        places = {
+            "file": f"output.file: {{path: {folder}/out}}",
+            "sqlite": "output.sqlite: {retention: 30d}",
+        }
+        self.config = parse(
+            f"path.data: {folder}/data\nhttp.enabled: false\n{more}\n{places[output]}\ninputs:"
+            f" {json.dumps([entry])}\n"
+        )
         self.folder, self.output = folder, output
         self.clock = Clock(lambda: self.now + self.shift, lambda: self.now / 1000)
         self.shipper = None
@@ -31,11 +43,20 @@ class Life:
     def send(self, request, seconds):
         reply = simulate.in_memory(self.simulated, Clock(lambda: self.now))(request, seconds)
         headers = {name: value for name, value in reply.headers.items() if name != "date"}
-        return reply._replace(headers={**headers, **({"date": formatdate(self.now // 1000, usegmt=True)} if self.date else {})})
+        return reply._replace(
+            headers={
+                **headers,
+                **({"date": formatdate(self.now // 1000, usegmt=True)} if self.date else {}),
+            }
+        )
 
     def start(self):
         self.stop()
-        self.shipper = Shipper(self.config, clock=self.clock, https=lambda connection: Http(self.send, clock=self.clock))
+        self.shipper = Shipper(
+            self.config,
+            clock=self.clock,
+            https=lambda connection: Http(self.send, clock=self.clock),
+        )
         return self
 
     def stop(self):
@@ -64,10 +85,14 @@ class Life:
 
     def events(self):
         if self.output == "file":
-            return [json.loads(line) for path in sorted((self.folder / "out").glob("*.ndjson")) for line in path.read_bytes().splitlines()]
+            return [
+                json.loads(line)
+                for path in sorted((self.folder / "out").glob("*.ndjson"))
+                for line in path.read_bytes().splitlines()
+            ]
         database = Database(self.folder / "data/siemtap.db")
         try:
-            return [json.loads(event) for event, in database.read("SELECT event FROM event")]
+            return [json.loads(event) for (event,) in database.read("SELECT event FROM event")]
         finally:
             database.close()
 

@@ -1,4 +1,5 @@
-"""What strangers do to an input: a plugin that fails wherever a payload tells it to, odd parts and odd values of payloads and answers."""
+"""What strangers do to an input: a plugin that fails wherever a payload tells it to, odd parts
+and odd values of payloads and answers."""
 
 import json
 from collections import Counter
@@ -21,7 +22,8 @@ def props_for(plugin):
 
 
 class Waits:
-    """In the place of the event that says stop: no time passes, and it is fields when there is nothing more to do, or after too many waits."""
+    """In the place of the event that says stop: no time passes, and it is fields when there is
+    nothing more to do, or after too many waits."""
 
     def __init__(self, done=lambda: False, most=60):
         self.done, self.most, self.waited, self.ended = done, most, [], False

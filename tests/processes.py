@@ -16,7 +16,14 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "COLUMNS": "20
 
 
 def siemtap(*words, cwd=None, code=0, timeout=60):
-    done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=timeout)
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=ENVIRONMENT,
+        timeout=timeout,
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -25,7 +32,14 @@ class Process:
     """`siemtap run`, and its log as it comes."""
 
     def __init__(self, path, **how):
-        self.process = subprocess.Popen([*COMMAND, "run", "-c", str(path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, **how)
+        self.process = subprocess.Popen(
+            [*COMMAND, "run", "-c", str(path)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            **how,
+        )
         self.said = ""
 
     def until(self, words, seconds=30):

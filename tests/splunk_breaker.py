@@ -1,11 +1,15 @@
-"""What splunkd makes events of: a model of how it reads a modular input's standard output, and as strict as the papers allow.
+"""What splunkd makes events of: a model of how it reads a modular input's standard output, and as
+strict as the papers allow.
 
-1. An element without `unbroken` is a whole event, and has no `<done/>`: solnlib 7.0.0, modular_input/event.py line 85, refuses the pair.
-2. `unbroken="1"` is a fragment: it is glued to the fragments of its channel before it, until one has `<done/>` (splunk-sdk-python 2.1.1,
-   splunklib/modularinput/event.py lines 45 to 71; Splunk's manual of modular inputs, "Set up streaming"). What never ends is an error here.
-3. What is whole then goes through the sourcetype's LINE_BREAKER, TRUNCATE and SHOULD_LINEMERGE (props.conf.spec 10.2.3, "Line breaking"):
-   the first group of each match lies between two events, TRUNCATE counts bytes, rounded down to a whole character, 0 is never; lines
-   that may be merged are an error here, for nobody can tell how.
+1. An element without `unbroken` is a whole event, and has no `<done/>`: solnlib 7.0.0,
+   modular_input/event.py line 85, refuses the pair.
+2. `unbroken="1"` is a fragment: it is glued to the fragments of its channel before it, until one
+   has `<done/>` (splunk-sdk-python 2.1.1, splunklib/modularinput/event.py lines 45 to 71; Splunk's
+   manual of modular inputs, "Set up streaming"). What never ends is an error here.
+3. What is whole then goes through the sourcetype's LINE_BREAKER, TRUNCATE and SHOULD_LINEMERGE
+   (props.conf.spec 10.2.3, "Line breaking"): the first group of each match lies between two
+   events, TRUNCATE counts bytes, rounded down to a whole character, 0 is never; lines that may be
+   merged are an error here, for nobody can tell how.
 """
 
 import re
@@ -21,7 +25,8 @@ CHANNEL = ("source", "sourcetype", "host", "index")
 
 
 class Indexed(NamedTuple):
-    """One event: where it came from, when it was (None: splunkd reads it from the text), and what is searched."""
+    """One event: where it came from, when it was (None: splunkd reads it from the text), and
+    what is searched."""
 
     stanza: str
     source: str
@@ -31,7 +36,8 @@ class Indexed(NamedTuple):
 
 
 def broken(out, props):
-    """The events of a whole stream. AssertionError for what splunkd would glue, cut or keep waiting for. `props`: stanza -> settings of props.conf."""
+    """The events of a whole stream. AssertionError for what splunkd would glue, cut or keep
+    waiting for. `props`: stanza -> settings of props.conf."""
     stream, events, fragments = ElementTree.fromstring(out), [], {}
     assert stream.tag == "stream"
     for element in stream:
@@ -56,9 +62,10 @@ def broken(out, props):
             assert not is_done, "an end of fragments that are none"
             assert channel not in fragments, "a whole event between fragments: glued to them"
         rules = {**DEFAULTS, **props.get(channel[2], {})}
-        assert rules["SHOULD_LINEMERGE"].lower() in ("false", "0"), (
-            f"lines of {channel[2]} may be merged"
-        )
+        assert rules["SHOULD_LINEMERGE"].lower() in (
+            "false",
+            "0",
+        ), f"lines of {channel[2]} may be merged"
         for line in lines(data, rules["LINE_BREAKER"]):
             events.append(
                 Indexed(

@@ -1,4 +1,5 @@
-"""A stand-in for Splunk Web above that for splunkd: a built add-on's own pages, its handlers as processes of a Python of Splunk's, its input's validation."""
+"""A stand-in for Splunk Web above that for splunkd: a built add-on's own pages, its handlers as
+processes of a Python of Splunk's, its input's validation."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ ACTIONS = {"GET": "list", "DELETE": "remove"}
 SCRIPTS = {
     "/i18ncatalog": "window.gettext=function(s){return s};window._=window._||window.gettext;",
     "/static/js/i18n.js": "window.gettext=function(s){return s};window._=window._||window.gettext;",
-    "/static/build/api/layout.js": "window.__splunk_layout__={create:function(){var d=document.createElement('main');document.body.appendChild(d);return{getContainerElement:function(){return d}}}};",
+    "/static/build/api/layout.js": (
+        "window.__splunk_layout__={create:function(){var"
+        " d=document.createElement('main');document.body.appendChild(d);return{getContainerElement:function(){return"
+        " d}}}};"
+    ),
 }
 JAVASCRIPT = "text/javascript"
 
@@ -38,21 +43,43 @@ class Web(Splunkd):
     """`folder`: the add-on, unpacked under $SPLUNK_HOME/etc/apps. `theme`: light or dark."""
 
     def __init__(self, app, folder, python):
-        self.folder, self.python, self.home, self.theme, self.crashed = Path(folder), python, Path(folder).parents[2], "light", []
+        self.folder, self.python, self.home, self.theme, self.crashed = (
+            Path(folder),
+            python,
+            Path(folder).parents[2],
+            "light",
+            [],
+        )
         (self.home / "var/log/splunk").mkdir(parents=True, exist_ok=True)
         super().__init__(app.name, app.root)
         self.RequestHandlerClass = WebHandler
         for path in sorted((self.folder / "default").glob("*.conf")):
             self.confs[path.stem] = conf(path)
-        self.confs["server"] = {"sslConfig": {"enableSplunkdSSL": "false"}, "general": {"serverName": "stand-in"}}
+        self.confs["server"] = {
+            "sslConfig": {"enableSplunkdSSL": "false"},
+            "general": {"serverName": "stand-in"},
+        }
         self.confs["web"] = {"settings": {"mgmtHostPort": self.url.partition("//")[2]}}
         self.documents[f"{app.root}_checkpoints"] = {}
-        self.handlers = {name.partition(":")[2]: said for name, said in self.confs["restmap"].items() if name.startswith("admin_external:")}
-        self.exposed = [(re.compile(re.escape(said["pattern"]).replace(r"\*", "[^/]+")), said["methods"]) for said in conf(self.folder / "default/web.conf").values()]
+        self.handlers = {
+            name.partition(":")[2]: said
+            for name, said in self.confs["restmap"].items()
+            if name.startswith("admin_external:")
+        }
+        self.exposed = [
+            (re.compile(re.escape(said["pattern"]).replace(r"\*", "[^/]+")), said["methods"])
+            for said in conf(self.folder / "default/web.conf").values()
+        ]
 
     @property
     def environment(self):
-        return {"PATH": os.environ["PATH"], "SPLUNK_HOME": str(self.home), "SPLUNKD_URI": self.url, "PYTHONPATH": str(PYTHON), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            "PATH": os.environ["PATH"],
+            "SPLUNK_HOME": str(self.home),
+            "SPLUNKD_URI": self.url,
+            "PYTHONPATH": str(PYTHON),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     def rest(self, method, place, query, body, key):
         if place[0] in self.handlers:
@@ -74,11 +101,33 @@ class Web(Splunkd):
                 raise Refused(400, "The following required arguments are missing: name.")
             name = said.pop("name")
         if action == "list":
-            said = {word: value for word, value in query.items() if word not in ("output_mode", "count", "offset", "search", "sort_dir", "sort_key", "sort_mode")}
-        asked = json.dumps({"action": action, "id": name, "data": said, "session_key": key, "app": self.app})
-        self.lock.release()         # the script asks us in its turn
+            said = {
+                word: value
+                for word, value in query.items()
+                if word
+                not in (
+                    "output_mode",
+                    "count",
+                    "offset",
+                    "search",
+                    "sort_dir",
+                    "sort_key",
+                    "sort_mode",
+                )
+            }
+        asked = json.dumps(
+            {"action": action, "id": name, "data": said, "session_key": key, "app": self.app}
+        )
+        self.lock.release()  # the script asks us in its turn
         try:
-            done = subprocess.run([str(self.python), str(self.folder / "bin" / known["handlerfile"])], input=asked, capture_output=True, text=True, env=self.environment, timeout=60)
+            done = subprocess.run(
+                [str(self.python), str(self.folder / "bin" / known["handlerfile"])],
+                input=asked,
+                capture_output=True,
+                text=True,
+                env=self.environment,
+                timeout=60,
+            )
         finally:
             self.lock.acquire()
         try:
@@ -90,40 +139,93 @@ class Web(Splunkd):
             status = re.search(r"REST Error \[(\d+)\]", answer["error"])
             if not status and "ArgValidationException" not in answer["kind"]:
                 self.crashed.append(answer["where"])
-            raise Refused(int(status[1]) if status else 400 if "ArgValidation" in answer["kind"] else 500, f'Unexpected error "<class \'{answer["kind"]}\'>" from python handler: "{answer["error"]}". See splunkd.log/python.log for more details.')
+            raise Refused(
+                int(status[1]) if status else 400 if "ArgValidation" in answer["kind"] else 500,
+                f"Unexpected error \"<class '{answer['kind']}'>\" from python handler:"
+                f' "{answer["error"]}". See splunkd.log/python.log for more details.',
+            )
         return [(entry["name"], entry["content"]) for entry in answer["entries"]]
 
     def validate(self, kind, name, settings):
-        params = "".join(f'<param name="{escape(word)}">{escape(str(value))}</param>' for word, value in settings.items() if word != "name")
-        said = (f'<?xml version="1.0" encoding="UTF-8"?><items><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir>'
-                f'<item name="{escape(name)}">{params}</item></items>')
-        done = subprocess.run([str(self.python), str(self.folder / f"bin/{kind}.py"), "--validate-arguments"], input=said, capture_output=True, text=True, env=self.environment, timeout=30)
-        return (ElementTree.fromstring(done.stdout).findtext("message") if done.stdout.strip() else done.stderr) if done.returncode else ""
+        params = "".join(
+            f'<param name="{escape(word)}">{escape(str(value))}</param>'
+            for word, value in settings.items()
+            if word != "name"
+        )
+        said = (
+            '<?xml version="1.0"'
+            f' encoding="UTF-8"?><items><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir><item'
+            f' name="{escape(name)}">{params}</item></items>'
+        )
+        done = subprocess.run(
+            [str(self.python), str(self.folder / f"bin/{kind}.py"), "--validate-arguments"],
+            input=said,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=30,
+        )
+        return (
+            (
+                ElementTree.fromstring(done.stdout).findtext("message")
+                if done.stdout.strip()
+                else done.stderr
+            )
+            if done.returncode
+            else ""
+        )
 
     def cycle(self, kind, name):
         """The input, started once as splunkd does; (exit status, events as text)."""
-        params = "".join(f'<param name="{escape(word)}">{escape(str(value))}</param>' for word, value in self.inputs[kind][name].items())
-        said = (f'<?xml version="1.0" encoding="UTF-8"?><input><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir>'
-                f'<configuration><stanza name="{kind}://{escape(name)}" app="{self.app}">{params}</stanza></configuration></input>')
-        done = subprocess.run([str(self.python), str(self.folder / f"bin/{kind}.py")], input=said, capture_output=True, text=True, env=self.environment, timeout=60)
-        return done.returncode, [indexed.raw for indexed in broken(done.stdout, props_of((self.folder / "default/props.conf").read_text()))]
+        params = "".join(
+            f'<param name="{escape(word)}">{escape(str(value))}</param>'
+            for word, value in self.inputs[kind][name].items()
+        )
+        said = (
+            '<?xml version="1.0"'
+            f' encoding="UTF-8"?><input><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir><configuration><stanza'
+            f' name="{kind}://{escape(name)}"'
+            f' app="{self.app}">{params}</stanza></configuration></input>'
+        )
+        done = subprocess.run(
+            [str(self.python), str(self.folder / f"bin/{kind}.py")],
+            input=said,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=60,
+        )
+        return done.returncode, [
+            indexed.raw
+            for indexed in broken(
+                done.stdout, props_of((self.folder / "default/props.conf").read_text())
+            )
+        ]
 
 
 class WebHandler(Handler):
     def serve(self, method):
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(
+            "utf-8", "replace"
+        )
         path = re.sub(r"^/[a-z]{2}-[A-Z]{2}/", "/", parts.path)
         self.server.asked.append((method, path))
         if not path.startswith("/splunkd/__raw/"):
-            return self.rest(method, path, {**form(parts.query), **form_mode(body)}, body) if path.startswith("/services") else self.page(re.sub(r"^/static/@[^/]+", "/static", path))
+            return (
+                self.rest(method, path, {**form(parts.query), **form_mode(body)}, body)
+                if path.startswith("/services")
+                else self.page(re.sub(r"^/static/@[^/]+", "/static", path))
+            )
         query = {**form(parts.query), "output_mode": "json"}
         if method != "GET" and not self.headers.get("X-Splunk-Form-Key"):
             return self.fail(401, "CSRF validation failed", query)
-        path = path[len("/splunkd/__raw"):]
+        path = path[len("/splunkd/__raw") :]
         place = unquote(re.sub(r"^/(services|servicesNS/[^/]+/[^/]+)/", "", path))
         allowed = [methods for pattern, methods in self.server.exposed if pattern.fullmatch(place)]
-        if not place.startswith(("web-features", "server/info")) and not (allowed and method in allowed[0]):
+        if not place.startswith(("web-features", "server/info")) and not (
+            allowed and method in allowed[0]
+        ):
             return self.fail(404, f"Splunk Web does not expose {place}", query)
         self.headers["Authorization"] = f"Splunk {KEY}"
         return self.rest(method, path, query, body)
@@ -131,25 +233,50 @@ class WebHandler(Handler):
     def page(self, path):
         server = self.server
         if path == "/config":
-            said = {"BUILD_NUMBER": 1, "LOCALE": "en-US", "MRSPARKLE_ROOT_PATH": "", "MRSPARKLE_PORT_NUMBER": str(server.server_address[1]), "SPLUNKD_PATH": "/en-US/splunkd/__raw", "USERNAME": "admin"}
+            said = {
+                "BUILD_NUMBER": 1,
+                "LOCALE": "en-US",
+                "MRSPARKLE_ROOT_PATH": "",
+                "MRSPARKLE_PORT_NUMBER": str(server.server_address[1]),
+                "SPLUNKD_PATH": "/en-US/splunkd/__raw",
+                "USERNAME": "admin",
+            }
             return self.say(200, f"window.$C={json.dumps(said)};", JAVASCRIPT, self.cookie())
         if path == "/static/build/api/get_theme.js":
-            return self.say(200, f"window.__get_theme__={{getTheme:function(){{return Promise.resolve('{server.theme}')}}}};", JAVASCRIPT)
+            return self.say(
+                200,
+                "window.__get_theme__={getTheme:function(){return"
+                f" Promise.resolve('{server.theme}')}}}};",
+                JAVASCRIPT,
+            )
         if path in SCRIPTS or path.startswith("/static/build/api/layout"):
-            return self.say(200, SCRIPTS.get(path, SCRIPTS["/static/build/api/layout.js"]), JAVASCRIPT)
+            return self.say(
+                200, SCRIPTS.get(path, SCRIPTS["/static/build/api/layout.js"]), JAVASCRIPT
+            )
         own = f"/static/app/{server.app}/"
         if path.startswith(own):
-            file = server.folder / "appserver/static" / path[len(own):]
+            file = server.folder / "appserver/static" / path[len(own) :]
         elif re.fullmatch(rf"/app/{server.app}/\w+", path):
             file = server.folder / "appserver/templates/base.html"
         else:
             return self.say(404, "not found", "text/plain")
         if not file.is_file():
             return self.say(404, "not found", "text/plain")
-        return self.say(200, file.read_bytes(), JAVASCRIPT if file.suffix == ".js" else mimetypes.guess_type(file.name)[0] or "application/octet-stream", self.cookie())
+        return self.say(
+            200,
+            file.read_bytes(),
+            (
+                JAVASCRIPT
+                if file.suffix == ".js"
+                else mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            ),
+            self.cookie(),
+        )
 
     def cookie(self):
-        return [("Set-Cookie", f"splunkweb_csrf_token_{self.server.server_address[1]}=token; Path=/")]
+        return [
+            ("Set-Cookie", f"splunkweb_csrf_token_{self.server.server_address[1]}=token; Path=/")
+        ]
 
 
 def form_mode(body):

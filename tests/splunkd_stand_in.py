@@ -1,6 +1,8 @@
-"""A stand-in for splunkd's REST, as far as an add-on needs it: confs, storage/passwords, the KV store, data/inputs. Answers Atom and JSON, as the SDK asks.
+"""A stand-in for splunkd's REST, as far as an add-on needs it: confs, storage/passwords, the KV
+store, data/inputs. Answers Atom and JSON, as the SDK asks.
 
-What a real splunkd does and this does not: layers of conf files, replication, sharing, persistent handlers, schedules.
+What a real splunkd does and this does not: layers of conf files, replication, sharing, persistent
+handlers, schedules.
 """
 
 from __future__ import annotations
@@ -11,10 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-KEY, POOR = "session-key-of-a-test", "session-key-of-someone-who-may-read"       # an admin's, and one without any capability
+# an admin's, and one without any capability
+KEY, POOR = "session-key-of-a-test", "session-key-of-someone-who-may-read"
 CUT = "``splunk_cred_sep``"
 END = CUT.join(("", "S", "P", "L", "U", "N", "K", ""))
-NEEDED = {"storage/passwords": "list_storage_passwords", "data/inputs": "edit_modinput", "configs": "write of the app's access"}
+NEEDED = {
+    "storage/passwords": "list_storage_passwords",
+    "data/inputs": "edit_modinput",
+    "configs": "write of the app's access",
+}
 VERSION = "10.2.0"
 
 
@@ -31,7 +38,8 @@ class Whole(list):
 
 
 class Splunkd(ThreadingHTTPServer):
-    """`confs`: file -> stanza -> settings. `documents`: collection -> key -> document; a collection that is not there is None. `inputs`: kind -> name -> settings."""
+    """`confs`: file -> stanza -> settings. `documents`: collection -> key -> document; a
+    collection that is not there is None. `inputs`: kind -> name -> settings."""
 
     daemon_threads = True
 
@@ -41,7 +49,9 @@ class Splunkd(ThreadingHTTPServer):
         self.confs, self.passwords, self.documents, self.inputs = {}, {}, {}, {}
         self.kv_starts_after, self.kv_off, self.asked = 0, False, []
         self.lock = threading.RLock()
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     @property
     def url(self):
@@ -52,16 +62,27 @@ class Splunkd(ThreadingHTTPServer):
         self.server_close()
 
     def account(self, name, secrets, **settings):
-        """As the pages' handlers keep one: asterisks in the conf, JSON in pieces of 255 characters under a realm."""
+        """As the pages' handlers keep one: asterisks in the conf, JSON in pieces of 255
+        characters under a realm."""
         file = f"{self.root}_account"
         self.confs.setdefault(file, {})[name] = {**settings, **dict.fromkeys(secrets, "******")}
         whole = json.dumps(secrets) + END
         for number in range(0, len(whole), 255):
             username = f"{name}{CUT}{number // 255 + 1}"
-            self.password(f"__REST_CREDENTIAL__#{self.app}#configs/conf-{file}", username, whole[number:number + 255])
+            self.password(
+                f"__REST_CREDENTIAL__#{self.app}#configs/conf-{file}",
+                username,
+                whole[number : number + 255],
+            )
 
     def password(self, realm, username, clear):
-        self.passwords[f"{realm}:{username}:"] = {"realm": realm, "username": username, "password": "$7$sealed", "encr_password": "$7$sealed", "clear_password": clear}
+        self.passwords[f"{realm}:{username}:"] = {
+            "realm": realm,
+            "username": username,
+            "password": "$7$sealed",
+            "encr_password": "$7$sealed",
+            "clear_password": clear,
+        }
 
     def validate(self, kind, name, settings):
         """What is wrong with an input, as the add-on's own script says; here nobody is asked."""
@@ -74,12 +95,18 @@ class Splunkd(ThreadingHTTPServer):
             if place[2:] == ["_reload"]:
                 return []
             self.may(method == "GET" or key != POOR, "configs")
-            return self.collection(method, self.confs.setdefault(place[1][len("conf-"):], {}), place[2:], form(body))
+            return self.collection(
+                method, self.confs.setdefault(place[1][len("conf-") :], {}), place[2:], form(body)
+            )
         if place[:1] == ["properties"]:
-            return [(name, {}) for name in (self.confs.get(place[1], {}) if len(place) > 1 else self.confs)]
+            return [
+                (name, {})
+                for name in (self.confs.get(place[1], {}) if len(place) > 1 else self.confs)
+            ]
         if place[:2] == ["storage", "passwords"]:
             self.may(key != POOR, "storage/passwords")
-            return self.vault(method, ["/".join(place[2:])] if place[2:] else [], form(body))       # the SDK leaves a slash in a name as it is
+            # the SDK leaves a slash in a name as it is
+            return self.vault(method, ["/".join(place[2:])] if place[2:] else [], form(body))
         if place[:2] == ["storage", "collections"]:
             return self.collections(method, place[2:], query, body)
         if place[:2] == ["data", "inputs"] and len(place) > 2:
@@ -88,12 +115,27 @@ class Splunkd(ThreadingHTTPServer):
         if place[:2] == ["data", "indexes"]:
             return [("main", {}), ("security", {})]
         if place[:2] == ["server", "info"]:
-            return [("server-info", {"version": VERSION, "instance_type": "enterprise", "product_type": "enterprise", "serverName": "stand-in", "server_roles": ["indexer", "kv_store"]})]
+            return [
+                (
+                    "server-info",
+                    {
+                        "version": VERSION,
+                        "instance_type": "enterprise",
+                        "product_type": "enterprise",
+                        "serverName": "stand-in",
+                        "server_roles": ["indexer", "kv_store"],
+                    },
+                )
+            ]
         raise Refused(404, "Not Found")
 
     def may(self, allowed, what):
         if not allowed:
-            raise Refused(403, f"You (user=poor) do not have permission to perform this operation (requires capability: {NEEDED[what]}).")
+            raise Refused(
+                403,
+                "You (user=poor) do not have permission to perform this operation (requires"
+                f" capability: {NEEDED[what]}).",
+            )
 
     def collection(self, method, found, place, said):
         if method == "POST" and not place:
@@ -129,7 +171,11 @@ class Splunkd(ThreadingHTTPServer):
             return []
         if method == "POST":
             self.passwords[place[0]]["clear_password"] = said["password"]
-        return [(name, content) for name, content in self.passwords.items() if not place or name == place[0]]
+        return [
+            (name, content)
+            for name, content in self.passwords.items()
+            if not place or name == place[0]
+        ]
 
     def input(self, method, kind, place, said):
         found = self.inputs.setdefault(kind, {})
@@ -168,7 +214,11 @@ class Splunkd(ThreadingHTTPServer):
             return Whole(document["_key"] for document in json.loads(body))
         if method == "DELETE":
             wanted = json.loads(query.get("query", "{}"))
-            for name in [name for name, document in documents.items() if (name == key or not key) and wanted.items() <= document.items()]:
+            for name in [
+                name
+                for name, document in documents.items()
+                if (name == key or not key) and wanted.items() <= document.items()
+            ]:
                 del documents[name]
             return {}
         if not key:
@@ -205,7 +255,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self, method):
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(
+            "utf-8", "replace"
+        )
         self.server.asked.append((method, parts.path))
         self.rest(method, parts.path, form(parts.query), body)
 
@@ -221,33 +273,98 @@ class Handler(BaseHTTPRequestHandler):
                 found = splunkd.rest(method, place, query, body, key)
                 said = json.dumps(found) if isinstance(found, (dict, Whole)) else None
                 if said is None:
-                    new = method == "POST" and place in (["storage", "passwords"], ["configs", place[-1]])
-                    return self.feed(found, "/".join(quote(part, safe="") for part in place), query, 201 if new else 200)
+                    new = method == "POST" and place in (
+                        ["storage", "passwords"],
+                        ["configs", place[-1]],
+                    )
+                    return self.feed(
+                        found,
+                        "/".join(quote(part, safe="") for part in place),
+                        query,
+                        201 if new else 200,
+                    )
         except Refused as error:
             return self.fail(error.status, error.said, query)
         return self.say(200, said, "application/json")
 
     def feed(self, entries, place, query, status=200):
         server = self.server
-        acl = {"app": server.app, "owner": "nobody", "sharing": "app", "can_write": "1", "modifiable": "1", "removable": "1", "can_list": "1", "perms": {"read": ["*"], "write": ["admin"]}}
-        content = [(name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **said}) for name, said in entries]
+        acl = {
+            "app": server.app,
+            "owner": "nobody",
+            "sharing": "app",
+            "can_write": "1",
+            "modifiable": "1",
+            "removable": "1",
+            "can_list": "1",
+            "perms": {"read": ["*"], "write": ["admin"]},
+        }
+        content = [
+            (name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **said})
+            for name, said in entries
+        ]
         if query.get("output_mode") == "json":
-            made = [{"name": name, "id": f"{server.url}/{place}", "links": {}, "author": "nobody", "acl": acl, "content": {**said, "eai:acl": None}} for name, said in content]
-            return self.say(status, json.dumps({"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}), "application/json")
-        own = {name: escape(f"/servicesNS/nobody/{server.app}/{place}" + ("" if place.endswith(f"/{quote(name, safe='')}") else f"/{quote(name, safe='')}")) for name, _ in content}
-        whole = "".join(f'<entry><title>{escape(name)}</title><id>{server.url}{own[name]}</id><link href="{own[name]}" rel="alternate"/>'
-                        f'<content type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>' for name, said in content)
-        return self.say(status, f'<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom" xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>', "text/xml")
+            made = [
+                {
+                    "name": name,
+                    "id": f"{server.url}/{place}",
+                    "links": {},
+                    "author": "nobody",
+                    "acl": acl,
+                    "content": {**said, "eai:acl": None},
+                }
+                for name, said in content
+            ]
+            return self.say(
+                status,
+                json.dumps(
+                    {"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}
+                ),
+                "application/json",
+            )
+        own = {
+            name: escape(
+                f"/servicesNS/nobody/{server.app}/{place}"
+                + ("" if place.endswith(f"/{quote(name, safe='')}") else f"/{quote(name, safe='')}")
+            )
+            for name, _ in content
+        }
+        whole = "".join(
+            f"<entry><title>{escape(name)}</title><id>{server.url}{own[name]}</id><link"
+            f' href="{own[name]}" rel="alternate"/><content'
+            f' type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>'
+            for name, said in content
+        )
+        return self.say(
+            status,
+            '<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom"'
+            f' xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>',
+            "text/xml",
+        )
 
     def fail(self, status, said, query):
         if query.get("output_mode") == "json":
-            return self.say(status, json.dumps({"messages": [{"type": "ERROR", "text": said}]}), "application/json")
-        return self.say(status, f'<response><messages><msg type="ERROR">{escape(said)}</msg></messages></response>', "text/xml")
+            return self.say(
+                status,
+                json.dumps({"messages": [{"type": "ERROR", "text": said}]}),
+                "application/json",
+            )
+        return self.say(
+            status,
+            f'<response><messages><msg type="ERROR">{escape(said)}</msg></messages></response>',
+            "text/xml",
+        )
 
     def say(self, status, said, kind, headers=()):
         data = said if isinstance(said, bytes) else said.encode()
         self.send_response(status)
-        for name, value in (("Content-Type", kind), ("Content-Length", str(len(data))), ("Connection", "close"), *headers):         # the SDK reads empty bodies otherwise
+        # the SDK reads empty bodies otherwise
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(data))),
+            ("Connection", "close"),
+            *headers,
+        ):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -256,7 +373,16 @@ class Handler(BaseHTTPRequestHandler):
 
 def _xml(said):
     if isinstance(said, dict):
-        return "<s:dict>" + "".join(f'<s:key name="{escape(str(name))}">{_xml(value)}</s:key>' for name, value in said.items()) + "</s:dict>"
+        return (
+            "<s:dict>"
+            + "".join(
+                f'<s:key name="{escape(str(name))}">{_xml(value)}</s:key>'
+                for name, value in said.items()
+            )
+            + "</s:dict>"
+        )
     if isinstance(said, list):
-        return "<s:list>" + "".join(f"<s:item>{_xml(value)}</s:item>" for value in said) + "</s:list>"
+        return (
+            "<s:list>" + "".join(f"<s:item>{_xml(value)}</s:item>" for value in said) + "</s:list>"
+        )
     return escape("" if said is None else str(said))

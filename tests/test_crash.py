@@ -1,4 +1,5 @@
-"""Stop the world at its n-th step, start it again: everything is there, and nothing twice where the design says so."""
+"""Stop the world at its n-th step, start it again: everything is there, and nothing twice where
+the design says so."""
 
 import collections
 import json
@@ -28,7 +29,7 @@ class FusedFile(file.File):
             try:
                 self.fuse.step()
             except Crash:
-                self.file.write(line[:len(line) // 2])
+                self.file.write(line[: len(line) // 2])
                 raise
             self.file.write(line)
         self.end += len(lines)
@@ -58,7 +59,9 @@ class FusedStore(sqlite.Sqlite):
             def dies(db):
                 work(db)
                 self.fuse.step()
+
             return write(dies)
+
         self.database.write = torn
         try:
             super().deliver(unit, events, mark)
@@ -92,14 +95,27 @@ def ids(output):
     if isinstance(output, Memory):
         return output.ids()
     if isinstance(output, file.File):
-        lines = [line for path in [*output.closed(), output.path] for line in path.read_bytes().splitlines()]
+        lines = [
+            line
+            for path in [*output.closed(), output.path]
+            for line in path.read_bytes().splitlines()
+        ]
         return collections.Counter(json.loads(line)["event"]["id"] for line in lines)
-    return collections.Counter(id for id, in output.database.read("SELECT id FROM event"))
+    return collections.Counter(id for (id,) in output.database.read("SELECT id FROM event"))
 
 
 def life(opened, simulated, time, fuse, cycles, apart=MINUTE):
     output, marks, close = opened
-    world = World(PLUGIN, simulated, time=time, output=output, marks=marks, fuse=fuse, lookback="12m", concurrency=1)
+    world = World(
+        PLUGIN,
+        simulated,
+        time=time,
+        output=output,
+        marks=marks,
+        fuse=fuse,
+        lookback="12m",
+        concurrency=1,
+    )
     try:
         world.cycles(cycles, apart)
     finally:
@@ -130,7 +146,9 @@ def test_no_crash_at_any_step_loses_or_doubles(kind, tmp_path):
         must = simulated.ledger(time.now, NOON - 12 * MINUTE, until - 100 * SECOND)
         assert len(must) > 10 and must <= set(got), f"lost after a crash at step {steps}"
         assert max(got.values()) == 1, f"doubled after a crash at step {steps}"
-    assert 20 < died < STEPS, "the first life has fewer steps than were tried, so that each was the last one once"
+    assert 20 < died < STEPS, (
+        "the first life has fewer steps than were tried, so that each was the last one once"
+    )
 
 
 @pytest.mark.parametrize("kind", [in_memory, in_files, in_sqlite], ids=lambda kind: kind.__name__)
@@ -147,9 +165,14 @@ def test_a_mark_that_cannot_be_saved_doubles_nothing(kind, tmp_path):
         save(unit, mark)
 
     marks.save = full
-    world = World(PLUGIN, simulated, time=time, output=output, marks=marks, lookback="12m", concurrency=1).cycles(8)
+    world = World(
+        PLUGIN, simulated, time=time, output=output, marks=marks, lookback="12m", concurrency=1
+    ).cycles(8)
     got = ids(output)
-    assert simulated.ledger(time.now, NOON - 12 * MINUTE, world.until() - 100 * SECOND) <= set(got) and max(got.values()) == 1
+    assert (
+        simulated.ledger(time.now, NOON - 12 * MINUTE, world.until() - 100 * SECOND) <= set(got)
+        and max(got.values()) == 1
+    )
     assert world.errors or kind is in_sqlite
     close()
 
@@ -177,17 +200,28 @@ def test_an_empty_batch_still_moves_the_mark():
 
 def test_pump_hands_on_what_is_fresh_with_its_mark():
     from siemtap.core.model import Batch, Unit
+
     given = []
 
     class Output:
         def deliver(self, unit, events, mark):
             given.append(([event["event"]["id"] for event in events], dict(mark.cursor)))
 
-    batches = [Batch(None, ["a", "b"], {"n": 1}, 10), Batch(None, ["b", "c"], {"n": 2}, 10), Batch(None, [], {"n": 3}, 11)]
-    mark = pump(Unit("it", "x"), Mark(), batches, lambda batch: [{"event": {"id": record}} for record in batch.records], Output())
-    assert given == [(["a", "b"], {"n": 1}), (["c"], {"n": 2}), ([], {"n": 3})] and mark.cursor == {"n": 3}
-
-
+    batches = [
+        Batch(None, ["a", "b"], {"n": 1}, 10),
+        Batch(None, ["b", "c"], {"n": 2}, 10),
+        Batch(None, [], {"n": 3}, 11),
+    ]
+    mark = pump(
+        Unit("it", "x"),
+        Mark(),
+        batches,
+        lambda batch: [{"event": {"id": record}} for record in batch.records],
+        Output(),
+    )
+    assert given == [(["a", "b"], {"n": 1}), (["c"], {"n": 2}), ([], {"n": 3})] and mark.cursor == {
+        "n": 3
+    }
 
 
 def test_what_has_its_mark_is_in_doubt_no_more():

@@ -1,4 +1,5 @@
-"""The contract: what it lets through, that both validators agree on it, and that its names are ECS's own."""
+"""The contract: what it lets through, that both validators agree on it, and that its names are
+ECS's own."""
 
 import copy
 import json
@@ -20,7 +21,11 @@ from siemtap.render.datasets import schema_of
 from siemtap.runners import plugins
 
 CONTRACT = contract.read("event.schema.json")
-DATASETS = {name: dataset for name, dataset in plugins.datasets().items() if dataset.namespace in CONTRACT["vendors"]}
+DATASETS = {
+    name: dataset
+    for name, dataset in plugins.datasets().items()
+    if dataset.namespace in CONTRACT["vendors"]
+}
 FORMATS = jsonschema.FormatChecker(["ipv4", "ipv6"])
 
 
@@ -31,10 +36,21 @@ def pattern(validator, pattern, instance, schema):
 
 
 Draft7 = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": pattern})
-AUTHORITY = {name: Draft7(schema_of(CONTRACT, dataset), format_checker=FORMATS) for name, dataset in DATASETS.items()}
-FAST = {name: jsonschema_rs.Draft7Validator(schema_of(CONTRACT, dataset), validate_formats=True) for name, dataset in DATASETS.items()}
+AUTHORITY = {
+    name: Draft7(schema_of(CONTRACT, dataset), format_checker=FORMATS)
+    for name, dataset in DATASETS.items()
+}
+FAST = {
+    name: jsonschema_rs.Draft7Validator(schema_of(CONTRACT, dataset), validate_formats=True)
+    for name, dataset in DATASETS.items()
+}
 WHOLE = Draft7(CONTRACT, format_checker=FORMATS)
-EVENTS = [event for folder in folders() if folder.parents[1].name in CONTRACT["vendors"] for event in json.loads((folder / "expected.json").read_text())]
+EVENTS = [
+    event
+    for folder in folders()
+    if folder.parents[1].name in CONTRACT["vendors"]
+    for event in json.loads((folder / "expected.json").read_text())
+]
 
 
 def test_the_schemas_are_schemas():
@@ -50,8 +66,48 @@ def leaves(tree, path=()):
             yield from leaves(value, (*path, key))
 
 
-ODD = [None, "", " ", 0, -1, 1.5, 10**30, True, [], {}, [""], ["x"], ["x", "x"], "x", "x" * 9000, "\ud800", "192.0.2.1", "999.1.1.1", "::1", "fe80::1%eth0", "::ffff:192.0.2.1", "1.2.3.04", "2026-03-04T10:00:00.000Z",
-       "2026-13-04T10:00:00.000Z", "2026-03-04T10:00:00Z", "2026-03-04T24:00:00.000Z", "٢٠٢٦-03-04T10:00:00.000Z", "alert", "denied", 73, 74, "GB", "gb", "a" * 32, "A" * 32, "a" * 33, "a\n" + "b" * 30, "0.1.2.3\n", "1.2", "1.2\n"]
+ODD = [
+    None,
+    "",
+    " ",
+    0,
+    -1,
+    1.5,
+    10**30,
+    True,
+    [],
+    {},
+    [""],
+    ["x"],
+    ["x", "x"],
+    "x",
+    "x" * 9000,
+    "\ud800",
+    "192.0.2.1",
+    "999.1.1.1",
+    "::1",
+    "fe80::1%eth0",
+    "::ffff:192.0.2.1",
+    "1.2.3.04",
+    "2026-03-04T10:00:00.000Z",
+    "2026-13-04T10:00:00.000Z",
+    "2026-03-04T10:00:00Z",
+    "2026-03-04T24:00:00.000Z",
+    "٢٠٢٦-03-04T10:00:00.000Z",
+    "alert",
+    "denied",
+    73,
+    74,
+    "GB",
+    "gb",
+    "a" * 32,
+    "A" * 32,
+    "a" * 33,
+    "a\n" + "b" * 30,
+    "0.1.2.3\n",
+    "1.2",
+    "1.2\n",
+]
 
 
 @settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
@@ -74,15 +130,24 @@ def test_the_fast_validator_agrees_with_the_authority(data):
         if not event:
             break
     for name in DATASETS:
-        assert AUTHORITY[name].is_valid(event) == is_valid(FAST[name], event), next(AUTHORITY[name].iter_errors(event), "the authority accepts it")
+        assert AUTHORITY[name].is_valid(event) == is_valid(FAST[name], event), next(
+            AUTHORITY[name].iter_errors(event), "the authority accepts it"
+        )
 
 
 def test_a_validator_that_agrees_by_accepting_everything_would_be_found():
     for event in EVENTS:
         name = event["event"]["dataset"]
         assert FAST[name].is_valid(event) and WHOLE.is_valid(event)
-        for spoil in ({"@timestamp": "now"}, {"surprise": 1}, {"event": {**event["event"], "kind": "alarm"}}, {"related": {"ip": ["nobody"]}}):
-            assert not FAST[name].is_valid({**event, **spoil}) and not WHOLE.is_valid({**event, **spoil})
+        for spoil in (
+            {"@timestamp": "now"},
+            {"surprise": 1},
+            {"event": {**event["event"], "kind": "alarm"}},
+            {"related": {"ip": ["nobody"]}},
+        ):
+            assert not FAST[name].is_valid({**event, **spoil}) and not WHOLE.is_valid(
+                {**event, **spoil}
+            )
 
 
 def test_the_reason_names_the_place_and_never_the_value():
@@ -90,7 +155,9 @@ def test_the_reason_names_the_place_and_never_the_value():
     event = copy.deepcopy(EVENTS[0])
     assert check(event) is None
     event["source"]["ip"] = "s3cret"
-    assert check(event) == "source.ip breaks properties/source/properties/ip/anyOf".replace("properties/ip/anyOf", "properties/ip/$ref/anyOf") or "s3cret" not in check(event)
+    assert check(event) == "source.ip breaks properties/source/properties/ip/anyOf".replace(
+        "properties/ip/anyOf", "properties/ip/$ref/anyOf"
+    ) or "s3cret" not in check(event)
     assert check(event).startswith("source.ip breaks ")
     event["event"]["dataset"] = "acme.event"
     assert "no input here" in check(event)
@@ -98,23 +165,54 @@ def test_the_reason_names_the_place_and_never_the_value():
 
 # ECS's own list
 
-OURS_ALONE = {"fields"}         # what the user adds
-JSON_TYPES = {"keyword": {"string"}, "constant_keyword": {"string"}, "match_only_text": {"string"}, "wildcard": {"string"}, "text": {"string"}, "date": {"string"}, "ip": {"string"},
-              "long": {"integer"}, "integer": {"integer"}, "float": {"number", "integer"}, "scaled_float": {"number"}, "boolean": {"boolean"}, "flattened": {"object"}, "object": {"object"}}
+OURS_ALONE = {"fields"}  # what the user adds
+JSON_TYPES = {
+    "keyword": {"string"},
+    "constant_keyword": {"string"},
+    "match_only_text": {"string"},
+    "wildcard": {"string"},
+    "text": {"string"},
+    "date": {"string"},
+    "ip": {"string"},
+    "long": {"integer"},
+    "integer": {"integer"},
+    "float": {"number", "integer"},
+    "scaled_float": {"number"},
+    "boolean": {"boolean"},
+    "flattened": {"object"},
+    "object": {"object"},
+}
 
 
 @pytest.fixture(scope="module")
 def ecs():
     folder = CACHE / "ecs-9.4.0/package"
     assert folder.exists(), "ECS's list is not here: ci/tools installs it"
-    said = subprocess.run(["node", "-e", f"const ecs = require({json.dumps(str(folder))}); process.stdout.write(JSON.stringify({{version: ecs.EcsVersion, flat: ecs.EcsFlat}}))"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [
+            "node",
+            "-e",
+            (
+                f"const ecs = require({json.dumps(str(folder))});"
+                " process.stdout.write(JSON.stringify({version: ecs.EcsVersion, flat:"
+                " ecs.EcsFlat}))"
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(said.stdout)
 
 
 def fields(schema, path=""):
     """(name, schema) of every leaf of the shared part."""
     if "$ref" in schema:
-        schema = CONTRACT["definitions"][schema["$ref"].rpartition("/")[2]] if schema["$ref"].count("/") == 2 else schema
+        schema = (
+            CONTRACT["definitions"][schema["$ref"].rpartition("/")[2]]
+            if schema["$ref"].count("/") == 2
+            else schema
+        )
     if "properties" in schema:
         for name, below in schema["properties"].items():
             yield from fields(below, f"{path}.{name}".lstrip("."))
@@ -131,24 +229,44 @@ def test_our_names_types_and_values_are_those_of_ecs(ecs):
         field, item = ecs["flat"][name], schema.get("items", schema)
         item = CONTRACT["definitions"][item["$ref"].rpartition("/")[2]] if "$ref" in item else item
         is_array = schema.get("type") == "array"
-        assert is_array == ("array" in field.get("normalize", [])), f"{name}: an array in one, not in the other"
-        types = {item["type"]} if "type" in item else {type_of(value) for value in item.get("enum", [item.get("const")])}
+        assert is_array == ("array" in field.get("normalize", [])), (
+            f"{name}: an array in one, not in the other"
+        )
+        types = (
+            {item["type"]}
+            if "type" in item
+            else {type_of(value) for value in item.get("enum", [item.get("const")])}
+        )
         assert types <= JSON_TYPES[field["type"]], f"{name}: {types}, and ECS says {field['type']}"
         allowed = {value["name"] for value in field.get("allowed_values", [])}
         if allowed:
             assert set(item["enum"]) <= allowed, name
         seen += 1
-    assert seen > 60 and ecs["version"] == "9.4.0" == CONTRACT["definitions"]["shared"]["properties"]["ecs"]["properties"]["version"]["const"]
+    assert (
+        seen > 60
+        and ecs["version"]
+        == "9.4.0"
+        == CONTRACT["definitions"]["shared"]["properties"]["ecs"]["properties"]["version"]["const"]
+    )
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_cluster_gets_the_types_of_ecs(ecs, name):
     """A constant may be a constant_keyword; nothing else differs."""
     types = elastic.types(elastic.Server("elasticsearch", (9, 1)), CONTRACT, DATASETS[name])
-    different = {path: (spec["type"], ecs["flat"][path]["type"]) for path, spec in types.items() if path in ecs["flat"]
-                 and spec["type"].replace("constant_keyword", "keyword") != ecs["flat"][path]["type"].replace("constant_keyword", "keyword")}
+    different = {
+        path: (spec["type"], ecs["flat"][path]["type"])
+        for path, spec in types.items()
+        if path in ecs["flat"]
+        and spec["type"].replace("constant_keyword", "keyword")
+        != ecs["flat"][path]["type"].replace("constant_keyword", "keyword")
+    }
     assert different == {} and len([path for path in types if path in ecs["flat"]]) > 20
-    assert [path for path in types if path not in ecs["flat"] and not path.startswith(f"{DATASETS[name].namespace}.")] == [path for path in types if path in ("fields",)]
+    assert [
+        path
+        for path in types
+        if path not in ecs["flat"] and not path.startswith(f"{DATASETS[name].namespace}.")
+    ] == [path for path in types if path in ("fields",)]
 
 
 def type_of(value):
@@ -156,7 +274,10 @@ def type_of(value):
 
 
 def test_every_type_of_event_is_expected_by_one_of_its_categories(ecs):
-    expected = {value["name"]: set(value.get("expected_event_types", [])) for value in ecs["flat"]["event.category"]["allowed_values"]}
+    expected = {
+        value["name"]: set(value.get("expected_event_types", []))
+        for value in ecs["flat"]["event.category"]["allowed_values"]
+    }
     for event in EVENTS:
         said = event["event"]
         for type in said.get("type", []):
@@ -169,7 +290,9 @@ CIM = contract.read("cim.json")
 
 
 def test_cim_covers_what_its_models_require():
-    assert set(CIM["datasets"]) == set(DATASETS) - {health.DATASET.name}, "what siemtap says of itself is in no model"
+    assert set(CIM["datasets"]) == set(DATASETS) - {health.DATASET.name}, (
+        "what siemtap says of itself is in no model"
+    )
     for dataset in CIM["datasets"].values():
         known = {name for model in dataset["models"] for name in CIM["models"][model]["fields"]}
         assert set(dataset["fields"]) <= known | set(dataset["custom"])
@@ -185,7 +308,11 @@ def test_cim_takes_its_values_from_fields_there_are():
                 assert path in targets or path.rpartition(".")[0] in targets, f"{field}: {path}"
             for model in dataset["models"]:
                 allowed = CIM["models"][model]["fields"].get(field)
-                values = {*rule.get("map", {}).values(), *([rule["else"]] if "else" in rule else []), *([rule["is"]] if "is" in rule else [])}
+                values = {
+                    *rule.get("map", {}).values(),
+                    *([rule["else"]] if "else" in rule else []),
+                    *([rule["is"]] if "is" in rule else []),
+                }
                 assert not allowed or values <= set(allowed), field
 
 
@@ -195,7 +322,15 @@ def test_every_event_of_ours_has_what_cim_requires():
         if event["event"]["kind"] == "pipeline_error":
             continue
         for model in rules["models"]:
-            for field in set(CIM["models"][model]["required"]) & {"action", "category", "dvc", "ids_type", "severity", "signature", "vendor_product"}:
+            for field in set(CIM["models"][model]["required"]) & {
+                "action",
+                "category",
+                "dvc",
+                "ids_type",
+                "severity",
+                "signature",
+                "vendor_product",
+            }:
                 assert value(event, rules["fields"][field]), (field, event["event"]["id"])
 
 
@@ -214,5 +349,9 @@ def value(event, rule):
 def test_the_vectors_are_those_of_the_cases():
     ids = {event["event"]["id"] for event in EVENTS}
     known = {vector["id"] for vector in contract.read("identity-vectors.json")["vectors"]}
-    assert {"da1ab7f15aa8550fef338b9f4f405ebd", "ba1aef608a3018c020f7faf5069811ef", "08b3eb1a80b1d8ce9ba8a22bccf301f2"} <= ids and "da1ab7f15aa8550fef338b9f4f405ebd" in known
+    assert {
+        "da1ab7f15aa8550fef338b9f4f405ebd",
+        "ba1aef608a3018c020f7faf5069811ef",
+        "08b3eb1a80b1d8ce9ba8a22bccf301f2",
+    } <= ids and "da1ab7f15aa8550fef338b9f4f405ebd" in known
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)

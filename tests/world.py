@@ -83,10 +83,22 @@ class Marks:
 class World:
     """One input against a simulator, without sockets and without waiting."""
 
-    def __init__(self, plugin, simulator, time=None, output=None, marks=None, fuse=None, every=None, **settings):
+    def __init__(
+        self,
+        plugin,
+        simulator,
+        time=None,
+        output=None,
+        marks=None,
+        fuse=None,
+        every=None,
+        **settings,
+    ):
         self.plugin, self.simulator, self.time = plugin, simulator, time or Time()
         self.output, self.marks, self.fuse = output or Memory(), marks or Marks(), fuse or Fuse()
-        self.settings = fill_in(plugin.settings, {**simulator.settings("https://vendor.example.com/rest"), **settings})
+        self.settings = fill_in(
+            plugin.settings, {**simulator.settings("https://vendor.example.com/rest"), **settings}
+        )
         self.say = voice(plugin, self.settings, fill_in(Every, every or {}), {}, lambda: None)
         self.errors = []
         self.start()
@@ -106,12 +118,27 @@ class World:
 
     def attempt(self, unit):
         mark = self.marks.load(unit)
-        output = Then(InDoubt(self.output, self.unmarked) if self.in_doubt else self.output, self.marks, self.unmarked) if not self.output.together else self.output
+        output = (
+            Then(
+                InDoubt(self.output, self.unmarked) if self.in_doubt else self.output,
+                self.marks,
+                self.unmarked,
+            )
+            if not self.output.together
+            else self.output
+        )
         times = (getattr(self.settings, name, 0) for name in ("overlap", "lookback"))
-        pump(unit, mark, collected(self.plugin, self.client, unit, mark.cursor, self.http, *times), self.say, output)
+        pump(
+            unit,
+            mark,
+            collected(self.plugin, self.client, unit, mark.cursor, self.http, *times),
+            self.say,
+            output,
+        )
 
     def cycle(self, attempts=40):
-        """Every unit to its end, as a runner would: again and again after an error, time passing in between."""
+        """Every unit to its end, as a runner would: again and again after an error, time passing
+        in between."""
         for unit in self.again(self.units, attempts):
             self.again(lambda unit=unit: self.attempt(unit), attempts)
         self.in_doubt = False
@@ -137,4 +164,8 @@ class World:
 
     def shown(self):
         """All that a person or an output could see."""
-        return json.dumps(self.output.kept) + "".join(map(str, self.errors)) + "".join(map(repr, self.errors))
+        return (
+            json.dumps(self.output.kept)
+            + "".join(map(str, self.errors))
+            + "".join(map(repr, self.errors))
+        )

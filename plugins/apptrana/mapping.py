@@ -16,17 +16,41 @@ try:
 except ImportError:
     import json as reader  # type: ignore[no-redef]
 
-ATTACK_DATA_AT_MOST = 8_192       # characters; attacker-controlled, a megabyte was tried
+ATTACK_DATA_AT_MOST = 8_192  # characters; attacker-controlled, a megabyte was tried
 PAIR = re.compile(r'"([^"]+)"\s*:\s*"(.*?)"\s*(?:,|$)', re.DOTALL)
 TLS = re.compile(r"([A-Za-z]+)v([0-9]+(?:\.[0-9]+)?)")
 PROTOCOL = re.compile(r"([A-Za-z]+)/([0-9]+(?:\.[0-9]+)?)")
 OBSERVER = {"observer.vendor": "Indusface", "observer.product": "AppTrana", "observer.type": "waf"}
 REDACTED = "REDACTED"
-DEEPEST = 100       # objects and lists in each other that are looked through
+DEEPEST = 100  # objects and lists in each other that are looked through
 # What the rows read; any other name is one that we do not know.
-READ = frozenset(("attackTime", "websiteName", "attackerIP", "attackerGeo", "severity", "eventType", "attackUri", "target", "attackData", "ipReputation", "category", "ruleId",
-                  "requestId", "ruleName", "tagName", "hostName", "statusCode", "requestHeader", "responseHeader", "tlsVersion", "requestProtocol"))
-NAMES = frozenset(("name", "header", "key"))       # of an object that spells a pair in two: {"name": "Cookie", "value": "…"}
+READ = frozenset(
+    (
+        "attackTime",
+        "websiteName",
+        "attackerIP",
+        "attackerGeo",
+        "severity",
+        "eventType",
+        "attackUri",
+        "target",
+        "attackData",
+        "ipReputation",
+        "category",
+        "ruleId",
+        "requestId",
+        "ruleName",
+        "tagName",
+        "hostName",
+        "statusCode",
+        "requestHeader",
+        "responseHeader",
+        "tlsVersion",
+        "requestProtocol",
+    )
+)
+# of an object that spells a pair in two: {"name": "Cookie", "value": "…"}
+NAMES = frozenset(("name", "header", "key"))
 
 
 class Pairs(List[Any]):
@@ -34,6 +58,7 @@ class Pairs(List[Any]):
 
 
 JSON = json.JSONDecoder(strict=False, object_pairs_hook=Pairs)
+
 
 @lru_cache(maxsize=4096, typed=True)
 def attacker(said: Any) -> Tuple[Optional[str], ...]:
@@ -59,7 +84,8 @@ def severity(said: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int],
 
 
 def verdict(said: Any, *, alerts: str) -> Tuple[str, List[str], str, str, Optional[str]]:
-    """The outcome is that of the attack: blocked, it failed. Logged is `info`, not `allowed`: another rule may have stopped it."""
+    """The outcome is that of the attack: blocked, it failed. Logged is `info`, not `allowed`:
+    another rule may have stopped it."""
     kind = "alert" if alerts == "blocked" and said == "Block" else None
     if said == "Block":
         return "blocked", ["denied"], "failure", said, kind
@@ -76,7 +102,12 @@ def uri(said: Any) -> Tuple[str, Optional[str], Optional[str]]:
 @lru_cache(maxsize=1024, typed=True)
 def origin(tls: Any, host: Any) -> Optional[str]:
     """The scheme is known only where a TLS version is named."""
-    if isinstance(tls, str) and isinstance(host, str) and host.strip() not in ABSENT and tls_version(tls.strip())[0]:
+    if (
+        isinstance(tls, str)
+        and isinstance(host, str)
+        and host.strip() not in ABSENT
+        and tls_version(tls.strip())[0]
+    ):
         return f"https://{host.strip()}"
     return None
 
@@ -95,7 +126,8 @@ def payload(said: Any) -> Tuple[str, Optional[bool]]:
 
 @lru_cache(maxsize=1024, typed=True)
 def rule_id(said: Any) -> Tuple[str, ...]:
-    """The name that follows in the record is the better message; this one stands where it is missing."""
+    """The name that follows in the record is the better message; this one stands where it is
+    missing."""
     id = text(said)
     return id, id, f"rule {id}", f"rule {id}"
 
@@ -109,9 +141,13 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     """A JSON object printed without its braces; "-" is the vendor's word for absent."""
     try:
         found = reader.loads("{" + said + "}")
-        if said.count('"') != 4 * len(found):       # a name stands there twice, perhaps
+        if said.count('"') != 4 * len(found):  # a name stands there twice, perhaps
             raise ValueError
-        present = {name.strip().lower(): trimmed for name, value in found.items() if value != "-" and (trimmed := value.strip()) and trimmed != "-"}
+        present = {
+            name.strip().lower(): trimmed
+            for name, value in found.items()
+            if value != "-" and (trimmed := value.strip()) and trimmed != "-"
+        }
     except (ValueError, AttributeError, RecursionError):
         present = thorough_headers(said, secret)
     for name in secret:
@@ -125,9 +161,16 @@ def headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
 def thorough_headers(said: str, secret: Tuple[str, ...]) -> Dict[str, str]:
     """The same, for whatever the quick way stumbles over, and where there is none."""
     found = pairs(said)
-    if found is None:       # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
+    # a bare quote in a value, say: by a pattern, whose values may then hold more than one pair
+    if found is None:
         found = [(name, unpaired(value, secret)) for name, value in PAIR.findall(said)]
-    texts = ((name.strip().lower(), (value if isinstance(value, str) else canonical(walked(plain(value), secret))).strip()) for name, value in found)
+    texts = (
+        (
+            name.strip().lower(),
+            (value if isinstance(value, str) else canonical(walked(plain(value), secret))).strip(),
+        )
+        for name, value in found
+    )
     return {name: value for name, value in texts if value not in ABSENT}
 
 
@@ -150,11 +193,20 @@ def plain(value: Any) -> Any:
 def unpaired(said: str, secret: Tuple[str, ...]) -> str:
     """Header text that nothing could read, with whatever follows a secret header's name cut out."""
     name = "|".join(map(re.escape, secret))
-    return re.sub(rf"""(?is)("?\b(?:{name})\b(?:\s*\\*["']?\s*[:=]|\s*\\*["']\s*,)).*""", rf"\1 {REDACTED}", said) if secret else said
+    return (
+        re.sub(
+            rf"""(?is)("?\b(?:{name})\b(?:\s*\\*["']?\s*[:=]|\s*\\*["']\s*,)).*""",
+            rf"\1 {REDACTED}",
+            said,
+        )
+        if secret
+        else said
+    )
 
 
 def raw(said: str, secret: Tuple[str, ...]) -> Optional[str]:
-    """Header text in which nothing was found: as it came but for its secrets, unless it merely said that all are absent."""
+    """Header text in which nothing was found: as it came but for its secrets, unless it merely
+    said that all are absent."""
     return None if said.strip(" ,{}") == "" or PAIR.search(said) else unpaired(said, secret)
 
 
@@ -177,7 +229,12 @@ def response_headers(said: Any, *, redact_headers: Tuple[str, ...]) -> Tuple[Any
         return None, raw(said, redact_headers), None, None
     get = found.get
     length = get("content-length")
-    return found, None, int(length) if length and length.isdecimal() and len(length) < 16 else None, mime_type(get("content-type"))
+    return (
+        found,
+        None,
+        int(length) if length and length.isdecimal() and len(length) < 16 else None,
+        mime_type(get("content-type")),
+    )
 
 
 @lru_cache(maxsize=64, typed=True)
@@ -195,7 +252,8 @@ def request_protocol(said: Any) -> Tuple[str, str]:
 
 
 def request_id(record: Record) -> Any:
-    """Names the attack, with its rule. Without one, only the whole record does: two attacks must never share an id."""
+    """Names the attack, with its rule. Without one, only the whole record does: two attacks must
+    never share an id."""
     said = record.get("requestId")
     if said.__class__ is str:
         return said if said.strip() not in ABSENT else record
@@ -204,7 +262,16 @@ def request_id(record: Record) -> Any:
 
 def named(pair: Dict[str, Any], secret: Tuple[str, ...]) -> str:
     """Return the key under which an object names a secret header; "": it does not."""
-    return next((key for key, value in pair.items() if key.strip().lower() in NAMES and isinstance(value, str) and value.strip().lower() in secret), "")
+    return next(
+        (
+            key
+            for key, value in pair.items()
+            if key.strip().lower() in NAMES
+            and isinstance(value, str)
+            and value.strip().lower() in secret
+        ),
+        "",
+    )
 
 
 def walked(value: Any, secret: Tuple[str, ...], depth: int = 0) -> Any:
@@ -220,13 +287,28 @@ def walked(value: Any, secret: Tuple[str, ...], depth: int = 0) -> Any:
             return [value[0], REDACTED]
         return [walked(inner, secret, depth + 1) for inner in value]
     naming = named(value, secret)
-    return {key: inner if key == naming else REDACTED if naming or key.strip().lower() in secret else walked(inner, secret, depth + 1) for key, inner in value.items()}
+    return {
+        key: (
+            inner
+            if key == naming
+            else (
+                REDACTED
+                if naming or key.strip().lower() in secret
+                else walked(inner, secret, depth + 1)
+            )
+        )
+        for key, inner in value.items()
+    }
 
 
 def redact(record: Record, *, redact_headers: Tuple[str, ...]) -> Record:
-    """The record as it may be shown: header strings rewritten without their secrets, and what no row reads looked through for them."""
+    """The record as it may be shown: header strings rewritten without their secrets, and what no
+    row reads looked through for them."""
     if isinstance(record, (str, list)):
-        return unpaired(record if isinstance(record, str) else canonical(walked(record, redact_headers)), redact_headers)
+        return unpaired(
+            record if isinstance(record, str) else canonical(walked(record, redact_headers)),
+            redact_headers,
+        )
     if not isinstance(record, dict):
         return record
     return {name: _shown(name, said, redact_headers) for name, said in record.items()}
@@ -237,7 +319,13 @@ def _shown(name: str, said: Any, secret: Tuple[str, ...]) -> Any:
         return REDACTED
     if name in ("requestHeader", "responseHeader") and said not in ABSENT:
         found = headers(said, secret) if isinstance(said, str) else {}
-        return json.dumps(found, ensure_ascii=False)[1:-1] if found else unpaired(text(said) if isinstance(said, str) else canonical(walked(said, secret)), secret)
+        return (
+            json.dumps(found, ensure_ascii=False)[1:-1]
+            if found
+            else unpaired(
+                text(said) if isinstance(said, str) else canonical(walked(said, secret)), secret
+            )
+        )
     return said if name in READ and isinstance(said, str) else walked(said, secret)
 
 
@@ -245,6 +333,7 @@ def attack_time(record: Record) -> str:
     return instant(record["attackTime"])
 
 
+# fmt: off
 ATTACK = Dataset(
     name="apptrana.attack",
     clock=attack_time,
@@ -283,12 +372,18 @@ ATTACK = Dataset(
     few=("websiteName", "severity", "eventType", "category", "ruleId", "ruleName", "tagName", "hostName", "statusCode", "ipReputation",
          "tlsVersion", "requestProtocol"),
 )
+# fmt: on
 
 
 def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
-    """The vendor publishes no fields of an action: the first value, by the alphabet, under a name like time or date that is one."""
+    """The vendor publishes no fields of an action: the first value, by the alphabet, under a
+    name like time or date that is one."""
     action = record["action"]
-    names = [activity_time_key] if activity_time_key else [name for name in sorted(action) if "time" in name.lower() or "date" in name.lower()]
+    names = (
+        [activity_time_key]
+        if activity_time_key
+        else [name for name in sorted(action) if "time" in name.lower() or "date" in name.lower()]
+    )
     for name in names:
         for read in (instant, epoch):
             try:
@@ -300,10 +395,28 @@ def action_time(record: Record, *, activity_time_key: str) -> Optional[str]:
 
 def action(said: Any) -> Tuple[Any, ...]:
     items = sorted(shallow(said).items())
-    user = next((value for name, value in items if "user" in name.lower() and isinstance(value, str) and value.strip() not in ABSENT), None)
-    address = next(filter(None, (ip(value.strip()) for _, value in items if isinstance(value, str))), None)
-    message = next((value for name, value in items if isinstance(value, str) and value.strip() not in ABSENT
-                    and any(word in name.lower() for word in ("action", "message", "description")) and not _is_time(value)), "portal activity")
+    user = next(
+        (
+            value
+            for name, value in items
+            if "user" in name.lower() and isinstance(value, str) and value.strip() not in ABSENT
+        ),
+        None,
+    )
+    address = next(
+        filter(None, (ip(value.strip()) for _, value in items if isinstance(value, str))), None
+    )
+    message = next(
+        (
+            value
+            for name, value in items
+            if isinstance(value, str)
+            and value.strip() not in ABSENT
+            and any(word in name.lower() for word in ("action", "message", "description"))
+            and not _is_time(value)
+        ),
+        "portal activity",
+    )
     return said, message, user, user, address, address, address
 
 
@@ -315,6 +428,7 @@ def _is_time(value: str) -> bool:
         return False
 
 
+# fmt: off
 ACTIVITY = Dataset(
     name="apptrana.activity",
     clock=action_time,
@@ -326,3 +440,4 @@ ACTIVITY = Dataset(
         Split("action",           ("apptrana.activity", "message", "user.name", "related.user", "source.ip", "source.address", "related.ip"), action),
     ),
 )
+# fmt: on

@@ -1,6 +1,7 @@
 """Indusface AppTrana WAF: the attack log and the portal's audit log, pulled through the SIEM API.
 
-Follows the vendor's page "SIEM Integration through API". A comment in quotation marks is the vendor speaking; one without is us.
+Follows the vendor's page "SIEM Integration through API". A comment in quotation marks is the vendor
+speaking; one without is us.
 """
 
 from __future__ import annotations
@@ -22,39 +23,51 @@ from siemtap.edge.walk import MOST, Walk
 from .manifest import Settings
 from .mapping import ACTIVITY, ATTACK
 
-RETENTION = 30 * DAY            # "details are available up to 30 days"
-FORGOTTEN = 29 * DAY            # a 400 for a window older than this is the vendor's memory, not our mistake
+RETENTION = 30 * DAY  # "details are available up to 30 days"
+# a 400 for a window older than this is the vendor's memory, not our mistake
+FORGOTTEN = 29 * DAY
 NARROWEST = 1 * SECOND
-MOST_ACTIONS = 20_000           # of a window: pages that never end are no audit log
-MOST_SITES = 10_000             # of an account; each becomes a unit with a cursor
-BLOCKED = "the vendor's own firewall answered, and not the API: ask support whether this address is on the connector's allow-list, or set `user_agent`"
+MOST_ACTIONS = 20_000  # of a window: pages that never end are no audit log
+MOST_SITES = 10_000  # of an account; each becomes a unit with a cursor
+BLOCKED = (
+    "the vendor's own firewall answered, and not the API: ask support whether this address is on"
+    " the connector's allow-list, or set `user_agent`"
+)
 MODES = "client_credentials, basic, code"
 
 
 class Client:
-    """The calls of the API, in the order of the page. One per account; its threads share one token."""
+    """The calls of the API, in the order of the page. One per account; its threads share one
+    token."""
 
     def __init__(self, settings: Settings, http: Http) -> None:
         self.settings, self.http = settings, http
         self.bearer = Bearer(http, self.get_auth_token, settings.token_margin)
-        self.parallel = settings.concurrency    # halved to one where the service says "too many"
+        self.parallel = settings.concurrency  # halved to one where the service says "too many"
 
     # Authorization Code
 
     def authorize(self) -> str:
-        """ "Authorisation code will be sent back in the query string of the pre-configured redirection URL." """
+        """ "Authorisation code will be sent back in the query string of the pre-configured
+        redirection URL."
+        """
         mine = self.settings
         if mine.code:
             return mine.code
         request = self.http.get(f"{mine.url}/siem/v1/authorize", {"client_id": mine.client_id})
         reply = self.http.ask(request)
         found = dict(parse_qsl(urlsplit(reply.headers.get("location", "")).query))
-        code = found.get(mine.code_parameter) or (next(iter(found.values())) if len(found) == 1 else "")
+        code = found.get(mine.code_parameter) or (
+            next(iter(found.values())) if len(found) == 1 else ""
+        )
         if not code:
             if not 300 <= reply.status < 400:
                 self.understand(request, reply)
-            raise AuthError("the redirect carries no code for us to see; open the address yourself and put the code into `code`, "
-                            "or have the connector registered for client_credentials", f"{request.line}: {reply.status}")
+            raise AuthError(
+                "the redirect carries no code for us to see; open the address yourself and put the"
+                " code into `code`, or have the connector registered for client_credentials",
+                f"{request.line}: {reply.status}",
+            )
         return code
 
     # Generate Token
@@ -75,11 +88,19 @@ class Client:
             self.understand(request, reply)
             said = reply.json()
         except (AuthError, ConfigError) as error:
-            raise AuthError(f"no token by `auth: {mine.auth}` ({error.what}); check client_id/client_secret, whether the connector was registered for "
-                            f"another way ({MODES}), and whether this address is on its allow-list", error.where) from None
+            raise AuthError(
+                f"no token by `auth: {mine.auth}` ({error.what}); check client_id/client_secret,"
+                f" whether the connector was registered for another way ({MODES}), and whether this"
+                " address is on its allow-list",
+                error.where,
+            ) from None
         except ValueError:
             raise Retry("a token was asked for, and the answer is no JSON", request.line) from None
-        if not isinstance(said, dict) or not isinstance(said.get("access_token"), str) or not said["access_token"]:
+        if (
+            not isinstance(said, dict)
+            or not isinstance(said.get("access_token"), str)
+            or not said["access_token"]
+        ):
             raise Retry("a token was asked for, and the answer has no access_token", request.line)
         return said["access_token"], lifetime(said.get("expires_in"))
 
@@ -110,7 +131,12 @@ class Client:
         pages = 0
         while True:
             offset = pages if self.settings.activity_offset_unit == "pages" else len(actions)
-            body = {"startDate": minute(window.start), "endDate": minute(window.stop), "offSet": offset, "maxResult": self.settings.activity_page}
+            body = {
+                "startDate": minute(window.start),
+                "endDate": minute(window.stop),
+                "offSet": offset,
+                "maxResult": self.settings.activity_page,
+            }
             said = self.ask("siem/v1/getActivity", {**body, "websiteName": site} if site else body)
             result = said.get("result")
             page = result.get("actions") if isinstance(result, dict) else result
@@ -120,10 +146,16 @@ class Client:
                 else:
                     raise Malformed("the answer has no result.actions")
             if page and page == before:
-                raise Malformed(f"offSet {offset} gave the page before once more; check `activity_offset_unit`")
+                raise Malformed(
+                    f"offSet {offset} gave the page before once more; check `activity_offset_unit`"
+                )
             actions += page
             if len(actions) > MOST_ACTIONS:
-                raise Retry(f"more than {MOST_ACTIONS:,} actions in one window", "siem/v1/getActivity", narrower=True)
+                raise Retry(
+                    f"more than {MOST_ACTIONS:,} actions in one window",
+                    "siem/v1/getActivity",
+                    narrower=True,
+                )
             before, pages = page, pages + 1
             if len(page) < self.settings.activity_page:
                 return [{"websiteName": site, "action": action} for action in actions]
@@ -131,12 +163,19 @@ class Client:
     # The list of sites
 
     def get_websites(self) -> List[str]:
-        said = self.call(lambda token: self.http.get(f"{self.settings.url}/v2/website/get-websites", headers=token))
+        said = self.call(
+            lambda token: self.http.get(
+                f"{self.settings.url}/v2/website/get-websites", headers=token
+            )
+        )
         sites: Set[str] = set()
         for name in site_names(said):
             sites.add(name)
             if len(sites) > MOST_SITES:
-                raise Malformed(f"get-websites names more than {MOST_SITES:,} sites; list those to read under `websites`")
+                raise Malformed(
+                    f"get-websites names more than {MOST_SITES:,} sites; list those to read under"
+                    " `websites`"
+                )
         if not sites:
             raise Malformed("get-websites names no site; list them under `websites`")
         return sorted(sites)
@@ -144,11 +183,17 @@ class Client:
     # What all data calls share
 
     def ask(self, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
-        said = self.call(lambda token: self.http.post(f"{self.settings.url}/{path}", body, headers=token))
+        said = self.call(
+            lambda token: self.http.post(f"{self.settings.url}/{path}", body, headers=token)
+        )
         if not isinstance(said, dict):
             raise Malformed("the answer is no object", path)
         if said.get("errorMessages"):
-            raise Retry(f"a success that says it failed: {without_secrets(str(said['errorMessages']), [self.bearer.text])}", path)
+            raise Retry(
+                "a success that says it failed:"
+                f" {without_secrets(str(said['errorMessages']), [self.bearer.text])}",
+                path,
+            )
         return said
 
     def call(self, make: Callable[[Mapping[str, str]], Request]) -> Any:
@@ -167,13 +212,21 @@ class Client:
         try:
             said = reply.json()
         except (ValueError, RecursionError) as error:
-            raise Malformed(f"the answer is no JSON ({type(error).__name__}, {len(reply.body)} bytes)", request.line) from None
+            raise Malformed(
+                f"the answer is no JSON ({type(error).__name__}, {len(reply.body)} bytes)",
+                request.line,
+            ) from None
         self.parallel = min(self.settings.concurrency, self.parallel * 2)
         return said
 
     def understand(self, request: Request, reply: Reply) -> None:
         if reply.status == 406 or (reply.is_html and reply.status in (200, 403)):
-            raise Retry(BLOCKED, f"{request.line}: {reply.status}", after=self.settings.interval, status=reply.status)
+            raise Retry(
+                BLOCKED,
+                f"{request.line}: {reply.status}",
+                after=self.settings.interval,
+                status=reply.status,
+            )
         if reply.status in (429, 503):
             self.parallel = 1
         refuse(request, reply, self.http.now())
@@ -194,11 +247,15 @@ def how_many(row: Any) -> int:
 
 
 def attacks(row: Any) -> List[Record]:
-    """One website's attacks, each with the name of its website. What is no object is handed on as it is."""
+    """One website's attacks, each with the name of its website. What is no object is handed on
+    as it is."""
     if not isinstance(row, dict) or not isinstance(row.get("attacks") or [], list):
         raise Malformed("data is no list of websites with their attacks")
     site = row.get("websiteName")
-    return [{"websiteName": site, **attack} if isinstance(attack, dict) else attack for attack in row.get("attacks") or []]
+    return [
+        {"websiteName": site, **attack} if isinstance(attack, dict) else attack
+        for attack in row.get("attacks") or []
+    ]
 
 
 def site_names(said: Any) -> Iterator[str]:
@@ -207,7 +264,18 @@ def site_names(said: Any) -> Iterator[str]:
         for value in said.values():
             yield from site_names(value)
     for item in said if isinstance(said, list) else ():
-        name = next((item[key] for key in ("websiteName", "website", "name", "domain", "hostName") if item.get(key)), None) if isinstance(item, dict) else item
+        name = (
+            next(
+                (
+                    item[key]
+                    for key in ("websiteName", "website", "name", "domain", "hostName")
+                    if item.get(key)
+                ),
+                None,
+            )
+            if isinstance(item, dict)
+            else item
+        )
         if isinstance(name, str) and name.strip():
             yield name.strip()
 
@@ -217,11 +285,15 @@ def minute(moment: Millis) -> str:
 
 
 def units(client: Client, settings: Settings) -> Iterator[Tuple[str, str]]:
-    """One for each dataset and site. A chosen event type has a cursor of its own: the scope says so."""
+    """One for each dataset and site. A chosen event type has a cursor of its own: the scope says
+    so."""
     sites = settings.websites or (client.get_websites() if settings.discover_websites else [""])
     for site in sites:
         if "attack" in settings.datasets:
-            yield ATTACK.name, site if settings.event_type == "all" else f"{site}|{settings.event_type}"
+            yield (
+                ATTACK.name,
+                (site if settings.event_type == "all" else f"{site}|{settings.event_type}"),
+            )
         if "activity" in settings.datasets:
             yield ACTIVITY.name, site
 
@@ -230,11 +302,45 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
     """Walk from the cursor, overlap first, to the present, one window to a batch."""
     wish, site = client.settings, unit.scope.partition("|")[0]
     if unit.dataset == ATTACK.name:
-        return Walk(ATTACK, unit.scope, partial(client.get_attack_info, site), wish, client.http.now, wish.window, NARROWEST, 1, client.parallel,
-                    RETENTION, FORGOTTEN, lambda records: len(records) >= wish.split_at).batches(cursor, now)
-    return Walk(ACTIVITY, unit.scope, partial(client.get_activity, site), wish, client.http.now, whole(wish.activity_window, MINUTE), 3 * MINUTE, MINUTE, client.parallel,
-                RETENTION, FORGOTTEN).batches(cursor, now)
+        return Walk(
+            ATTACK,
+            unit.scope,
+            partial(client.get_attack_info, site),
+            wish,
+            client.http.now,
+            wish.window,
+            NARROWEST,
+            1,
+            client.parallel,
+            RETENTION,
+            FORGOTTEN,
+            lambda records: len(records) >= wish.split_at,
+        ).batches(cursor, now)
+    return Walk(
+        ACTIVITY,
+        unit.scope,
+        partial(client.get_activity, site),
+        wish,
+        client.http.now,
+        whole(wish.activity_window, MINUTE),
+        3 * MINUTE,
+        MINUTE,
+        client.parallel,
+        RETENTION,
+        FORGOTTEN,
+    ).batches(cursor, now)
 
 
-PLUGIN = Plugin("apptrana", Settings, (ATTACK, ACTIVITY), connect=Client, units=units, collect=collect, title="Indusface AppTrana", portal="https://tas.indusface.com", categories=("web_application_firewall",), addon="indusface-apptrana",
-                greet=lambda client: client.bearer())
+PLUGIN = Plugin(
+    "apptrana",
+    Settings,
+    (ATTACK, ACTIVITY),
+    connect=Client,
+    units=units,
+    collect=collect,
+    title="Indusface AppTrana",
+    portal="https://tas.indusface.com",
+    categories=("web_application_firewall",),
+    addon="indusface-apptrana",
+    greet=lambda client: client.bearer(),
+)

@@ -10,7 +10,7 @@ from siemtap.core.mapping import Record
 
 from .manifest import Settings
 
-Destination = Dict[str, Any]        # as the API has it
+Destination = Dict[str, Any]  # as the API has it
 
 
 class Seen(NamedTuple):
@@ -25,7 +25,10 @@ def compared(before: Optional[List[Seen]], after: List[Seen]) -> Iterator[Record
     if before is None:
         yield from (_change("set", one) for one in after)
         return
-    gone, new = ([one for one in some if one not in others] for some, others in ((before, after), (after, before)))
+    gone, new = (
+        [one for one in some if one not in others]
+        for some, others in ((before, after), (after, before))
+    )
     for one in list(gone):
         same = [other for other in new if other.type_code == one.type_code]
         if len(same) == 1 and sum(other.type_code == one.type_code for other in gone) == 1:
@@ -52,11 +55,16 @@ def target_of(one: Mapping[str, Any]) -> str:
     said = one.get("sysLogSettings") or {}
     if one.get("typeCode") == "SYSLOG":
         return f"{said.get('ipAddress')}:{said.get('udpPort')}/{said.get('facility')}"
-    return str(one.get("emailAddress") or "") if one.get("typeCode") == "EMAIL" else str(one.get("url") or "")
+    return (
+        str(one.get("emailAddress") or "")
+        if one.get("typeCode") == "EMAIL"
+        else str(one.get("url") or "")
+    )
 
 
 def shown(target: str) -> str:
-    """A URL with all that may be secret in it cut: the host and the first word of the path are left."""
+    """A URL with all that may be secret in it cut: the host and the first word of the path are
+    left."""
     if "://" not in target:
         return target
     parts = urlsplit(target)
@@ -67,15 +75,24 @@ def shown(target: str) -> str:
 
 def remembered(one: Mapping[str, Any]) -> Seen:
     target = target_of(one)
-    return Seen(str(one.get("typeCode")), shown(target), hashlib.sha256(target.encode()).hexdigest()[:16])
+    return Seen(
+        str(one.get("typeCode")), shown(target), hashlib.sha256(target.encode()).hexdigest()[:16]
+    )
 
 
 def is_ours(there: List[Dict[str, Any]], settings: Settings) -> Optional[bool]:
     """None: nobody said what ours is."""
     if not settings.our_url and not settings.our_syslog:
         return None
-    return any((settings.our_url and str(one.get("url") or "").startswith(settings.our_url)) or (settings.our_syslog and one.get("typeCode") == "SYSLOG" and
-               target_of(one).rpartition("/")[0] == settings.our_syslog) for one in there)
+    return any(
+        (settings.our_url and str(one.get("url") or "").startswith(settings.our_url))
+        or (
+            settings.our_syslog
+            and one.get("typeCode") == "SYSLOG"
+            and target_of(one).rpartition("/")[0] == settings.our_syslog
+        )
+        for one in there
+    )
 
 
 def same(one: Destination, other: Destination) -> bool:

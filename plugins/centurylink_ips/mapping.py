@@ -1,4 +1,5 @@
-"""The pushed event -> ours. One row per field of the vendor's table, in its order; then what Deep Security adds."""
+"""The pushed event -> ours. One row per field of the vendor's table, in its order; then what
+Deep Security adds."""
 
 from __future__ import annotations
 
@@ -16,19 +17,37 @@ from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Sp
 
 from .formats import moment
 
-DATA_AT_MOST = 16_384       # characters of Base64
+DATA_AT_MOST = 16_384  # characters of Base64
 LONG = 2**63
 DENIED = ("reset", "block", "deny", "drop")
 MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,7}")
-TRANSPORTS = {"icmp": "1", "igmp": "2", "tcp": "6", "udp": "17", "gre": "47", "esp": "50", "ah": "51", "icmpv6": "58", "sctp": "132"}
+TRANSPORTS = {
+    "icmp": "1",
+    "igmp": "2",
+    "tcp": "6",
+    "udp": "17",
+    "gre": "47",
+    "esp": "50",
+    "ah": "51",
+    "icmpv6": "58",
+    "sctp": "132",
+}
 PORTLESS = ("icmp", "icmpv6")
 RULE = re.compile(r"([0-9]{1,12})(?: - |\s)")
 TEXTS = re.compile(r"[^\x20-\x7e\s]+")
 
 
 OWN_WORDS = (
-    "hostName", "driverTime", "reason", "action", "protocol", "sourceIP", "sourcePort",
-    "destinationIP", "destinationPort", "packetSize",
+    "hostName",
+    "driverTime",
+    "reason",
+    "action",
+    "protocol",
+    "sourceIP",
+    "sourcePort",
+    "destinationIP",
+    "destinationPort",
+    "packetSize",
 )
 
 
@@ -52,7 +71,11 @@ def data_of(record: Record) -> Any:
 
 def as_sent(record: Record) -> Record:
     """Without what is ours."""
-    return {name: value for name, value in record.items() if not name.startswith("@")} or record if isinstance(record, dict) else record
+    return (
+        {name: value for name, value in record.items() if not name.startswith("@")} or record
+        if isinstance(record, dict)
+        else record
+    )
 
 
 def stamp(record: Record) -> Optional[str]:
@@ -143,15 +166,27 @@ def transport(said: Any) -> Tuple[str, Optional[str]]:
     return name, TRANSPORTS.get(name)
 
 
-def community(protocol: Any, source: Any, source_port: Any, destination: Any, destination_port: Any) -> Optional[str]:
+def community(
+    protocol: Any, source: Any, source_port: Any, destination: Any, destination_port: Any
+) -> Optional[str]:
     """Community ID 1, of whole TCP, UDP and SCTP flows; None where something is missing."""
     name = protocol.strip().lower() if isinstance(protocol, str) else ""
-    one, other = (ip(said.strip()) if isinstance(said, str) else None for said in (source, destination))
+    one, other = (
+        ip(said.strip()) if isinstance(said, str) else None for said in (source, destination)
+    )
     if not one or not other or name not in ("tcp", "udp", "sctp") or (":" in one) != (":" in other):
         return None
     try:
-        made = {"tcp": communityid.FlowTuple.make_tcp, "udp": communityid.FlowTuple.make_udp, "sctp": communityid.FlowTuple.make_sctp}[name]
-        return str(communityid.CommunityID().calc(made(one, other, port(source_port), port(destination_port))))
+        made = {
+            "tcp": communityid.FlowTuple.make_tcp,
+            "udp": communityid.FlowTuple.make_udp,
+            "sctp": communityid.FlowTuple.make_sctp,
+        }[name]
+        return str(
+            communityid.CommunityID().calc(
+                made(one, other, port(source_port), port(destination_port))
+            )
+        )
     except (ValueError, TypeError, communityid.FlowTupleError):
         return None
 
@@ -171,7 +206,12 @@ def egress(iface: Any, way: Any) -> Optional[str]:
 
 
 def _side(iface: Any, way: Any, wanted: str) -> Optional[str]:
-    if not isinstance(iface, str) or not isinstance(way, str) or iface.strip() in ABSENT or way.strip().lower() != wanted:
+    if (
+        not isinstance(iface, str)
+        or not isinstance(way, str)
+        or iface.strip() in ABSENT
+        or way.strip().lower() != wanted
+    ):
         return None
     return iface.strip()
 
@@ -193,15 +233,31 @@ def packet(said: Any, *, decode_data: bool) -> Tuple[Any, ...]:
     except (binascii.Error, ValueError):
         plain = None
     digest = hashlib.sha256(plain).hexdigest() if plain is not None else None
-    shown = TEXTS.sub(".", plain.decode("latin-1"))[:DATA_AT_MOST].strip() or None if plain and decode_data else None
-    return packed[:DATA_AT_MOST], len(packed) > DATA_AT_MOST or None, plain is None or None, digest, digest, shown
+    shown = (
+        TEXTS.sub(".", plain.decode("latin-1"))[:DATA_AT_MOST].strip() or None
+        if plain and decode_data
+        else None
+    )
+    return (
+        packed[:DATA_AT_MOST],
+        len(packed) > DATA_AT_MOST or None,
+        plain is None or None,
+        digest,
+        digest,
+        shown,
+    )
 
 
 def other(said: Any) -> Tuple[Any, ...]:
     """What is no intrusion: an event of the host's, whatever its action."""
-    return (None, None, None, None) if said == "intrusion_prevention" else (said, "event", ["host"], ["info"])
+    return (
+        (None, None, None, None)
+        if said == "intrusion_prevention"
+        else (said, "event", ["host"], ["info"])
+    )
 
 
+# fmt: off
 EVENT = Dataset(
     name="centurylink_ips.event",
     clock=stamp,
@@ -269,10 +325,17 @@ EVENT = Dataset(
     ),
     quiet=("@when", "@stamp", "@date", "@element", "@instant"),
 )
+# fmt: on
 
 
-STATES = {"set": ("info", "is set"), "created": ("creation", "was created"), "changed": ("change", "was changed"), "removed": ("deletion", "was removed"),
-          "here": ("change", "notifications come here again"), "not_here": ("change", "no notification destination is ours: its events do not come here")}
+STATES = {
+    "set": ("info", "is set"),
+    "created": ("creation", "was created"),
+    "changed": ("change", "was changed"),
+    "removed": ("deletion", "was removed"),
+    "here": ("change", "notifications come here again"),
+    "not_here": ("change", "no notification destination is ours: its events do not come here"),
+}
 
 
 def asked(record: Record) -> str:
@@ -292,7 +355,19 @@ def target(said: Any, code: Any, wanted: str) -> Any:
         return None
     address, _, facility = said.rpartition("/")
     host, _, port_ = address.rpartition(":")
-    found: Dict[str, Any] = {"url": said} if code in ("WEBHOOK", "SLACK") else {"email": said} if code == "EMAIL" else {"ip": host, "port": _number(port_), "facility": _number(facility)} if code == "SYSLOG" else {"url": said}
+    found: Dict[str, Any] = (
+        {"url": said}
+        if code in ("WEBHOOK", "SLACK")
+        else (
+            {"email": said}
+            if code == "EMAIL"
+            else (
+                {"ip": host, "port": _number(port_), "facility": _number(facility)}
+                if code == "SYSLOG"
+                else {"url": said}
+            )
+        )
+    )
     return found.get(wanted) or None
 
 
@@ -320,6 +395,7 @@ def facility_of(said: Any, code: Any) -> Any:
     return target(said, code, "facility")
 
 
+# fmt: off
 DESTINATION = Dataset(
     name="centurylink_ips.destination",
     clock=asked,
@@ -340,3 +416,4 @@ DESTINATION = Dataset(
         Join(("target", "type_code"), "centurylink_ips.destination.syslog.facility", facility_of),
     ),
 )
+# fmt: on

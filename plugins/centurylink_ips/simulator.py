@@ -1,4 +1,5 @@
-"""The vendor, both halves: the API that manages agent and notifications, and the sender that pushes and never tries twice.
+"""The vendor, both halves: the API that manages agent and notifications, and the sender that pushes
+and never tries twice.
 
 What its page does not say is a knob.
 """
@@ -22,8 +23,13 @@ from siemtap.core.windows import DAY, Millis
 from siemtap.edge.http import Request
 from siemtap.runners.simulate import Answer, Fault, noted
 
-RULES = (("1000128", "Example Traversal Filter", "High"), ("1000552", "Generic Cross Site Scripting Prevention", "Medium"), ("1000608", "Generic SQL Injection Prevention", "Critical"),
-         ("1005613", "Generic SQL Injection Prevention - 2", "High"), ("1006067", "Identified Too Many HTTP Requests", "Low"))
+RULES = (
+    ("1000128", "Example Traversal Filter", "High"),
+    ("1000552", "Generic Cross Site Scripting Prevention", "Medium"),
+    ("1000608", "Generic SQL Injection Prevention", "Critical"),
+    ("1005613", "Generic SQL Injection Prevention - 2", "High"),
+    ("1006067", "Identified Too Many HTTP Requests", "Low"),
+)
 FORMATS = ("json", "array", "wrapper", "slack", "form", "deep_security", "cef", "cef_line")
 NUMBERS = {"Critical": 10, "High": 8, "Medium": 6, "Low": 3}
 
@@ -31,26 +37,27 @@ NUMBERS = {"Critical": 10, "High": 8, "Medium": 6, "Low": 3}
 @dataclass(frozen=True)
 class Knobs:
     seed: int = 1
-    rate: float = 0.01                  # events a second
-    formats: Tuple[str, ...] = FORMATS[:-1]     # the last has no time of its own
-    twice: int = 0                      # every so-manieth event is sent a second time
+    rate: float = 0.01  # events a second
+    formats: Tuple[str, ...] = FORMATS[:-1]  # the last has no time of its own
+    twice: int = 0  # every so-manieth event is sent a second time
     username: str = "operator@example.com"
     password: str = "demo-password"
     account: str = "ACME"
     servers: Tuple[str, ...] = ("VA1ACMEWEB01", "VA1ACMEWEB02", "VA1ACMEDB01")
-    token_life: float = 14 * 86_400.0   # seconds
-    wrong_content_type: int = 415       # 400
-    foreign_account: int = 403          # 404
-    unknown_server: int = 404           # 400
-    second_install: int = 204           # 409
-    nothing_set: str = "list"           # 404
+    token_life: float = 14 * 86_400.0  # seconds
+    wrong_content_type: int = 415  # 400
+    foreign_account: int = 403  # 404
+    unknown_server: int = 404  # 400
+    second_install: int = 204  # 409
+    nothing_set: str = "list"  # 404
     interval_key: str = "intervalCode"  # IntervalCod
     reject_slack: bool = False
     reject_unknown_keys: bool = False
-    quoted_numbers: bool = False        # are accepted
-    delete_twice: int = 204             # 404
-    error_style: str = "message"        # modelState, error, list, text, html, empty
-    meddle: bool = False                # another client changes the list between our question and our answer
+    quoted_numbers: bool = False  # are accepted
+    delete_twice: int = 204  # 404
+    error_style: str = "message"  # modelState, error, list, text, html, empty
+    # another client changes the list between our question and our answer
+    meddle: bool = False
 
 
 class Sent(NamedTuple):
@@ -59,7 +66,7 @@ class Sent(NamedTuple):
     time: Millis
     body: bytes
     headers: Dict[str, str]
-    channel: str            # webhook, syslog
+    channel: str  # webhook, syslog
     ids: Tuple[str, ...]
 
 
@@ -79,14 +86,27 @@ class Simulator:
 
     def settings(self, url: str) -> Dict[str, Any]:
         """What to configure an input with to read from here."""
-        return {"login_url": url, "ips_url": url, "username": self.knobs.username, "password": self.knobs.password, "account": self.knobs.account, "servers": list(self.knobs.servers)}
+        return {
+            "login_url": url,
+            "ips_url": url,
+            "username": self.knobs.username,
+            "password": self.knobs.password,
+            "account": self.knobs.account,
+            "servers": list(self.knobs.servers),
+        }
 
     # The API
 
     def answer(self, request: Request, now: Millis) -> Answer:
         with self.lock:
             path = urlsplit(request.url).path
-            call = "login" if path.endswith("/authentication/login") else "app" if "/api/app" in path else "notifications"
+            call = (
+                "login"
+                if path.endswith("/authentication/login")
+                else "app"
+                if "/api/app" in path
+                else "notifications"
+            )
             fault = noted(self, call, request)
             if fault:
                 return fault.answer(now)
@@ -109,12 +129,24 @@ class Simulator:
         if request.method != "POST" or headers.get("content-type") != "application/json":
             return self._error(self.knobs.wrong_content_type, "content type")
         said = _json(request.body)
-        if not isinstance(said, dict) or (said.get("username"), said.get("password")) != (self.knobs.username, self.knobs.password):
+        if not isinstance(said, dict) or (said.get("username"), said.get("password")) != (
+            self.knobs.username,
+            self.knobs.password,
+        ):
             return self._error(400, "user name or password not recognised")
         self.issued += 1
         token = base64.b64encode(f"token {self.issued}".encode()).decode()
         self.tokens[token] = now + int(self.knobs.token_life * 1000)
-        return _answer(200, {"userName": said["username"], "accountAlias": self.knobs.account, "locationAlias": "VA1", "roles": ["AccountAdmin"], "bearerToken": token})
+        return _answer(
+            200,
+            {
+                "userName": said["username"],
+                "accountAlias": self.knobs.account,
+                "locationAlias": "VA1",
+                "roles": ["AccountAdmin"],
+                "bearerToken": token,
+            },
+        )
 
     def _knows(self, authorization: str, now: Millis) -> bool:
         kind, _, token = authorization.partition(" ")
@@ -133,7 +165,11 @@ class Simulator:
         if request.method == "POST":
             again = said["hostName"] in self.installed
             self.installed.add(said["hostName"])
-            return Answer(204) if not again or self.knobs.second_install == 204 else self._error(self.knobs.second_install, "is installed already")
+            return (
+                Answer(204)
+                if not again or self.knobs.second_install == 204
+                else self._error(self.knobs.second_install, "is installed already")
+            )
         if request.method == "DELETE":
             self.installed.discard(said["hostName"])
             return Answer(204)
@@ -142,7 +178,11 @@ class Simulator:
     def _stranger(self, account: str, server: str) -> Optional[Answer]:
         if account != self.knobs.account:
             return self._error(self.knobs.foreign_account, f"no rights on account {account}")
-        return None if server in self.knobs.servers else self._error(self.knobs.unknown_server, f"server {server} does not exist")
+        return (
+            None
+            if server in self.knobs.servers
+            else self._error(self.knobs.unknown_server, f"server {server} does not exist")
+        )
 
     def _notifications(self, request: Request, account: str, server: str) -> Answer:
         refused = self._stranger(account, server)
@@ -152,29 +192,72 @@ class Simulator:
         if request.method == "GET":
             if not there and self.knobs.nothing_set == "404":
                 return self._error(404, "no notification destinations")
-            found = _answer(200, [{"url": "", "emailAddress": "", "sysLogSettings": None, **one, self.knobs.interval_key: "IMMEDIATE"} for one in there])
-            if self.knobs.meddle and not any(one.get("emailAddress") == "meddler@example.com" for one in there):
-                self.destinations[server] = [*there, {"typeCode": "EMAIL", "emailAddress": "meddler@example.com"}]
+            found = _answer(
+                200,
+                [
+                    {
+                        "url": "",
+                        "emailAddress": "",
+                        "sysLogSettings": None,
+                        **one,
+                        self.knobs.interval_key: "IMMEDIATE",
+                    }
+                    for one in there
+                ],
+            )
+            if self.knobs.meddle and not any(
+                one.get("emailAddress") == "meddler@example.com" for one in there
+            ):
+                self.destinations[server] = [
+                    *there,
+                    {"typeCode": "EMAIL", "emailAddress": "meddler@example.com"},
+                ]
             return found
         if request.method == "DELETE":
-            return Answer(204) if self.destinations.pop(server, None) or self.knobs.delete_twice == 204 else self._error(self.knobs.delete_twice, "nothing there")
+            return (
+                Answer(204)
+                if self.destinations.pop(server, None) or self.knobs.delete_twice == 204
+                else self._error(self.knobs.delete_twice, "nothing there")
+            )
         if request.method != "PUT":
             return self._error(405, "method")
         said = _json(request.body)
-        problem = "a bare array is needed" if not isinstance(said, list) else next(filter(None, map(self._problem, said)), "")
-        codes = [one.get("typeCode") for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+        problem = (
+            "a bare array is needed"
+            if not isinstance(said, list)
+            else next(filter(None, map(self._problem, said)), "")
+        )
+        codes = (
+            [one.get("typeCode") for one in said if isinstance(one, dict)]
+            if isinstance(said, list)
+            else []
+        )
         if problem or codes.count("WEBHOOK") > 1 or codes.count("SYSLOG") > 1:
             return self._error(400, problem or "at most one WEBHOOK and one SYSLOG")
-        self.destinations[server] = [{name: value for name, value in one.items() if name != self.knobs.interval_key and value not in ("", None)} for one in said]
+        self.destinations[server] = [
+            {
+                name: value
+                for name, value in one.items()
+                if name != self.knobs.interval_key and value not in ("", None)
+            }
+            for one in said
+        ]
         return Answer(204)
 
     def _problem(self, one: Any) -> str:
         if not isinstance(one, dict):
             return "an element is no object"
-        if self.knobs.reject_unknown_keys and set(one) - {"url", "typeCode", "emailAddress", "sysLogSettings"}:
+        if self.knobs.reject_unknown_keys and set(one) - {
+            "url",
+            "typeCode",
+            "emailAddress",
+            "sysLogSettings",
+        }:
             return "unknown property"
         code = one.get("typeCode")
-        if code not in ("WEBHOOK", "SLACK", "SYSLOG", "EMAIL") or (code == "SLACK" and self.knobs.reject_slack):
+        if code not in ("WEBHOOK", "SLACK", "SYSLOG", "EMAIL") or (
+            code == "SLACK" and self.knobs.reject_slack
+        ):
             return f"typeCode {code} is not supported"
         if code == "EMAIL":
             return "" if one.get("emailAddress") else "emailAddress is required"
@@ -182,22 +265,41 @@ class Simulator:
             return "" if one.get("url") else "url is required"
         said = one.get("sysLogSettings") or {}
         numbers: List[Any] = [said.get("udpPort"), said.get("facility")]
-        port, facility = (int(value) if self.knobs.quoted_numbers and str(value).isdigit() else value for value in numbers)
-        fine = isinstance(port, int) and 1 <= port <= 65_535 and isinstance(facility, int) and 16 <= facility <= 23 and _is_ip(said.get("ipAddress"))
+        port, facility = (
+            int(value) if self.knobs.quoted_numbers and str(value).isdigit() else value
+            for value in numbers
+        )
+        fine = (
+            isinstance(port, int)
+            and 1 <= port <= 65_535
+            and isinstance(facility, int)
+            and 16 <= facility <= 23
+            and _is_ip(said.get("ipAddress"))
+        )
         return "" if fine else "sysLogSettings are not valid"
 
     def _error(self, status: int, words: str) -> Answer:
         style = self.knobs.error_style
         if style in ("html", "text", "empty"):
             body = {"html": f"<html><body>{words}</body></html>", "text": words, "empty": ""}[style]
-            return Answer(status, {"Content-Type": "text/html" if style == "html" else "text/plain"}, body.encode())
-        said: Any = {"message": {"message": words}, "modelState": {"message": "The request is invalid.", "modelState": {"body": [words]}}, "error": {"error": words}, "list": [{"message": words}]}[style]
+            return Answer(
+                status,
+                {"Content-Type": "text/html" if style == "html" else "text/plain"},
+                body.encode(),
+            )
+        said: Any = {
+            "message": {"message": words},
+            "modelState": {"message": "The request is invalid.", "modelState": {"body": [words]}},
+            "error": {"error": words},
+            "list": [{"message": words}],
+        }[style]
         return _answer(status, said)
 
     # The sender
 
     def pushed(self, start: Millis, stop: Millis) -> Iterator[Sent]:
-        """Everything that it sends from start to stop, in order of time; which event goes in which form is a matter of its number."""
+        """Everything that it sends from start to stop, in order of time; which event goes in
+        which form is a matter of its number."""
         apart = 1000 / self.knobs.rate
         for number in range(int(-(-start // apart)), int(-(-stop // apart))):
             sent = self.sent(number, int(number * apart))
@@ -210,45 +312,113 @@ class Simulator:
         record = self.event(number, time)
         if form in ("json", "array", "wrapper"):
             said: Any = {"json": record, "array": [record], "wrapper": {"events": [record]}}[form]
-            return Sent(time, json.dumps(said).encode(), {"Content-Type": "application/json"}, "webhook", (_id(record),))
+            return Sent(
+                time,
+                json.dumps(said).encode(),
+                {"Content-Type": "application/json"},
+                "webhook",
+                (_id(record),),
+            )
         if form in ("slack", "form"):
-            message = {"username": "Client Security Bot", "icon_emoji": ":cop:", "text": _slack(record, time)}
+            message = {
+                "username": "Client Security Bot",
+                "icon_emoji": ":cop:",
+                "text": _slack(record, time),
+            }
             body = json.dumps(message)
-            return Sent(time, (f"payload={quote_plus(body)}" if form == "form" else body).encode(),
-                        {"Content-Type": "application/x-www-form-urlencoded" if form == "form" else "application/json; charset=utf-8"}, "webhook", (_whole(message),))
+            return Sent(
+                time,
+                (f"payload={quote_plus(body)}" if form == "form" else body).encode(),
+                {
+                    "Content-Type": (
+                        "application/x-www-form-urlencoded"
+                        if form == "form"
+                        else "application/json; charset=utf-8"
+                    )
+                },
+                "webhook",
+                (_whole(message),),
+            )
         if form == "deep_security":
             capital = {name[:1].upper() + name[1:]: value for name, value in record.items()}
-            for ours, theirs in (("HostName", "Hostname"), ("Iface", "Interface"), ("StartTime", "LogDate"), ("EventOrigin", "OriginString"), ("Action", "ActionString"),
-                                 ("Direction", "DirectionString"), ("Flow", "FlowString"), ("Protocol", "ProtocolString")):
+            for ours, theirs in (
+                ("HostName", "Hostname"),
+                ("Iface", "Interface"),
+                ("StartTime", "LogDate"),
+                ("EventOrigin", "OriginString"),
+                ("Action", "ActionString"),
+                ("Direction", "DirectionString"),
+                ("Flow", "FlowString"),
+                ("Protocol", "ProtocolString"),
+            ):
                 capital[theirs] = capital.pop(ours)
             event = {**capital, "EventType": "PayloadLog"}
-            return Sent(time, json.dumps(event).encode(), {"Content-Type": "application/json"}, "webhook", (_whole(event),))
+            return Sent(
+                time,
+                json.dumps(event).encode(),
+                {"Content-Type": "application/json"},
+                "webhook",
+                (_whole(event),),
+            )
         line, id = _cef(record, time, "dsm01" if form == "cef" else "")
         return Sent(time, line.encode(), {}, "syslog", (id,))
 
     def event(self, number: int, time: Millis) -> Dict[str, Any]:
         luck = random.Random(f"{self.knobs.seed}:{number}")
         rule, name, severity = luck.choice(RULES)
-        packet = f"GET /cgi-bin/{number}/../../secret.cfg HTTP/1.1\r\nHost: shop.example.com\r\n\r\n".encode()
+        request = f"GET /cgi-bin/{number}/../../secret.cfg HTTP/1.1"
+        packet = f"{request}\r\nHost: shop.example.com\r\n\r\n".encode()
         stamp = rfc3339(time)
-        return {"packetSize": luck.randint(60, 1500), "rank": luck.choice((25, 50, 75, 100)), "driverTime": time * 1000 + number % 1000, "startTime": stamp, "endTime": stamp,
-                "action": luck.choice(("Reset", "Reset", "Block", "Detect Only: Reset")), "data": base64.b64encode(packet).decode(), "destinationIP": f"192.0.2.{luck.randint(10, 30)}",
-                "destinationMAC": "00:00:5E:00:53:01", "destinationPort": luck.choice(("80", "443", "8080")), "direction": "Incoming", "eventOrigin": "AGENT", "flags": "ACK PSH DF=1",
-                "flow": "Connection Flow", "hostName": luck.choice(self.knobs.servers), "iface": "00:00:5E:00:53:01", "protocol": "TCP", "reason": f"{rule} - {name}",
-                "sourceIP": f"{luck.choice(('203.0.113', '198.51.100'))}.{luck.randint(1, 40)}", "sourceMAC": "00:00:5E:00:53:2A", "sourcePort": str(luck.randint(1024, 65535)), "tags": "",
-                "severity": severity}
+        return {
+            "packetSize": luck.randint(60, 1500),
+            "rank": luck.choice((25, 50, 75, 100)),
+            "driverTime": time * 1000 + number % 1000,
+            "startTime": stamp,
+            "endTime": stamp,
+            "action": luck.choice(("Reset", "Reset", "Block", "Detect Only: Reset")),
+            "data": base64.b64encode(packet).decode(),
+            "destinationIP": f"192.0.2.{luck.randint(10, 30)}",
+            "destinationMAC": "00:00:5E:00:53:01",
+            "destinationPort": luck.choice(("80", "443", "8080")),
+            "direction": "Incoming",
+            "eventOrigin": "AGENT",
+            "flags": "ACK PSH DF=1",
+            "flow": "Connection Flow",
+            "hostName": luck.choice(self.knobs.servers),
+            "iface": "00:00:5E:00:53:01",
+            "protocol": "TCP",
+            "reason": f"{rule} - {name}",
+            "sourceIP": f"{luck.choice(('203.0.113', '198.51.100'))}.{luck.randint(1, 40)}",
+            "sourceMAC": "00:00:5E:00:53:2A",
+            "sourcePort": str(luck.randint(1024, 65535)),
+            "tags": "",
+            "severity": severity,
+        }
 
     def ledger(self, now: Millis, start: Millis = 0, stop: Millis = 0) -> Set[str]:
         """Ids of all events of that time; the last day where none is named."""
         return {id for sent in self.pushed(start or now - DAY, stop or now) for id in sent.ids}
 
 
-NAMES = ("reason", "action", "protocol", "sourceIP", "sourcePort", "destinationIP", "destinationPort", "packetSize", "data")
+NAMES = (
+    "reason",
+    "action",
+    "protocol",
+    "sourceIP",
+    "sourcePort",
+    "destinationIP",
+    "destinationPort",
+    "packetSize",
+    "data",
+)
 
 
 def _id(record: Dict[str, Any]) -> str:
     """Return the id of the webhook's own object, without the plugin's help."""
-    return identify("centurylink_ips.event", [record["hostName"], record["driverTime"], *(record.get(name) for name in NAMES)])
+    return identify(
+        "centurylink_ips.event",
+        [record["hostName"], record["driverTime"], *(record.get(name) for name in NAMES)],
+    )
 
 
 def _whole(element: Any, instant: str = "") -> str:
@@ -259,22 +429,49 @@ def _whole(element: Any, instant: str = "") -> str:
 def _slack(record: Dict[str, Any], time: Millis) -> str:
     date = datetime.fromtimestamp(time / 1000, timezone.utc).strftime("%a %b %d %H:%M:%S UTC %Y")
     packet = base64.b64decode(record["data"]).decode()
-    lines = [f"An IPS Event has been caught by our {record['eventOrigin']} on {record['hostName']}", f"On {date}", f"Rule Name: {record['reason']}", f"Action Taken: {record['action']}",
-             f"Source\tMAC: {record['sourceMAC']}\tIP: {record['sourceIP']}\tPort: {record['sourcePort']}",
-             f"Destination\tMAC: {record['destinationMAC']}\tIP: {record['destinationIP']}\tPort: {record['destinationPort']}", f"Direction: {record['direction']}", f"Flow: {record['flow']}",
-             f"Interface: {record['iface']}", f"Flags: {record['flags']}", f"Packet Size: {record['packetSize']}", f"Data: {packet}"]
+    lines = [
+        f"An IPS Event has been caught by our {record['eventOrigin']} on {record['hostName']}",
+        f"On {date}",
+        f"Rule Name: {record['reason']}",
+        f"Action Taken: {record['action']}",
+        (
+            f"Source\tMAC: {record['sourceMAC']}\tIP: {record['sourceIP']}\tPort:"
+            f" {record['sourcePort']}"
+        ),
+        (
+            f"Destination\tMAC: {record['destinationMAC']}\tIP: {record['destinationIP']}\tPort:"
+            f" {record['destinationPort']}"
+        ),
+        f"Direction: {record['direction']}",
+        f"Flow: {record['flow']}",
+        f"Interface: {record['iface']}",
+        f"Flags: {record['flags']}",
+        f"Packet Size: {record['packetSize']}",
+        f"Data: {packet}",
+    ]
     return "\n".join(lines)
 
 
 def _cef(record: Dict[str, Any], time: Millis, relay: str) -> Tuple[str, str]:
     """With a syslog head, or (relay "") as a bare line whose time nobody tells."""
     rule, _, name = record["reason"].partition(" - ")
-    stamp = datetime.fromtimestamp(time / 1000, timezone.utc).strftime("%b %d %H:%M:%S").replace(" 0", "  ", 1)
+    stamp = (
+        datetime.fromtimestamp(time / 1000, timezone.utc)
+        .strftime("%b %d %H:%M:%S")
+        .replace(" 0", "  ", 1)
+    )
     action = record["action"].replace("Detect Only: ", "IDS:")
-    line = (f"CEF:0|Trend Micro|Deep Security Agent|20.0.0|{rule}|{name}|{NUMBERS[record['severity']]}|cn1=311 cn1Label=Host ID dvchost={record['hostName']} dmac={record['destinationMAC']} "
-            f"smac={record['sourceMAC']} TrendMicroDsFrameType=IP src={record['sourceIP']} dst={record['destinationIP']} in={record['packetSize']} cs3=DF cs3Label=Fragmentation Bits "
-            f"proto={record['protocol']} spt={record['sourcePort']} dpt={record['destinationPort']} cs2=0x00 ACK PSH cs2Label=TCP Flags cnt=1 act={action} "
-            f"TrendMicroDsPacketData={record['data'].replace('=', chr(92) + '=')} TrendMicroDsTenant=ACME TrendMicroDsTenantId=42")
+    line = (
+        "CEF:0|Trend Micro|Deep Security"
+        f" Agent|20.0.0|{rule}|{name}|{NUMBERS[record['severity']]}|cn1=311 cn1Label=Host ID"
+        f" dvchost={record['hostName']} dmac={record['destinationMAC']} smac={record['sourceMAC']}"
+        f" TrendMicroDsFrameType=IP src={record['sourceIP']} dst={record['destinationIP']}"
+        f" in={record['packetSize']} cs3=DF cs3Label=Fragmentation Bits proto={record['protocol']}"
+        f" spt={record['sourcePort']} dpt={record['destinationPort']} cs2=0x00 ACK PSH cs2Label=TCP"
+        f" Flags cnt=1 act={action}"
+        f" TrendMicroDsPacketData={record['data'].replace('=', chr(92) + '=')}"
+        " TrendMicroDsTenant=ACME TrendMicroDsTenantId=42"
+    )
     if not relay:
         return line, _whole(line)
     second = datetime.fromtimestamp(time // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,8 @@ ACTIVE, EXPIRED, REMOVED = "active", "expired", "removed"
 
 
 class Entry(NamedTuple):
-    """`name`: of the cookie or the API key, if it has one. `subject`: a hash, where the identifier is a secret."""
+    """`name`: of the cookie or the API key, if it has one. `subject`: a hash, where the
+    identifier is a secret."""
 
     kind: str
     name: str
@@ -23,7 +24,8 @@ class Entry(NamedTuple):
 
 
 def entries(said: Any, settings: Settings) -> Iterator[Tuple[Entry, str, Optional[str]]]:
-    """(entry, the state that it says of itself, its clear value where that is kept) from any form: by kind, cookies by name, texts or objects, perhaps under `attacklist`."""
+    """(entry, the state that it says of itself, its clear value where that is kept) from any
+    form: by kind, cookies by name, texts or objects, perhaps under `attacklist`."""
     if said in (None, [], {}):
         return
     if isinstance(said, list) and all(isinstance(one, dict) for one in said):
@@ -54,8 +56,10 @@ def _key(entry: Mapping[str, Any]) -> str:
     return next((key for key in entry if key in KINDS and isinstance(entry[key], (str, int))), "")
 
 
-def _of_kind(kind: str, value: Any, settings: Settings) -> Iterator[Tuple[Entry, str, Optional[str]]]:
-    if isinstance(value, dict):         # by the name of the cookie
+def _of_kind(
+    kind: str, value: Any, settings: Settings
+) -> Iterator[Tuple[Entry, str, Optional[str]]]:
+    if isinstance(value, dict):  # by the name of the cookie
         for name, ones in value.items():
             for one in ones if isinstance(ones, list) else [ones]:
                 yield _one(kind, name, one, settings)
@@ -72,14 +76,23 @@ def _one(kind: str, name: str, one: Any, settings: Settings) -> Tuple[Entry, str
     return _entry(kind, name, one, {}, settings)
 
 
-def _entry(kind: str, name: str, value: Any, beside: Mapping[str, Any], settings: Settings) -> Tuple[Entry, str, Optional[str]]:
+def _entry(
+    kind: str, name: str, value: Any, beside: Mapping[str, Any], settings: Settings
+) -> Tuple[Entry, str, Optional[str]]:
     said = identified(kind, value, settings)
     state = str(beside.get("status") or beside.get("state") or "").lower()
-    return Entry(kind, name, said["@who"][1]), state if state in (ACTIVE, EXPIRED) else "", said.get("@clear")
+    return (
+        Entry(kind, name, said["@who"][1]),
+        state if state in (ACTIVE, EXPIRED) else "",
+        said.get("@clear"),
+    )
 
 
-def merged(active: Any, expired: Any, settings: Settings) -> Tuple[Dict[Entry, str], Dict[Entry, Optional[str]]]:
-    """The state of each entry, and its clear value. In both lists (a filter that ABS ignores): active, unless the entry says otherwise."""
+def merged(
+    active: Any, expired: Any, settings: Settings
+) -> Tuple[Dict[Entry, str], Dict[Entry, Optional[str]]]:
+    """The state of each entry, and its clear value. In both lists (a filter that ABS ignores):
+    active, unless the entry says otherwise."""
     states: Dict[Entry, str] = {}
     clear: Dict[Entry, Optional[str]] = {}
     for answer, asked in ((expired, EXPIRED), (active, ACTIVE)):
@@ -93,9 +106,20 @@ def changes(before: Optional[Dict[Entry, str]], now: Dict[Entry, str]) -> List[T
     """The first look tells what is active; later ones what is different."""
     if before is None:
         return sorted((entry, state) for entry, state in now.items() if state == ACTIVE)
-    gone = [(entry, REMOVED) for entry, state in before.items() if entry not in now and state != REMOVED]
-    return sorted([*((entry, state) for entry, state in now.items() if before.get(entry) != state), *gone])
+    gone = [
+        (entry, REMOVED) for entry, state in before.items() if entry not in now and state != REMOVED
+    ]
+    return sorted(
+        [*((entry, state) for entry, state in now.items() if before.get(entry) != state), *gone]
+    )
 
 
 def record(entry: Entry, state: str, clear: Optional[str], asked: str, when: str) -> Record:
-    return {"@who": (entry.kind, entry.subject), "name": entry.name, "@clear": clear, "state": state, "later_date": asked, "@when": when}
+    return {
+        "@who": (entry.kind, entry.subject),
+        "name": entry.name,
+        "@clear": clear,
+        "state": state,
+        "later_date": asked,
+        "@when": when,
+    }

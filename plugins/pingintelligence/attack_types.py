@@ -1,4 +1,5 @@
-"""The vendor's attack types, and what we say of each: category and severity are ours, for the vendor has none."""
+"""The vendor's attack types, and what we say of each: category and severity are ours, for the
+vendor has none."""
 
 from __future__ import annotations
 
@@ -41,14 +42,24 @@ TYPES: Mapping[int, AttackType] = {
     16: AttackType("Stolen Token Attack Type 2", ACROSS, "stolen_credential", CRITICAL),
     17: AttackType("Stolen Cookie Attack Type 2", ACROSS, "stolen_credential", CRITICAL),
     18: AttackType("API Probing Replay Attack Type 2", ACROSS, "probing", MEDIUM, ("cookie",)),
-    19: AttackType("API Probing Replay Attack Type 2", ACROSS, "probing", MEDIUM, ("access_token",)),
+    19: AttackType(
+        "API Probing Replay Attack Type 2", ACROSS, "probing", MEDIUM, ("access_token",)
+    ),
     20: AttackType("API Probing Replay Attack Type 2", ACROSS, "probing", MEDIUM, ("ip",)),
     21: AttackType("Data Exfiltration Attack Type 2", API, "data_exfiltration", CRITICAL),
-    22: AttackType("Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("cookie",)),
-    23: AttackType("Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("access_token",)),
-    24: AttackType("Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("ip",)),
+    22: AttackType(
+        "Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("cookie",)
+    ),
+    23: AttackType(
+        "Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("access_token",)
+    ),
+    24: AttackType(
+        "Excessive Client Connections", ACROSS, "excessive_connections", MEDIUM, ("ip",)
+    ),
     25: AttackType("Content Scraping Type 1", ACROSS, "content_scraping", MEDIUM, ("cookie",)),
-    26: AttackType("Content Scraping Type 1", ACROSS, "content_scraping", MEDIUM, ("access_token",)),
+    26: AttackType(
+        "Content Scraping Type 1", ACROSS, "content_scraping", MEDIUM, ("access_token",)
+    ),
     27: AttackType("Content Scraping Type 1", ACROSS, "content_scraping", MEDIUM, ("ip",)),
     28: AttackType("Content Scraping Type 2", API, "content_scraping", MEDIUM),
     29: AttackType("Unauthorized Client Attack", API, "unauthorized_client", HIGH),
@@ -64,7 +75,8 @@ TYPES: Mapping[int, AttackType] = {
     39: AttackType("User Data Exfiltration Type 2", API, "data_exfiltration", CRITICAL),
     40: AttackType("User Data Injection", API, "data_injection", CRITICAL),
     41: AttackType("Query Manipulation Attack", API, "query_manipulation", HIGH),
-    50: AttackType("WebSocket attack 50", API, "websocket_attack", HIGH),        # the names of 50 to 53 are published nowhere
+    # the names of 50 to 53 are published nowhere
+    50: AttackType("WebSocket attack 50", API, "websocket_attack", HIGH),
     51: AttackType("WebSocket attack 51", API, "websocket_attack", HIGH),
     52: AttackType("WebSocket attack 52", API, "websocket_attack", HIGH),
     53: AttackType("WebSocket attack 53", API, "websocket_attack", HIGH),
@@ -72,14 +84,15 @@ TYPES: Mapping[int, AttackType] = {
     101: AttackType("Invalid API Activity", API, "invalid_activity", LOW),
 }
 ALSO_CALLED = {"Stolen Cookie Attack Type 1": 4}
-REAL_TIME = (100, 101)          # from ASE; whether type 0 has them, no page says
+REAL_TIME = (100, 101)  # from ASE; whether type 0 has them, no page says
 OTHER = AttackType("", UNKNOWN, UNKNOWN, MEDIUM)
 WORD = re.compile(r"\battack\b")
 NUMBER = re.compile(r"\btype ([0-9]+)\b")
 
 
 def _stem(name: str) -> Tuple[str, int]:
-    """What is left of a name without the parts that pages leave out now and then, and its number."""
+    """What is left of a name without the parts that pages leave out now and then, and its
+    number."""
     said = re.split(r"- per ", name.lower(), maxsplit=1)[0].rstrip("- ")
     number = NUMBER.search(said)
     said = NUMBER.sub("", WORD.sub("", said))
@@ -98,17 +111,24 @@ STEMS = _stems()
 
 @lru_cache(maxsize=4096)
 def id_of(name: str, across: bool, kind: str) -> Optional[int]:
-    """A name as sent -> the type's number. Several share a name: the scope and the kind of identifier decide; None where they cannot."""
+    """A name as sent -> the type's number. Several share a name: the scope and the kind of
+    identifier decide; None where they cannot."""
     found = STEMS.get(_stem(name), ())
     scoped = [id for id in found if TYPES[id].scope == (ACROSS if across else API)] or list(found)
-    fitting = [id for id in scoped if kind in TYPES[id].kinds] or [id for id in scoped if not TYPES[id].kinds]
+    fitting = [id for id in scoped if kind in TYPES[id].kinds] or [
+        id for id in scoped if not TYPES[id].kinds
+    ]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def of(id: Any) -> AttackType:
     """What the table says of a number, as number or text."""
     text = str(id or "")
-    return TYPES.get(int(text), OTHER) if text.isascii() and text.isdigit() and len(text) < 10 else OTHER
+    return (
+        TYPES.get(int(text), OTHER)
+        if text.isascii() and text.isdigit() and len(text) < 10
+        else OTHER
+    )
 
 
 def scope_of(id: int) -> str:

@@ -15,7 +15,7 @@ from .times import moment
 
 CODE = re.compile(r"var([A-Z])\((T[nx]),\s*([0-9]{1,15})\)")
 DEVIATION = re.compile(r"var([A-Z])\((-?[0-9]{1,15}(?:\.[0-9]{1,15})?)%\)")
-LONGEST = 8_191     # characters of an identifier's name or an attacker's address
+LONGEST = 8_191  # characters of an identifier's name or an attacker's address
 SENTENCES = {"active": "is on the list", "expired": "has expired", "removed": "was removed"}
 
 
@@ -29,26 +29,48 @@ def kind_of(record: Record) -> Any:
 
 
 def subject_of(record: Record) -> Any:
-    """Return the identifier; nothing for a line of attack.log: how its identifier is shown is up to settings, and the element's hash has it already."""
+    """Return the identifier; nothing for a line of attack.log: how its identifier is shown is up
+    to settings, and the element's hash has it already."""
     return "" if record.get("@element") else record["@who"][1]
 
 
 def last_word(record: Record) -> Any:
-    """Return the attack's code; of a line of attack.log the hash of all it says, for what is pushed has no second chance."""
+    """Return the attack's code; of a line of attack.log the hash of all it says, for what is
+    pushed has no second chance."""
     return record["@element"] or record["attack_code"]
 
 
 def as_sent(record: Record) -> Record:
     """The vendor's names; of an identifier, what an event may say."""
     if not isinstance(record, dict):
-        return {"line": redacted_line(record)} if isinstance(record, str) else {"element": redacted(record)}
+        return (
+            {"line": redacted_line(record)}
+            if isinstance(record, str)
+            else {"element": redacted(record)}
+        )
     if "@when" not in record:
-        ready = {name: redacted_line(value) if name == "line" else value for name, value in record.items() if name == "element" or (name == "line" and isinstance(value, str))}
-        return {**redacted({name: value for name, value in record.items() if name not in ready}), **ready}
-    shown: Dict[str, Any] = redacted({name: value for name, value in record.items() if not name.startswith("@") and name != "identifier"})
+        ready = {
+            name: redacted_line(value) if name == "line" else value
+            for name, value in record.items()
+            if name == "element" or (name == "line" and isinstance(value, str))
+        }
+        return {
+            **redacted({name: value for name, value in record.items() if name not in ready}),
+            **ready,
+        }
+    shown: Dict[str, Any] = redacted(
+        {
+            name: value
+            for name, value in record.items()
+            if not name.startswith("@") and name != "identifier"
+        }
+    )
     kind, value = record.get("@who") or ("ddos_info", "")
-    if kind != "ddos_info":         # in `event.original` only: the record has the name, so that no event repeats it
-        shown["identifier"] = {kind: redacted({kind: value})[kind] if kind in ("ip", "username") else value}
+    # in `event.original` only: the record has the name, so that no event repeats it
+    if kind != "ddos_info":
+        shown["identifier"] = {
+            kind: redacted({kind: value})[kind] if kind in ("ip", "username") else value
+        }
     return shown
 
 
@@ -66,7 +88,9 @@ def category(id: Any) -> str:
 
 
 def severity(name: Any, id: Any, *, severity_map: Dict[str, int]) -> int:
-    return severity_map.get(str(id or ""), severity_map.get(str(name or ""), attack_types.of(id).severity))
+    return severity_map.get(
+        str(id or ""), severity_map.get(str(name or ""), attack_types.of(id).severity)
+    )
 
 
 def service(api: Any) -> Optional[str]:
@@ -80,18 +104,25 @@ def query_time(said: Any, *, timezone: str) -> Optional[str]:
 
 def earliest(one: Any, other: Any, source: Any, *, timezone: str) -> Optional[str]:
     """Where an attack has no time of its own, the question's; ABS swaps its ends now and then."""
-    ends = sorted(filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone))))
+    ends = sorted(
+        filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone)))
+    )
     return ends[0] if ends and source != "access_time" else None
 
 
 def latest(one: Any, other: Any, source: Any, *, timezone: str) -> Optional[str]:
-    ends = sorted(filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone))))
+    ends = sorted(
+        filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone)))
+    )
     return ends[-1] if ends and source != "access_time" else None
 
 
 @lru_cache(maxsize=16_384)
 def code(said: Any) -> Tuple[Optional[str], Optional[List[Dict[str, Any]]]]:
-    parts = [{"variable": variable, "threshold": threshold, "value": int(value)} for variable, threshold, value in CODE.findall(text(said))]
+    parts = [
+        {"variable": variable, "threshold": threshold, "value": int(value)}
+        for variable, threshold, value in CODE.findall(text(said))
+    ]
     return text(said), parts or None
 
 
@@ -107,13 +138,42 @@ def who(said: Tuple[str, str]) -> Tuple[Optional[str], ...]:
     kind, value = said
     value = value.strip()[:LONGEST] if kind in ("ip", "username") else value
     found = ip(value) if kind == "ip" else None
-    user, is_hash = value or None if kind == "username" else None, kind not in ("ip", "username", "ddos_info", "")
-    return (kind or None, value or None if kind == "ip" else None, found, found, user, user, value if kind == "cookie" else None, value if kind == "access_token" else None, value if kind == "api_key" else None,
-            value if is_hash else None)
+    user, is_hash = (
+        value or None if kind == "username" else None,
+        kind
+        not in (
+            "ip",
+            "username",
+            "ddos_info",
+            "",
+        ),
+    )
+    return (
+        kind or None,
+        value or None if kind == "ip" else None,
+        found,
+        found,
+        user,
+        user,
+        value if kind == "cookie" else None,
+        value if kind == "access_token" else None,
+        value if kind == "api_key" else None,
+        value if is_hash else None,
+    )
 
 
-WHO = ("pingintelligence.identifier.type", "source.address", "source.ip", "related.ip", "user.name", "related.user", "pingintelligence.cookie.value_hash", "pingintelligence.token_hash",
-       "pingintelligence.api_key_hash", "related.hash")
+WHO = (
+    "pingintelligence.identifier.type",
+    "source.address",
+    "source.ip",
+    "related.ip",
+    "user.name",
+    "related.user",
+    "pingintelligence.cookie.value_hash",
+    "pingintelligence.token_hash",
+    "pingintelligence.api_key_hash",
+    "related.hash",
+)
 
 
 def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
@@ -144,8 +204,13 @@ def lower(said: Any) -> str:
     return text(said).lower()
 
 
-OBSERVER = {"observer.vendor": "Ping Identity", "observer.product": "PingIntelligence ABS", "observer.type": "api-security"}
+OBSERVER = {
+    "observer.vendor": "Ping Identity",
+    "observer.product": "PingIntelligence ABS",
+    "observer.type": "api-security",
+}
 
+# fmt: off
 ATTACK = Dataset(
     name="pingintelligence.attack",
     clock=when,
@@ -188,12 +253,14 @@ ATTACK = Dataset(
     ),
     quiet=("@when", "@name", "@element", "identifier"),
 )
+# fmt: on
 
 
 def sentence(said: Any, state: Any) -> str:
     return f"attack list: {said[0]} {SENTENCES[state]}"
 
 
+# fmt: off
 ATTACKLIST = Dataset(
     name="pingintelligence.attacklist",
     clock=when,
@@ -211,6 +278,7 @@ ATTACKLIST = Dataset(
     ),
     quiet=("@when", "later_date"),
 )
+# fmt: on
 
 
 def whole_object(said: Any) -> Optional[Dict[str, Any]]:
@@ -218,7 +286,11 @@ def whole_object(said: Any) -> Optional[Dict[str, Any]]:
     if isinstance(said, dict):
         return said or None
     if isinstance(said, list):
-        return {"items": [item if not isinstance(item, list) else str(item) for item in said]} if said else None
+        return (
+            {"items": [item if not isinstance(item, list) else str(item) for item in said]}
+            if said
+            else None
+        )
     raise ValueError("neither an object nor a list")
 
 
@@ -228,6 +300,7 @@ def truth_or_false(said: Any) -> bool:
     raise ValueError("neither true nor false")
 
 
+# fmt: off
 REPORT = Dataset(
     name="pingintelligence.report",
     clock=when,
@@ -259,4 +332,4 @@ REPORT = Dataset(
     ),
     quiet=("@when", "earlier_date", "later_date", "api_name"),
 )
-
+# fmt: on

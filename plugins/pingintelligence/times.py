@@ -1,4 +1,5 @@
-"""ABS's times: no zone, a colon before the milliseconds, and a weekday that is often wrong. Here and there a zone has no such hour, or two."""
+"""ABS's times: no zone, a colon before the milliseconds, and a weekday that is often wrong. Here
+and there a zone has no such hour, or two."""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ from siemtap.core.convert import MONTHS, zone
 from siemtap.core.mapping import rfc3339
 from siemtap.core.windows import HOUR, Millis
 
-STAMP = re.compile(r"\S{2,4} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-2][0-9]):([0-5][0-9]):([0-5][0-9]):([0-9]{3}) ([0-9]{4})")
+STAMP = re.compile(
+    r"\S{2,4} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-2][0-9]):([0-5][0-9]):([0-5][0-9]):([0-9]{3})"
+    r" ([0-9]{4})"
+)
 
 
 class Moment(NamedTuple):
@@ -35,7 +39,18 @@ def moment(said: Any, of: str) -> Optional[Moment]:
     try:
         if of == "UTC" and hour < "24":
             return Moment(f"{_day(year, month, day)}T{hour}:{minute}:{second}.{fraction}Z", False)
-        return _local(datetime(int(year), MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), int(fraction) * 1000, zone(of)))
+        return _local(
+            datetime(
+                int(year),
+                MONTHS.index(month) + 1,
+                int(day),
+                int(hour),
+                int(minute),
+                int(second),
+                int(fraction) * 1000,
+                zone(of),
+            )
+        )
     except (ValueError, OverflowError):
         return None
 
@@ -54,11 +69,19 @@ def asked(start: Millis, stop: Millis, of: str) -> Tuple[str, str]:
 
 
 def _near_fold(moment: Millis, where: tzinfo) -> bool:
-    """Whether the clocks were put back within some hours of this. How ABS reads an hour that comes twice is not known: we ask from an hour
-    earlier until both are past, and the ids swallow what comes again."""
-    before, after = (datetime.fromtimestamp(moment / 1000 + hours * 3600, timezone.utc).astimezone(where) for hours in (-3, 3))
+    """Whether the clocks were put back within some hours of this. How ABS reads an hour that comes
+    twice is not known: we ask from an hour earlier until both are past, and the ids swallow what
+    comes again."""
+    before, after = (
+        datetime.fromtimestamp(moment / 1000 + hours * 3600, timezone.utc).astimezone(where)
+        for hours in (-3, 3)
+    )
     return (before.utcoffset() or timedelta()) > (after.utcoffset() or timedelta())
 
 
 def _wall(moment: Millis, where: tzinfo) -> str:
-    return datetime.fromtimestamp(moment / 1000, timezone.utc).astimezone(where).strftime("%Y-%m-%dT%H:%M")
+    return (
+        datetime.fromtimestamp(moment / 1000, timezone.utc)
+        .astimezone(where)
+        .strftime("%Y-%m-%dT%H:%M")
+    )

@@ -1,4 +1,5 @@
-"""The add-ons' own pages in Chromium, and the handlers behind them, against a stand-in for Splunk. `ci/bundle` builds what is looked at.
+"""The add-ons' own pages in Chromium, and the handlers behind them, against a stand-in for Splunk.
+`ci/bundle` builds what is looked at.
 
 With SIEMTAP_PICTURES=docs the pictures of the README are taken anew.
 """
@@ -43,7 +44,10 @@ def vendor(plugin):
 def account_of(plugin, vendor):
     """What a person enters on the page of accounts."""
     own = {s["name"] for s in of_account(plugin)}
-    said = {name: ",".join(value) if isinstance(value, list) else value for name, value in vendor.simulated.settings(vendor.url).items()}
+    said = {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in vendor.simulated.settings(vendor.url).items()
+    }
     return {name: value for name, value in said.items() if name in own}
 
 
@@ -56,10 +60,17 @@ class Rest:
     def __call__(self, endpoint, said=None, method="", key=KEY, **query):
         """(status, {name: content} or what the error says)"""
         url = f"{self.web.url}/servicesNS/nobody/{self.web.app}/{self.web.root}_{endpoint}?{urlencode({'output_mode': 'json', **query})}"
-        asked = Request(url, urlencode(said).encode() if said is not None else None, {"Authorization": f"Splunk {key}"}, method=method or ("GET" if said is None else "POST"))
+        asked = Request(
+            url,
+            urlencode(said).encode() if said is not None else None,
+            {"Authorization": f"Splunk {key}"},
+            method=method or ("GET" if said is None else "POST"),
+        )
         try:
             with urlopen(asked) as answer:
-                return answer.status, {entry["name"]: entry["content"] for entry in json.loads(answer.read())["entry"]}
+                return answer.status, {
+                    entry["name"]: entry["content"] for entry in json.loads(answer.read())["entry"]
+                }
         except HTTPError as error:
             return error.code, json.loads(error.read())["messages"][0]["text"]
 
@@ -68,68 +79,181 @@ class Rest:
 @each_plugin
 def test_the_handlers(plugin, python, web, vendor):
     """Masked, tried, refused with a sentence; an input's marks begin and go with it."""
-    rest, app, given, secrets = Rest(web), addon(plugin), account_of(plugin, vendor), SECRETS[plugin.name]
+    rest, app, given, secrets = (
+        Rest(web),
+        addon(plugin),
+        account_of(plugin, vendor),
+        SECRETS[plugin.name],
+    )
     status, said = rest("account", {"name": "main", **given, secrets[-1]: "wrong-one"})
-    assert status == 400 and "Save without a test" in said and "wrong-one" not in said and "Traceback" not in said
+    assert (
+        status == 400
+        and "Save without a test" in said
+        and "wrong-one" not in said
+        and "Traceback" not in said
+    )
     status, said = rest("account", {"name": "main", **given})
     assert status == 200, said
     status, said = rest("account/main")
     assert status == 200 and {said["main"][name] for name in secrets} == {"******"}
-    assert all(given[name] not in json.dumps(web.confs[f"{app.root}_account"]) for name in secrets), "not in a conf file"
+    assert all(
+        given[name] not in json.dumps(web.confs[f"{app.root}_account"]) for name in secrets
+    ), "not in a conf file"
     status, said = rest("account", **{"--cred--": "1"})
-    assert status == 200 and [said["main"][name] for name in secrets] == [given[name] for name in secrets], "for who may see them"
+    assert status == 200 and [said["main"][name] for name in secrets] == [
+        given[name] for name in secrets
+    ], "for who may see them"
     status, said = rest("account", key=POOR, **{"--cred--": "1"})
     assert all(given[name] not in str(said) for name in secrets), "and for nobody else"
     assert rest("account", {"name": "other", **given}, key=POOR)[0] in (400, 403)
-    assert rest("account", {"name": "main", **given})[0] == 409 and rest("account", {"name": "9bad", **given})[0] == 400
+    assert (
+        rest("account", {"name": "main", **given})[0] == 409
+        and rest("account", {"name": "9bad", **given})[0] == 400
+    )
     status, said = rest("account/main", {**given, **dict.fromkeys(secrets, "******")})
     assert status == 200, f"an edit that leaves the secrets as they are: {said}"
-    assert rest("account", {"name": "later", **given, secrets[-1]: "wrong-one", "skip_test": "1"})[0] == 200
+    assert (
+        rest("account", {"name": "later", **given, secrets[-1]: "wrong-one", "skip_test": "1"})[0]
+        == 200
+    )
 
     kind = plugin.name
     entered = {"name": "first", "account": "main", "interval": "120", "index": "main"}
-    assert rest(kind, {**entered, "lag": "soon"} if kind != "centurylink_ips" else {**entered, "other_events": "sometimes"})[0] == 400
-    assert rest(kind, {**entered, "interval": "0"})[0] == 400 and rest(kind, {**entered, "name": "cron", "interval": "*/5 * * * *"})[0] == 200
+    assert (
+        rest(
+            kind,
+            (
+                {**entered, "lag": "soon"}
+                if kind != "centurylink_ips"
+                else {**entered, "other_events": "sometimes"}
+            ),
+        )[0]
+        == 400
+    )
+    assert (
+        rest(kind, {**entered, "interval": "0"})[0] == 400
+        and rest(kind, {**entered, "name": "cron", "interval": "*/5 * * * *"})[0] == 200
+    )
     if kind == "centurylink_ips":
         entered.update(servers="VA1ACMEWEB01", our_url="https://siem.example.com/centurylink_ips/x")
     assert rest(kind, entered)[0] == 200
     first = web.inputs[kind]["first"]["generation"]
     code, events = web.cycle(kind, "first")
     assert code == 0 and len(web.documents[f"{app.root}_checkpoints"]) >= 1
-    assert [content for content in web.passwords.values() if content["realm"] == f"{app.root}_token"] or kind == "pingintelligence", "the token is kept"
-    assert rest(f"{kind}/first", {"disabled": "1"})[0] == rest(f"{kind}/first", {"disabled": "0"})[0] == 200 and web.inputs[kind]["first"]["generation"] == first
+    assert [
+        content for content in web.passwords.values() if content["realm"] == f"{app.root}_token"
+    ] or kind == "pingintelligence", "the token is kept"
+    assert (
+        rest(f"{kind}/first", {"disabled": "1"})[0]
+        == rest(f"{kind}/first", {"disabled": "0"})[0]
+        == 200
+        and web.inputs[kind]["first"]["generation"] == first
+    )
     time.sleep(1)
-    assert rest(f"{kind}/first", {**entered, "interval": "180", "generation": first})[0] == 200 and web.inputs[kind]["first"]["generation"] == first, "an edit goes on"
-    assert rest(f"{kind}/first", {**entered, "reset": "1", "generation": first})[0] == 200 and web.inputs[kind]["first"]["generation"] > first and "reset" not in web.inputs[kind]["first"]
-    assert rest(kind, {**entered, "name": "clone", "generation": first})[0] == 200 and web.inputs[kind]["clone"]["generation"] > first, "a clone starts afresh"
+    assert (
+        rest(f"{kind}/first", {**entered, "interval": "180", "generation": first})[0] == 200
+        and web.inputs[kind]["first"]["generation"] == first
+    ), "an edit goes on"
+    assert (
+        rest(f"{kind}/first", {**entered, "reset": "1", "generation": first})[0] == 200
+        and web.inputs[kind]["first"]["generation"] > first
+        and "reset" not in web.inputs[kind]["first"]
+    )
+    assert (
+        rest(kind, {**entered, "name": "clone", "generation": first})[0] == 200
+        and web.inputs[kind]["clone"]["generation"] > first
+    ), "a clone starts afresh"
     assert rest(f"{kind}/first", method="DELETE")[0] == 200
-    assert not [document for document in web.documents[f"{app.root}_checkpoints"].values() if document["input"] == f"{kind}://first"]
+    assert not [
+        document
+        for document in web.documents[f"{app.root}_checkpoints"].values()
+        if document["input"] == f"{kind}://first"
+    ]
     if plugin.webhook:
-        pushed = {"name": "pushed", "interval": "10", "index": "main", "listen": "127.0.0.1:0", "secret": "a-secret-of-the-webhook", "plain_http": "1"}
-        assert "listen" in rest(f"{kind}_webhook", {**pushed, "listen": "nowhere"})[1] and rest(f"{kind}_webhook", {**pushed, "listen": "0.0.0.0:8443", "plain_http": "0"})[0] == 400
+        pushed = {
+            "name": "pushed",
+            "interval": "10",
+            "index": "main",
+            "listen": "127.0.0.1:0",
+            "secret": "a-secret-of-the-webhook",
+            "plain_http": "1",
+        }
+        assert (
+            "listen" in rest(f"{kind}_webhook", {**pushed, "listen": "nowhere"})[1]
+            and rest(f"{kind}_webhook", {**pushed, "listen": "0.0.0.0:8443", "plain_http": "0"})[0]
+            == 400
+        )
         status, said = rest(f"{kind}_webhook", pushed)
         assert status == 200, said
-        assert web.inputs[f"{kind}_webhook"]["pushed"]["secret"] == "******" and rest(f"{kind}_webhook/pushed")[1]["pushed"]["secret"] == "******"
-    assert rest("account/main", method="DELETE")[0] == 200 and not [content for content in web.passwords.values() if content["username"].startswith("main`")]
-    for tab, values in (("proxy", {"proxy_enabled": "1", "proxy_url": "proxy.example.com", "proxy_port": "3128", "proxy_username": "ü:@", "proxy_password": "p@ss:/w"}),
-                        ("logging", {"loglevel": "DEBUG"}), ("advanced", {"ca_file": "/etc/ssl/private-ca.pem", "timeout": "90s"})):
+        assert (
+            web.inputs[f"{kind}_webhook"]["pushed"]["secret"] == "******"
+            and rest(f"{kind}_webhook/pushed")[1]["pushed"]["secret"] == "******"
+        )
+    assert rest("account/main", method="DELETE")[0] == 200 and not [
+        content for content in web.passwords.values() if content["username"].startswith("main`")
+    ]
+    for tab, values in (
+        (
+            "proxy",
+            {
+                "proxy_enabled": "1",
+                "proxy_url": "proxy.example.com",
+                "proxy_port": "3128",
+                "proxy_username": "ü:@",
+                "proxy_password": "p@ss:/w",
+            },
+        ),
+        ("logging", {"loglevel": "DEBUG"}),
+        ("advanced", {"ca_file": "/etc/ssl/private-ca.pem", "timeout": "90s"}),
+    ):
         assert rest(f"settings/{tab}", values)[0] == 200
         said = rest(f"settings/{tab}")[1][tab]
-        assert all(said[name] == ("******" if name == "proxy_password" else value) for name, value in values.items())
-    assert rest("settings/proxy", {"proxy_port": "70000"})[0] == 400 and rest("settings/advanced", {"timeout": "soon"})[0] == 400
+        assert all(
+            said[name] == ("******" if name == "proxy_password" else value)
+            for name, value in values.items()
+        )
+    assert (
+        rest("settings/proxy", {"proxy_port": "70000"})[0] == 400
+        and rest("settings/advanced", {"timeout": "soon"})[0] == 400
+    )
 
 
 @pytest.mark.parametrize("python", PYTHONS[-1:], ids=lambda python: Path(python).parents[1].name)
 @pytest.mark.parametrize("plugin", PLUGINS[:1], ids=lambda plugin: plugin.name)
 def test_what_the_bundles_own_description_allows(plugin, python, web, tmp_path):
-    """schemathesis asks what openapi.json allows, and what it does not: the handlers answer with a sentence, and never fall over."""
+    """schemathesis asks what openapi.json allows, and what it does not: the handlers answer with
+    a sentence, and never fall over."""
     asker = os.environ.get("SIEMTAP_SCHEMATHESIS")
     assert asker, "ci/bundle says where schemathesis is"
     said = json.loads((web.folder / "appserver/static/openapi.json").read_text())
     said.pop("servers")
     (tmp_path / "openapi.json").write_text(json.dumps(said))
-    done = subprocess.run([asker, "run", str(tmp_path / "openapi.json"), "--url", f"{web.url}/servicesNS/nobody/{web.app}", "-H", f"Authorization: Splunk {KEY}", "--checks", "not_a_server_error",
-                           "--phases", "examples,fuzzing", "--max-examples", "4", "--workers", "1", "--seed", "1"], capture_output=True, text=True, timeout=500, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"})
+    done = subprocess.run(
+        [
+            asker,
+            "run",
+            str(tmp_path / "openapi.json"),
+            "--url",
+            f"{web.url}/servicesNS/nobody/{web.app}",
+            "-H",
+            f"Authorization: Splunk {KEY}",
+            "--checks",
+            "not_a_server_error",
+            "--phases",
+            "examples,fuzzing",
+            "--max-examples",
+            "4",
+            "--workers",
+            "1",
+            "--seed",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        cwd=tmp_path,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
     assert done.returncode == 0, done.stdout[-6000:]
 
 
@@ -146,29 +270,63 @@ def fill(page, values):
 def serious(page):
     """What axe-core calls serious or critical: (rule, where)."""
     page.evaluate((CACHE / "axe-core-4.14.1/package/axe.min.js").read_text())
-    found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
-    return [(one["id"], [node["html"][:160] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")]
+    found = page.evaluate(
+        "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+    )
+    return [
+        (one["id"], [node["html"][:160] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 # UCC's own: none of it is made of what we render. Looked at again when UCC changes.
-OF_UCC = {"label-content-name-mismatch": "the buttons of a row: their name is longer than the icon says", "aria-input-field-name": "the list in a choice of several, beside its label"}
+OF_UCC = {
+    "label-content-name-mismatch": "the buttons of a row: their name is longer than the icon says",
+    "aria-input-field-name": "the list in a choice of several, beside its label",
+}
 
 
 def test_the_readme_speaks_of_what_is_there():
-    """Each bold word of "Splunk in five minutes" is on a page, in a menu, or the name of a field there."""
+    """Each bold word of "Splunk in five minutes" is on a page, in a menu, or the name of a field
+    there."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
-    words = re.findall(r"\*\*([^*]+)\*\*", text[text.index("## Splunk in five minutes"):text.index("## Elastic Agent in five minutes")])
+    words = re.findall(
+        r"\*\*([^*]+)\*\*",
+        text[
+            text.index("## Splunk in five minutes") : text.index("## Elastic Agent in five minutes")
+        ],
+    )
     with tarfile.open(tarball(PLUGINS[0])) as tar:
-        config = tar.extractfile("TA-indusface-apptrana/appserver/static/js/build/globalConfig.json").read().decode()
-        nav = tar.extractfile("TA-indusface-apptrana/default/data/ui/nav/default.xml").read().decode()
-    said = {"Add", "Create New Input", "None of it was ever run in a real splunkd"}         # UCC's own buttons; a sentence
-    assert len(words) > 8 and not [word for word in words if word not in said and f'"{word}"' not in config and f'name="{word.lower()}"' not in nav and word not in ("Proxy",)]
+        config = (
+            tar.extractfile("TA-indusface-apptrana/appserver/static/js/build/globalConfig.json")
+            .read()
+            .decode()
+        )
+        nav = (
+            tar.extractfile("TA-indusface-apptrana/default/data/ui/nav/default.xml").read().decode()
+        )
+    # UCC's own buttons; a sentence
+    said = {"Add", "Create New Input", "None of it was ever run in a real splunkd"}
+    assert len(words) > 8 and not [
+        word
+        for word in words
+        if word not in said
+        and f'"{word}"' not in config
+        and f'name="{word.lower()}"' not in nav
+        and word not in ("Proxy",)
+    ]
 
 
-@pytest.mark.parametrize("plugin, theme", [*((plugin, "light") for plugin in PLUGINS), (PLUGINS[0], "dark")], ids=lambda said: getattr(said, "name", said))
+@pytest.mark.parametrize(
+    "plugin, theme",
+    [*((plugin, "light") for plugin in PLUGINS), (PLUGINS[0], "dark")],
+    ids=lambda said: getattr(said, "name", said),
+)
 @pytest.mark.parametrize("python", PYTHONS[:1], ids=lambda python: Path(python).parents[1].name)
 def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
-    """Account, a mistake, proxy, input, edit, clone, delete; what is on the page when it is done is what the input then does."""
+    """Account, a mistake, proxy, input, edit, clone, delete; what is on the page when it is done
+    is what the input then does."""
     web.theme, app, secrets = theme, addon(plugin), SECRETS[plugin.name]
     pictures, errors = Path(os.environ.get("SIEMTAP_PICTURES", tmp_path)), []
     with sync_playwright() as play:
@@ -183,12 +341,23 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
         given = account_of(plugin, vendor)
         for secret in secrets:
             assert page.locator(f"[data-name={secret}] input").get_attribute("type") == "password"
-        fill(page, {"name": "9bad", **{name: value for name, value in given.items() if isinstance(value, str) and name not in ("auth", "role")}})
+        fill(
+            page,
+            {
+                "name": "9bad",
+                **{
+                    name: value
+                    for name, value in given.items()
+                    if isinstance(value, str) and name not in ("auth", "role")
+                },
+            },
+        )
         dialog.get_by_role("button", name="Add").click()
         expect(dialog).to_contain_text("A name begins with a letter")
         fill(page, {"name": "main", secrets[-1]: "wrong-one"})
         dialog.get_by_role("button", name="Add").click()
-        expect(dialog).to_contain_text("Save without a test", timeout=20_000)         # the vendor's own answer, and what to do
+        # the vendor's own answer, and what to do
+        expect(dialog).to_contain_text("Save without a test", timeout=20_000)
         assert "wrong-one" not in dialog.inner_text()
         fill(page, {secrets[-1]: given[secrets[-1]]})
         if theme == "light" and plugin.name == "apptrana":
@@ -219,7 +388,13 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
         fill(page, {"name": "first"})
         choose(page, "account", "main")
         if plugin.name == "centurylink_ips":
-            fill(page, {"servers": "VA1ACMEWEB01", "our_url": "https://siem.example.com/centurylink_ips/x"})
+            fill(
+                page,
+                {
+                    "servers": "VA1ACMEWEB01",
+                    "our_url": "https://siem.example.com/centurylink_ips/x",
+                },
+            )
         else:
             fill(page, {"start": "yesterday"})
             dialog.get_by_role("button", name="Add").click()
@@ -241,7 +416,10 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
 
         web.confs[f"{app.root}_settings"]["proxy"] = {}
         code, events = web.cycle(plugin.name, "first")
-        assert code == 0 and events, (app.name, (web.home / f"var/log/splunk/{app.root}_{plugin.name}.log").read_text()[-2000:])
+        assert code == 0 and events, (
+            app.name,
+            (web.home / f"var/log/splunk/{app.root}_{plugin.name}.log").read_text()[-2000:],
+        )
 
         for action, name, sure in (("Edit", "first", "Update"), ("Clone", "again", "Save")):
             page.get_by_role("button", name=action).first.click()
@@ -250,7 +428,11 @@ def test_a_person_sets_it_up(plugin, python, theme, web, vendor, tmp_path):
             fill(page, {"interval": "333"} if action == "Edit" else {"name": name})
             dialog.get_by_role("button", name=sure).click()
             expect(dialog).to_be_hidden(timeout=20_000)
-        assert web.inputs[plugin.name]["first"]["interval"] == "333" and web.inputs[plugin.name]["first"]["generation"] == kept["generation"] and web.inputs[plugin.name]["again"]["generation"] >= kept["generation"]
+        assert (
+            web.inputs[plugin.name]["first"]["interval"] == "333"
+            and web.inputs[plugin.name]["first"]["generation"] == kept["generation"]
+            and web.inputs[plugin.name]["again"]["generation"] >= kept["generation"]
+        )
         page.get_by_role("button", name="Delete").first.click()
         dialog.get_by_role("button", name="Delete").click()
         expect(dialog).to_be_hidden(timeout=20_000)

@@ -17,12 +17,17 @@ from world import NOON, World
 
 
 def world(**settings):
-    return World(PLUGIN, simulator.Simulator(simulator.Knobs(rate=40.0)), **{"lookback": "40m", **settings})
+    return World(
+        PLUGIN, simulator.Simulator(simulator.Knobs(rate=40.0)), **{"lookback": "40m", **settings}
+    )
 
 
 def check(it):
     """All that can be read is there, once; nothing went wrong."""
-    got, must = it.output.ids(), it.simulator.ledger(it.time.now, NOON - 2_400_000, it.until() - 100_000)
+    got, must = (
+        it.output.ids(),
+        it.simulator.ledger(it.time.now, NOON - 2_400_000, it.until() - 100_000),
+    )
     assert len(must) > 500 and must <= set(got) and max(got.values()) == 1 and it.errors == []
 
 
@@ -40,7 +45,10 @@ def test_a_dense_window_over_the_wire(monkeypatch):
     server = Server(it.simulator)
     try:
         now = SYSTEM.now()
-        client = PLUGIN.connect(fill_in(PLUGIN.settings, it.simulator.settings(server.url)), http.connect(fill_in(Connection, {})))
+        client = PLUGIN.connect(
+            fill_in(PLUGIN.settings, it.simulator.settings(server.url)),
+            http.connect(fill_in(Connection, {})),
+        )
         with pytest.raises(Malformed, match="MiB in one answer"):
             client.get_attack_info("", plugin.Window(now - 320_000, now - 20_000))
         assert http.LARGE.bytes == 0
@@ -56,7 +64,9 @@ def test_an_attackers_commas_stop_nobody(monkeypatch):
 
     def full(request, now):
         reply = answer(request, now)
-        return reply._replace(body=reply.body.replace(b'"attackData": "', b'"attackData": "' + b',[{:\\"' * 4_000))
+        return reply._replace(
+            body=reply.body.replace(b'"attackData": "', b'"attackData": "' + b',[{:\\"' * 4_000)
+        )
 
     monkeypatch.setattr(it.simulator, "answer", full)
     it.cycles(2)
@@ -66,7 +76,8 @@ def test_an_attackers_commas_stop_nobody(monkeypatch):
 
 
 def test_a_second_that_cannot_be_read_at_all_is_given_up_in_the_end(monkeypatch):
-    """More values in one second than may be made: said, skipped after `skip_after`, and an event names it."""
+    """More values in one second than may be made: said, skipped after `skip_after`, and an event
+    names it."""
     monkeypatch.setattr(bounds, "ELEMENTS", 20_000)
     it = world(skip_after="1h")
     answer, bad = it.simulator.answer, NOON - 30_000
@@ -75,7 +86,9 @@ def test_a_second_that_cannot_be_read_at_all_is_given_up_in_the_end(monkeypatch)
         reply = answer(request, now)
         asked = json.loads(request.body) if b"startTime" in request.body else {}
         if asked and int(asked["startTime"]) <= bad <= int(asked["endTime"]):
-            return reply._replace(body=b'{"successMessage": "Success", "data": [' + b"{}," * 30_000 + b"{}]}")
+            return reply._replace(
+                body=b'{"successMessage": "Success", "data": [' + b"{}," * 30_000 + b"{}]}"
+            )
         return reply
 
     monkeypatch.setattr(it.simulator, "answer", full)
@@ -90,15 +103,26 @@ def test_a_second_that_cannot_be_read_at_all_is_given_up_in_the_end(monkeypatch)
 
 def test_the_largest_window_that_is_not_split_passes():
     """`split_at` 10,000 attacks in one answer are far below both bounds."""
-    attacks = [json.dumps(attack) for attack in world().client.get_attack_info("", plugin.Window(NOON - 320_000, NOON - 20_000))]
-    assert len(attacks) > 300 and 10_000 * max(map(bounds.elements, attacks)) < bounds.ELEMENTS and 10_000 * sum(map(len, attacks)) / len(attacks) < http.LARGEST_REPLY
+    attacks = [
+        json.dumps(attack)
+        for attack in world().client.get_attack_info(
+            "", plugin.Window(NOON - 320_000, NOON - 20_000)
+        )
+    ]
+    assert (
+        len(attacks) > 300
+        and 10_000 * max(map(bounds.elements, attacks)) < bounds.ELEMENTS
+        and 10_000 * sum(map(len, attacks)) / len(attacks) < http.LARGEST_REPLY
+    )
 
 
 def test_pages_that_never_end_are_no_audit_log(monkeypatch):
     monkeypatch.setattr(plugin, "MOST_ACTIONS", 50)
     it = world(datasets="activity", activity_page=1)
     pages = iter(range(10_000))
-    monkeypatch.setattr(it.client, "ask", lambda path, body: {"result": {"actions": [{"number": next(pages)}]}})
+    monkeypatch.setattr(
+        it.client, "ask", lambda path, body: {"result": {"actions": [{"number": next(pages)}]}}
+    )
     with pytest.raises(Retry, match="more than 50 actions in one window") as caught:
         it.client.get_activity("", plugin.Window(it.time.now - 3_600_000, it.time.now))
     assert caught.value.narrower and next(pages) == 51
@@ -114,7 +138,8 @@ def walk(fetch, **settings):
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_what_was_read_is_handed_on_before_more_is_asked_for(concurrency):
-    """Every answer is full, so that 2,400 s are 2,400 questions and more: what is in memory are the answers in flight, and not all of a window."""
+    """Every answer is full, so that 2,400 s are 2,400 questions and more: what is in memory are
+    the answers in flight, and not all of a window."""
     questions, most = [], 0
     delivered = 0
 
@@ -125,7 +150,10 @@ def test_what_was_read_is_handed_on_before_more_is_asked_for(concurrency):
     for batch in walk(fetch, split_at=10, concurrency=concurrency):
         if batch.records:
             delivered += 1
-        most = max(most, len([window for window in questions if window.width <= plugin.NARROWEST]) - delivered)
+        most = max(
+            most,
+            len([window for window in questions if window.width <= plugin.NARROWEST]) - delivered,
+        )
     assert delivered > 2_400 and most <= concurrency
 
 
@@ -142,16 +170,24 @@ def test_what_lies_before_an_error_in_a_window_is_delivered_and_the_error_names_
     with pytest.raises(Malformed, match="no list") as caught:
         for batch in walk(fetch, split_at=10):
             reached += [batch.cursor.get("until", 0)] if batch.records else []
-    assert bad - 2_000 <= max(reached) <= bad and len(reached) > 300 and caught.value.where.startswith("2026-03-04T11:26:3")
+    assert (
+        bad - 2_000 <= max(reached) <= bad
+        and len(reached) > 300
+        and caught.value.where.startswith("2026-03-04T11:26:3")
+    )
 
 
-def test_an_answer_of_too_many_records_is_asked_for_in_halves_and_at_the_narrowest_unreadable(monkeypatch):
+def test_an_answer_of_too_many_records_is_asked_for_in_halves_and_at_the_narrowest_unreadable(
+    monkeypatch,
+):
     """Whatever `split_at` says."""
     monkeypatch.setattr("siemtap.edge.walk.MOST", 50)
     it = world(split_at=10**6)
     asked = it.client.get_attack_info
     widths = []
-    it.client.get_attack_info = lambda site, window: widths.append(window.width) or asked(site, window)
+    it.client.get_attack_info = lambda site, window: (
+        widths.append(window.width) or asked(site, window)
+    )
     check(it.cycles(3))
     assert min(widths) < 100_000
     with pytest.raises(Malformed, match="more than 50 records in one answer"):
@@ -162,12 +198,18 @@ def test_attacks_are_counted_before_they_are_made(monkeypatch):
     monkeypatch.setattr(plugin, "MOST", 50)
     it = world()
     monkeypatch.setattr(plugin, "attacks", lambda row: pytest.fail("made"))
-    it.client.ask = lambda path, body: {"data": [{"attacks": [{}] * 30}, {"attacks": [{}] * 21}, None, {"attacks": None}]}
+    it.client.ask = lambda path, body: {
+        "data": [{"attacks": [{}] * 30}, {"attacks": [{}] * 21}, None, {"attacks": None}]
+    }
     with pytest.raises(Malformed, match="more than 50 attacks in one answer"):
         it.client.get_attack_info("", plugin.Window(0, 1))
 
 
-@pytest.mark.parametrize("sites,most", [(range(10), 10), (range(11), None), ([*[1] * 50_000, *range(10)], 10)], ids=["most", "more", "twice"])
+@pytest.mark.parametrize(
+    "sites,most",
+    [(range(10), 10), (range(11), None), ([*[1] * 50_000, *range(10)], 10)],
+    ids=["most", "more", "twice"],
+)
 def test_sites_are_bounded(monkeypatch, sites, most):
     monkeypatch.setattr(plugin, "MOST_SITES", 10)
     it = world()
@@ -175,5 +217,7 @@ def test_sites_are_bounded(monkeypatch, sites, most):
     if most:
         assert len(it.client.get_websites()) == most
     else:
-        with pytest.raises(Malformed, match="more than 10 sites; list those to read under `websites`"):
+        with pytest.raises(
+            Malformed, match="more than 10 sites; list those to read under `websites`"
+        ):
             it.client.get_websites()

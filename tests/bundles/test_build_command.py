@@ -1,4 +1,5 @@
-"""The README's build commands, as a stranger calls them: a fresh clone, an empty home, a Python and nothing else."""
+"""The README's build commands, as a stranger calls them: a fresh clone, an empty home, a Python
+and nothing else."""
 
 import os
 import re
@@ -63,9 +64,11 @@ def environments(home):
 @pytest.mark.slow
 def test_what_the_readme_says_works_on_a_fresh_clone(clone, home):
     lines = re.findall(r"(?m)^    (packaging/build (\w+)) ", (clone / "README.md").read_text())
-    assert {word for _, word in lines} == {"splunk", "elastic", "render"}, (
-        "the lines that a reader copies"
-    )
+    assert {word for _, word in lines} == {
+        "splunk",
+        "elastic",
+        "render",
+    }, "the lines that a reader copies"
     for words, status, stream in (
         ("packaging/build", 2, 2),
         ("packaging/build nonsense", 2, 2),

@@ -1,4 +1,5 @@
-"""What is pushed has no second chance: what differs in any word has ids of its own, and what comes again has one."""
+"""What is pushed has no second chance: what differs in any word has ids of its own, and what
+comes again has one."""
 
 import gzip
 import json
@@ -23,23 +24,44 @@ from siemtap.core.model import Payload
 from siemtap.engine import voice
 from siemtap.outputs.encode import encode
 
-NOON = 1_772_625_600_000        # 2026-03-04T12:00:00Z
+NOON = 1_772_625_600_000  # 2026-03-04T12:00:00Z
 AT = datetime(2026, 3, 4, 10, 2, 13, tzinfo=timezone.utc)
 CEF = (
-    "CEF:0|Trend Micro|Deep Security Agent|20.0.1234|4000000|Eicar_test_file|6|cn1=12 cn1Label=Host ID "
-    "dvchost=web01.example.com filePath=/srv/up/a.bin act=Delete result=Deleted msg=Realtime"
+    "CEF:0|Trend Micro|Deep Security Agent|20.0.1234|4000000|Eicar_test_file|6|cn1=12 cn1Label=Host"
+    " ID dvchost=web01.example.com filePath=/srv/up/a.bin act=Delete result=Deleted msg=Realtime"
 )
-LEEF = "LEEF:2.0|Trend Micro|Deep Security Manager|20.0.513|600|cat=System\tname=User Signed In\tsev=3\tmsg=alice"
+LEEF = (
+    "LEEF:2.0|Trend Micro|Deep Security Manager|20.0.513|600|cat=System\tname=User Signed"
+    " In\tsev=3\tmsg=alice"
+)
 WORD = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=8)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
-MANAGERS = {"EventType": "SystemEvent", "EventID": 4711, "LogDate": "2026-03-04T10:02:13Z", "Title": "User Signed In",
-            "TargetName": "alice", "Tags": ["a"], "Hostname": "dsm01"}
-WEBHOOKS = {"hostName": "VA1ACMEWEB01", "driverTime": 1772618533417, "reason": "1000128 - x", "flags": "SYN", "rank": 50}
-SLACKS = {"username": "bot", "text": "An IPS Event has been caught by our AGENT on WEB01\nRule Name: x\nData: GET /"}
+MANAGERS = {
+    "EventType": "SystemEvent",
+    "EventID": 4711,
+    "LogDate": "2026-03-04T10:02:13Z",
+    "Title": "User Signed In",
+    "TargetName": "alice",
+    "Tags": ["a"],
+    "Hostname": "dsm01",
+}
+WEBHOOKS = {
+    "hostName": "VA1ACMEWEB01",
+    "driverTime": 1772618533417,
+    "reason": "1000128 - x",
+    "flags": "SYN",
+    "rank": 50,
+}
+SLACKS = {
+    "username": "bot",
+    "text": "An IPS Event has been caught by our AGENT on WEB01\nRule Name: x\nData: GET /",
+}
 
 
 def events(body, channel="udp", received=NOON, headers=None, **more):
@@ -70,16 +92,23 @@ def heads(moment, fraction="", host="dsm01", priority=134):
     yield f"<{priority}>1 {iso}Z {host} ds 42 - - "
     yield f'<{priority}>1 {iso}{"0" if fraction else ".000"}Z {host} - - - [x@1 a="b"] \ufeff'
     yield f"<13>{bsd} {moment:%H:%M:%S} relay <{priority}>{iso}Z {host} "
-    yield f"<13>1 {moment + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ} relay - - - - <{priority}>{bsd} {moment:%H:%M:%S}{fraction} {host} "
+    yield (
+        f"<13>1 {moment + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ} relay - - - - <{priority}>{bsd}"
+        f" {moment:%H:%M:%S}{fraction} {host} "
+    )
     yield f"<{priority}>{iso} {host} "
 
 
 @pytest.mark.parametrize("text", [CEF, LEEF])
 @pytest.mark.parametrize("fraction", ["", ".25"])
 def test_a_relays_wrapping_changes_nothing(text, fraction):
-    lines = [head + text for head in heads(AT, fraction)] + [head + text for head in heads(AT, fraction, "relay", 13)]
+    lines = [head + text for head in heads(AT, fraction)] + [
+        head + text for head in heads(AT, fraction, "relay", 13)
+    ]
     lines += [f"{len(line.encode())} {line}" for line in lines if line.startswith("<")]
-    found = {id_of(line, channel) for line in lines for channel in ("udp", "tcp", "webhook", "replay")}
+    found = {
+        id_of(line, channel) for line in lines for channel in ("udp", "tcp", "webhook", "replay")
+    }
     assert len(found) == 1
     moved = [head + text for head in heads(AT + timedelta(seconds=1), fraction)]
     assert len({id_of(line) for line in moved}) == 1 and id_of(moved[0]) not in found
@@ -91,7 +120,10 @@ def test_rsyslogs_blank_behind_what_it_takes_for_a_tag_changes_nothing():
 
 
 def test_the_digits_of_a_fraction_count_and_its_noughts_do_not():
-    lines = [f"<134>2026-03-04T10:02:13{fraction}Z dsm01 {CEF}" for fraction in ("", ".25", ".250", ".250000", ".250001", ".2500011")]
+    lines = [
+        f"<134>2026-03-04T10:02:13{fraction}Z dsm01 {CEF}"
+        for fraction in ("", ".25", ".250", ".250000", ".250001", ".2500011")
+    ]
     found = [id_of(line) for line in lines]
     assert found[1] == found[2] == found[3] and len(set(found)) == 4
 
@@ -100,10 +132,19 @@ def test_without_a_stamp_the_words_alone_count_whenever_they_come():
     assert id_of(CEF, received=NOON) == id_of("<134>" + CEF, received=NOON + 86_400_000)
 
 
-@pytest.mark.parametrize("stamps", [
-    ["1 2026-03-04T10:02:13.1234567891Z dsm01 - - - - ", "1 2026-03-04T11:02:13.1234567891Z dsm01 - - - - ", "1 1772618533 dsm01 - - - - "],
-    ["Feb 30 10:02:13 dsm01 ", "Feb 31 10:02:13 dsm01 "], ["Mar  4 10:02:59 dsm01 ", "Mar  4 10:02:60 dsm01 "],
-    ["Jan  1 0001 00:00:00 dsm01 ", "Jan  2 0000 00:00:00 dsm01 "]])
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [
+            "1 2026-03-04T10:02:13.1234567891Z dsm01 - - - - ",
+            "1 2026-03-04T11:02:13.1234567891Z dsm01 - - - - ",
+            "1 1772618533 dsm01 - - - - ",
+        ],
+        ["Feb 30 10:02:13 dsm01 ", "Feb 31 10:02:13 dsm01 "],
+        ["Mar  4 10:02:59 dsm01 ", "Mar  4 10:02:60 dsm01 "],
+        ["Jan  1 0001 00:00:00 dsm01 ", "Jan  2 0000 00:00:00 dsm01 "],
+    ],
+)
 def test_a_stamp_that_nobody_can_read_still_tells_two_lines_apart(stamps):
     found = [event for stamp in stamps for event in events(f"<134>{stamp}{CEF}")]
     assert len({event["event"]["id"] for event in found}) == len(stamps)
@@ -112,8 +153,12 @@ def test_a_stamp_that_nobody_can_read_still_tells_two_lines_apart(stamps):
         assert not unread or event["centurylink_ips"]["extra"]["stamp"] in stamp
 
 
-ODD = ["<134>Mar  4 10:02:13 host CEF:0|a|b|c|\u00b2|n|3|x=1", "<134>Jan  1 0001 00:00:00 h CEF:0|a|b|c|1|n|3|x=1", "<134>Dec 31 9999 23:59:59 h CEF:0|a|b|c|1|n|3|in=\u00b2",
-       "<134>9999-12-31T23:59:59 h CEF:0|a|b|c|1|n|3|x=1"]
+ODD = [
+    "<134>Mar  4 10:02:13 host CEF:0|a|b|c|\u00b2|n|3|x=1",
+    "<134>Jan  1 0001 00:00:00 h CEF:0|a|b|c|1|n|3|x=1",
+    "<134>Dec 31 9999 23:59:59 h CEF:0|a|b|c|1|n|3|in=\u00b2",
+    "<134>9999-12-31T23:59:59 h CEF:0|a|b|c|1|n|3|x=1",
+]
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin", "America/New_York"])
@@ -130,32 +175,61 @@ def test_a_line_of_something_else_takes_no_other_along(between):
     lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}" for number in range(8)]
     for channel in ("udp", "webhook"):
         found = events("\n".join([*lines[:4], between, *lines[4:]]), channel)
-        assert [event["event"]["kind"] for event in found].count("pipeline_error") == 1 and len(found) == 9
+        assert [event["event"]["kind"] for event in found].count("pipeline_error") == 1 and len(
+            found
+        ) == 9
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "shift-jis"])
 def test_bytes_that_are_no_utf_8_tell_two_events_apart(encoding):
-    words = {"latin-1": ["caf\u00e9", "caf\u00e8", "caf\u00ea"], "shift-jis": ["\u3042", "\u3044", "\u3046"]}[encoding]
-    for form in (lambda word: f"<134>Mar  4 10:02:13 dsm01 {CEF} suser={word}", lambda word: json.dumps({**MANAGERS, "TargetName": word}, ensure_ascii=False)):
+    words = {
+        "latin-1": ["caf\u00e9", "caf\u00e8", "caf\u00ea"],
+        "shift-jis": ["\u3042", "\u3044", "\u3046"],
+    }[encoding]
+    for form in (
+        lambda word: f"<134>Mar  4 10:02:13 dsm01 {CEF} suser={word}",
+        lambda word: json.dumps({**MANAGERS, "TargetName": word}, ensure_ascii=False),
+    ):
         bodies = [form(word).encode(encoding) for word in words]
         found = [event for body in bodies for event in events(body, "webhook")]
-        assert len({event["event"]["id"] for event in found}) == 3 and all(event["event"]["kind"] != "pipeline_error" for event in found)
+        assert len({event["event"]["id"] for event in found}) == 3 and all(
+            event["event"]["kind"] != "pipeline_error" for event in found
+        )
         assert "\\x" in json.dumps(found[0]["centurylink_ips"]["extra"]).replace("\\\\", "\\")
 
 
 def test_gzip_of_several_members_is_read_to_its_end():
     lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}\n".encode() for number in range(2)]
-    assert len(events(b"".join(map(gzip.compress, lines)), "webhook", headers={"content-encoding": "gzip"})) == 2
-    for body, encoding in ((gzip.compress(lines[0]) + b"rest", "gzip"), (zlib.compress(lines[0]), "deflate"), (lines[0], "br")):
+    assert (
+        len(
+            events(
+                b"".join(map(gzip.compress, lines)), "webhook", headers={"content-encoding": "gzip"}
+            )
+        )
+        == 2
+    )
+    for body, encoding in (
+        (gzip.compress(lines[0]) + b"rest", "gzip"),
+        (zlib.compress(lines[0]), "deflate"),
+        (lines[0], "br"),
+    ):
         with pytest.raises(Malformed):
             events(body, "webhook", headers={"content-encoding": encoding})
 
 
 @pytest.mark.parametrize("depth", [99, 150, 400, 900, 977, 980, 990])
 def test_what_is_nested_too_deep_is_an_event_that_can_be_written(depth):
-    body = '{"hostName": "h", "driverTime": 1772618533417250, "deep": ' + "[" * depth + "]" * depth + "}"
+    body = (
+        '{"hostName": "h", "driverTime": 1772618533417250, "deep": '
+        + "[" * depth
+        + "]" * depth
+        + "}"
+    )
     for event in events(body, "webhook"):
-        assert event["event"]["kind"] == ("alert" if depth < 100 else "pipeline_error") and len(encode(event)) > 100
+        assert (
+            event["event"]["kind"] == ("alert" if depth < 100 else "pipeline_error")
+            and len(encode(event)) > 100
+        )
 
 
 def test_every_payload_of_a_form_counts():
@@ -169,12 +243,14 @@ def test_every_payload_of_a_form_counts():
 def test_a_line_that_differs_anywhere_behind_its_head_has_an_id_of_its_own(text, data):
     at = data.draw(st.integers(0, len(text) - 1))
     word = data.draw(WORD)
-    assume(at or ":" not in word)       # in front it would be the head's tag
-    other = text[:at] + word + text[at + data.draw(st.integers(0, 2)):]
+    assume(at or ":" not in word)  # in front it would be the head's tag
+    other = text[:at] + word + text[at + data.draw(st.integers(0, 2)) :]
     assume(other.strip(BLANKS) != text.strip(BLANKS))
     head = next(heads(AT))
     first, second = events(head + text), events(head + other)
-    assert {event["event"]["id"] for event in first}.isdisjoint(event["event"]["id"] for event in second)
+    assert {event["event"]["id"] for event in first}.isdisjoint(
+        event["event"]["id"] for event in second
+    )
 
 
 @settings(max_examples=400, deadline=None)
@@ -189,26 +265,51 @@ def test_an_element_of_json_that_differs_anywhere_has_an_id_of_its_own(element, 
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]), st.randoms(use_true_random=False), st.dictionaries(st.text(max_size=8), JSON, max_size=3))
+@given(
+    st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]),
+    st.randoms(use_true_random=False),
+    st.dictionaries(st.text(max_size=8), JSON, max_size=3),
+)
 def test_the_order_of_keys_the_array_and_the_wrapper_change_nothing(element, luck, more):
     element = {**more, **element}
     names = list(element)
     luck.shuffle(names)
     shuffled = {name: element[name] for name in names}
     forms = [element, shuffled, [shuffled], {"events": [shuffled]}]
-    assert len({id_of(json.dumps(form, indent=luck.choice([None, 2])), "webhook", NOON + number) for number, form in enumerate(forms)}) == 1
+    assert (
+        len(
+            {
+                id_of(json.dumps(form, indent=luck.choice([None, 2])), "webhook", NOON + number)
+                for number, form in enumerate(forms)
+            }
+        )
+        == 1
+    )
 
 
 def test_the_webhooks_own_object_is_named_by_its_listed_words():
     own = {**WEBHOOKS, "driverTime": 1772618533417250}
-    assert id_of(json.dumps(own), "webhook") == id_of(json.dumps({**own, "flags": "ACK", "new": 1}), "webhook")
-    assert id_of(json.dumps(own), "webhook") == id_of(json.dumps({**own, "@element": "x", "@instant": "y"}), "webhook")
-    assert id_of(json.dumps(own), "webhook") != id_of(json.dumps({**own, "driverTime": 1772618533417251}), "webhook")
+    assert id_of(json.dumps(own), "webhook") == id_of(
+        json.dumps({**own, "flags": "ACK", "new": 1}), "webhook"
+    )
+    assert id_of(json.dumps(own), "webhook") == id_of(
+        json.dumps({**own, "@element": "x", "@instant": "y"}), "webhook"
+    )
+    assert id_of(json.dumps(own), "webhook") != id_of(
+        json.dumps({**own, "driverTime": 1772618533417251}), "webhook"
+    )
 
 
 @example([])
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["alice", "bob", "/etc/passwd", "/etc/shadow", "web01", "web02"]), min_size=1, max_size=4, unique=True))
+@given(
+    st.lists(
+        st.sampled_from(["alice", "bob", "/etc/passwd", "/etc/shadow", "web01", "web02"]),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
 def test_names_that_look_like_ours_are_a_strangers(words):
     """A label, a key of LEEF or of JSON cannot pass for what we say of how and when it came."""
     lines = [f"{CEF} cs1={word} cs1Label=@element cs2=x cs2Label=@when" for word in words]
@@ -220,8 +321,12 @@ def test_names_that_look_like_ours_are_a_strangers(words):
 
 
 def test_every_event_of_the_simulator_and_of_the_cases_has_an_id_of_its_own():
-    ids = Counter(id for sent in Simulator(Knobs(rate=1.0)).pushed(NOON - 300_000, NOON) for id in sent.ids)
+    ids = Counter(
+        id for sent in Simulator(Knobs(rate=1.0)).pushed(NOON - 300_000, NOON) for id in sent.ids
+    )
     assert len(ids) == 300 and max(ids.values()) == 1
     for case in ("cef_of_other_kinds", "lines_that_differ_in_one_word"):
-        expected = json.loads((PLUGINS / "centurylink_ips/cases" / case / "expected.json").read_text(encoding="utf-8"))
+        expected = json.loads(
+            (PLUGINS / "centurylink_ips/cases" / case / "expected.json").read_text(encoding="utf-8")
+        )
         assert len({event["event"]["id"] for event in expected}) == len(expected) > 3

@@ -1,4 +1,5 @@
-"""Whose clock it is: what an answer's `Date` tells of ours, and by which time old things are deleted."""
+"""Whose clock it is: what an answer's `Date` tells of ours, and by which time old things are
+deleted."""
 
 from email.utils import formatdate
 
@@ -54,9 +55,9 @@ def test_a_clock_that_is_ahead_is_not(shift):
     it.shift = shift
     it.ask()
     assert it.http.now() == NOON and shift - 2 * SECOND <= it.http.ahead() <= shift
-    it.now += HOUR          # and the time goes on
+    it.now += HOUR  # and the time goes on
     assert it.http.now() == NOON + HOUR
-    it.shift = 0            # until ours is right again
+    it.shift = 0  # until ours is right again
     assert it.http.now() == NOON + HOUR and it.http.ahead() == 0
 
 
@@ -87,10 +88,26 @@ def test_an_inputs_view_is_its_own():
     other = it.http.view()
     it.shift = DAY
     it.ask()
-    assert it.http.ahead() and not other.ahead() and other.latest() is None and other.send == it.http.send
+    assert (
+        it.http.ahead()
+        and not other.ahead()
+        and other.latest() is None
+        and other.send == it.http.send
+    )
 
 
-@pytest.mark.parametrize("headers", [{"age": "4000"}, {"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, {"date": "Thu, 01 Jan 0001 00:00:00 GMT"}, {"date": "soon"}, {"date": ""}, {"date": "Wed, 04 Mar 99999 10:00:00 GMT"}], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"age": "4000"},
+        {"date": "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {"date": "Thu, 01 Jan 0001 00:00:00 GMT"},
+        {"date": "soon"},
+        {"date": ""},
+        {"date": "Wed, 04 Mar 99999 10:00:00 GMT"},
+    ],
+    ids=str,
+)
 def test_a_date_that_tells_nothing_is_none(headers):
     it = World()
     it.shift, it.headers = DAY, headers
@@ -98,13 +115,46 @@ def test_a_date_that_tells_nothing_is_none(headers):
     assert it.http.ahead() == 0 and it.http.now() == it.http.latest() == NOON + DAY
 
 
-@given(st.text(max_size=60) | st.builds(" ".join, st.lists(st.sampled_from(["Wed,", "04", "Mar", "2026", "99999", "-1", "10:00:00", "99:99:99", "GMT", "+9999", "-99999999999", "()", "(", "\ud800", "1e9"]), max_size=8)))
+@given(
+    st.text(max_size=60)
+    | st.builds(
+        " ".join,
+        st.lists(
+            st.sampled_from(
+                [
+                    "Wed,",
+                    "04",
+                    "Mar",
+                    "2026",
+                    "99999",
+                    "-1",
+                    "10:00:00",
+                    "99:99:99",
+                    "GMT",
+                    "+9999",
+                    "-99999999999",
+                    "()",
+                    "(",
+                    "\ud800",
+                    "1e9",
+                ]
+            ),
+            max_size=8,
+        ),
+    )
+)
 def test_any_header_is_a_moment_or_none(text):
     assert isinstance(moment_of(text), (int, type(None)))
-    World().http._compare_clocks(World().http.get("https://x.example.com"), Reply(200, {"date": text, "age": text}), NOON, 0.0)
+    World().http._compare_clocks(
+        World().http.get("https://x.example.com"),
+        Reply(200, {"date": text, "age": text}),
+        NOON,
+        0.0,
+    )
 
 
 # To delete by
+
 
 class Hours:
     """Steady over a clock that can be put ahead."""
@@ -154,7 +204,11 @@ def test_it_goes_on_where_nothing_new_comes():
 
 def test_ids_of_what_was_pushed_are_remembered_over_a_jump(tmp_path):
     """Received while the clock was a month ahead: what came before is known still."""
-    it, database, unit = Hours(), Database(tmp_path / "siemtap.db"), Unit("it", "acme.event", "received")
+    it, database, unit = (
+        Hours(),
+        Database(tmp_path / "siemtap.db"),
+        Unit("it", "acme.event", "received"),
+    )
     arrivals = Arrivals(database, DAY, it.steady.clock)
     for number in range(62):
         it.now += MINUTE
@@ -166,7 +220,7 @@ def test_ids_of_what_was_pushed_are_remembered_over_a_jump(tmp_path):
     arrivals.save(unit, Mark({}, {"later": it.now}))
     wanted = [f"early-{number}" for number in range(62)] + ["ahead", "later"]
     assert arrivals.known(unit, wanted) == set(wanted)
-    for _ in range(30):         # and they are forgotten in their time
+    for _ in range(30):  # and they are forgotten in their time
         it.now += HOUR
         arrivals.save(unit, Mark({}, {f"new-{it.now}": it.now}))
     assert arrivals.known(unit, wanted) == {"ahead"}
@@ -175,17 +229,51 @@ def test_ids_of_what_was_pushed_are_remembered_over_a_jump(tmp_path):
 
 def test_whatever_is_bound_can_be_read_back(tmp_path):
     database = Database(tmp_path / "siemtap.db")
-    values = ["\ud800", "a\udfffb", "a\ud800", "ü\0", 2**63, -2**63 - 1, 2**63 - 1, None, 1.5, [1], {"a": "\ud800"}, True]
+    values = [
+        "\ud800",
+        "a\udfffb",
+        "a\ud800",
+        "ü\0",
+        2**63,
+        -(2**63) - 1,
+        2**63 - 1,
+        None,
+        1.5,
+        [1],
+        {"a": "\ud800"},
+        True,
+    ]
     database.write(lambda db: db.execute("CREATE TABLE t (v)"))
-    database.write(lambda db: db.executemany("INSERT INTO t VALUES (?)", [clean([value]) for value in values]))
-    assert [value for value, in database.read("SELECT v FROM t ORDER BY rowid")] == ["\\ud800", "a\\udfffb", "a\\ud800", "ü\0", str(2**63), str(-2**63 - 1), 2**63 - 1, None, 1.5, "[1]", "{'a': '\\ud800'}", 1]
+    database.write(
+        lambda db: db.executemany("INSERT INTO t VALUES (?)", [clean([value]) for value in values])
+    )
+    assert [value for (value,) in database.read("SELECT v FROM t ORDER BY rowid")] == [
+        "\\ud800",
+        "a\\udfffb",
+        "a\\ud800",
+        "ü\0",
+        str(2**63),
+        str(-(2**63) - 1),
+        2**63 - 1,
+        None,
+        1.5,
+        "[1]",
+        "{'a': '\\ud800'}",
+        1,
+    ]
     database.close()
 
 
 def test_a_header_that_cannot_be_sent_is_no_retry():
     it = World()
     for value in ("ключ", "a\r\nX: y", " s3cret", "\ud800", "s3cret\0"):
-        with pytest.raises(ConfigError, match="the header X-Key cannot be sent.*check the key") as caught:
+        with pytest.raises(
+            ConfigError, match="the header X-Key cannot be sent.*check the key"
+        ) as caught:
             it.http.ask(it.http.get("https://x.example.com/?secret", headers={"X-Key": value}))
-        assert value.strip() not in str(caught.value) and "?secret" not in str(caught.value) and not isinstance(caught.value, Retry)
+        assert (
+            value.strip() not in str(caught.value)
+            and "?secret" not in str(caught.value)
+            and not isinstance(caught.value, Retry)
+        )
     it.http.ask(it.http.get("https://x.example.com", headers={"X-Key": "ü=~ \t!", "X-None": ""}))

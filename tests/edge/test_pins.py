@@ -1,4 +1,5 @@
-"""A pinned fingerprint against chains that are right, and against those of somebody in between. Whoever is not believed hears a handshake and nothing else."""
+"""A pinned fingerprint against chains that are right, and against those of somebody in between.
+Whoever is not believed hears a handshake and nothing else."""
 
 import select
 import socket
@@ -119,7 +120,8 @@ def test_not_believed_and_not_told_anything(chains, pin, chain, why, verify):
 
 @needs_chains
 def test_a_client_goes_on_with_the_authority_it_verified_and_believes_no_other_later(chains):
-    """One handshake a connection then; a server that does not send the authority is verified too; whoever comes in between is not believed."""
+    """One handshake a connection then; a server that does not send the authority is verified
+    too; whoever comes in between is not believed."""
     client = connect(fill_in(Connection, {"timeout": "5s", "fingerprint": chains.root.fingerprint}))
 
     def post(server):
@@ -161,7 +163,8 @@ def test_a_pinned_certificate_is_compared_on_every_connection(chains):
 
 
 class Proxy:
-    """CONNECT, and bytes to and fro; whatever name is asked for, it goes to one port. With a chain it speaks TLS itself."""
+    """CONNECT, and bytes to and fro; whatever name is asked for, it goes to one port. With a
+    chain it speaks TLS itself."""
 
     def __init__(self, port, chain=None):
         self.port, self.heard = port, []

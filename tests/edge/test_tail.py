@@ -96,19 +96,27 @@ def test_a_line_without_end_is_cut(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("chunk", [7, 64, 1024])
-def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(tmp_path, monkeypatch, chunk):
+def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(
+    tmp_path, monkeypatch, chunk
+):
     monkeypatch.setattr(bounds, "LINES", 5)
     monkeypatch.setattr(tail_, "CHUNK", chunk)
     monkeypatch.setattr(tail_, "LONGEST", 40)
     log = tmp_path / "attack.log"
-    log.write_bytes(b"".join(b"%d\r\n\n" % number for number in range(60)) + b"x" * 35 + b"\n" + b"y\n" * 23)
+    log.write_bytes(
+        b"".join(b"%d\r\n\n" % number for number in range(60)) + b"x" * 35 + b"\n" + b"y\n" * 23
+    )
     whole = read(log)[0]
     before = []
     for found in tail(str(log), {}):
         assert len(found.lines) <= 9
         before += found.lines
         assert [*before, *read(log, found.position)[0]] == whole
-    assert before == whole and b"".join(whole) == b"".join(b"%d" % number for number in range(60)) + b"x" * 35 + b"y" * 23
+    assert (
+        before == whole
+        and b"".join(whole)
+        == b"".join(b"%d" % number for number in range(60)) + b"x" * 35 + b"y" * 23
+    )
 
 
 def test_no_file_is_a_mistake_and_a_folder_a_reason_to_wait(tmp_path):
@@ -137,7 +145,7 @@ def test_a_writer_that_rolls_at_random_and_a_reader_that_restarts(tmp_path):
                 got += found.lines
                 at = found.position
                 if luck.random() < 0.2:
-                    break               # killed between two batches
+                    break  # killed between two batches
     for found in tail(str(log), at):
         got += found.lines
     assert rolled > 10 and got == [b"line %d" % number for number in range(written)]

@@ -1,4 +1,5 @@
-"""How many events a second an add-on makes on Splunk's oldest Python, with its own libraries: `ci/bench splunk`, after `packaging/build splunk`."""
+"""How many events a second an add-on makes on Splunk's oldest Python, with its own libraries:
+`ci/bench splunk`, after `packaging/build splunk`."""
 
 from __future__ import annotations
 
@@ -35,12 +36,36 @@ print(json.dumps({"events": best, "python": sys.version.split()[0], "bytes": len
 
 def run():
     from bench import records
-    python = os.environ.get("SIEMTAP_PYTHON39") or next(iter(sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.9*/bin/python"))), None)
+
+    python = os.environ.get("SIEMTAP_PYTHON39") or next(
+        iter(
+            sorted(
+                Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
+                    "versions/3.9*/bin/python"
+                )
+            )
+        ),
+        None,
+    )
     if not python:
         raise SystemExit("PYTHON 3.9 IS NOT HERE: set SIEMTAP_PYTHON39")
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(next((ROOT / "dist").glob("TA-indusface-apptrana-*.tar.gz"))) as tar:
             tar.extractall(folder, filter="data")
-        Path(folder, "records").write_text("".join(f"{json.dumps(record)}\n" for record in records()))
-        said = json.loads(subprocess.run([python, "-B", "-c", INSIDE, f"{folder}/records"], env={"PYTHONPATH": f"{folder}/TA-indusface-apptrana/lib"}, capture_output=True, text=True, check=True).stdout)
-    print(f"the vendor's JSON -> events in splunkd's pipe, Python {said['python']} and the add-on's own libraries: {said['events']:,.0f} events/s (at least 8,000, aim 15,000), {said['bytes']} bytes each")
+        Path(folder, "records").write_text(
+            "".join(f"{json.dumps(record)}\n" for record in records())
+        )
+        said = json.loads(
+            subprocess.run(
+                [python, "-B", "-c", INSIDE, f"{folder}/records"],
+                env={"PYTHONPATH": f"{folder}/TA-indusface-apptrana/lib"},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+    print(
+        f"the vendor's JSON -> events in splunkd's pipe, Python {said['python']} and the add-on's"
+        f" own libraries: {said['events']:,.0f} events/s (at least 8,000, aim 15,000),"
+        f" {said['bytes']} bytes each"
+    )

@@ -1,5 +1,6 @@
-"""Random `kill -9` of the real process against a simulator with late arrivals: the store must equal the vendor's list. A real OpenSearch node is
-killed too, and its data stream rolled over in between, so that ids alone would not swallow what comes again.
+"""Random `kill -9` of the real process against a simulator with late arrivals: the store must equal
+the vendor's list. A real OpenSearch node is killed too, and its data stream rolled over in between,
+so that ids alone would not swallow what comes again.
 
 usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file|opensearch] [--seed 1]
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 import search_node
 
 COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
-LOOKBACK, OVERLAP = 3600, 12     # seconds
+LOOKBACK, OVERLAP = 3600, 12  # seconds
 CONFIG = """
 path.data: {folder}/data
 http.enabled: false
@@ -36,7 +37,10 @@ output.{output}: {settings}
 
 def environment():
     plugins = str(Path(__file__).parents[2] / "plugins")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH", "")]))}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH", "")])),
+    }
 
 
 def start(*words, **how):
@@ -45,7 +49,9 @@ def start(*words, **how):
 
 def simulator(plugin="apptrana", **knobs):
     """A vendor behind a socket: (process, url)."""
-    words = [word for name, value in knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")]
+    words = [
+        word for name, value in knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")
+    ]
     process = start("simulate", plugin, "--for", "2h", *words, stdout=subprocess.PIPE)
     return process, json.loads(process.stdout.readline())["url"]
 
@@ -75,7 +81,16 @@ class Cluster:
         self.node.ask("POST", f"{self.STREAM}/_refresh")
         found, after = [], {}
         while True:
-            hits = self.node.ask("POST", f"{self.STREAM}/_search", json={"size": 5_000, "_source": False, "sort": [{"event.id": "asc"}, {"_index": "asc"}], **after}).json()["hits"]["hits"]
+            hits = self.node.ask(
+                "POST",
+                f"{self.STREAM}/_search",
+                json={
+                    "size": 5_000,
+                    "_source": False,
+                    "sort": [{"event.id": "asc"}, {"_index": "asc"}],
+                    **after,
+                },
+            ).json()["hits"]["hits"]
             found += [hit["_id"] for hit in hits]
             if len(hits) < 5_000:
                 return found
@@ -88,14 +103,18 @@ def stored(folder, output, cluster):
         return collections.Counter(cluster.ids())
     if output == "sqlite":
         with sqlite3.connect(folder / "data/siemtap.db") as db:
-            return collections.Counter(id for id, in db.execute("SELECT id FROM event"))
+            return collections.Counter(id for (id,) in db.execute("SELECT id FROM event"))
     paths = sorted((folder / "out").glob("events*.ndjson"))
-    return collections.Counter(json.loads(line)["event"]["id"] for path in paths for line in path.read_bytes().splitlines())
+    return collections.Counter(
+        json.loads(line)["event"]["id"] for path in paths for line in path.read_bytes().splitlines()
+    )
 
 
 def cursor(folder):
     with sqlite3.connect(folder / "data/siemtap.db") as db:
-        return min(json.loads(mark)["cursor"]["until"] for mark, in db.execute("SELECT mark FROM mark"))
+        return min(
+            json.loads(mark)["cursor"]["until"] for (mark,) in db.execute("SELECT mark FROM mark")
+        )
 
 
 def campaign(kills, output, seed, say=print):
@@ -106,12 +125,37 @@ def campaign(kills, output, seed, say=print):
         vendor, url = simulator(rate=40.0, late=[0, 3, 8], seed=seed, websites=["shop.example.com"])
         cluster = Cluster() if output == "opensearch" else None
         try:
-            settings = cluster.settings if cluster else "{}" if output == "sqlite" else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
+            settings = (
+                cluster.settings
+                if cluster
+                else (
+                    "{}"
+                    if output == "sqlite"
+                    else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
+                )
+            )
             config = folder / "siemtap.yml"
-            window = max(5, 3 * LOOKBACK // (4 * max(1, kills)))     # so that the backfill lasts about as long as the campaign
-            config.write_text(CONFIG.format(folder=folder, url=url, overlap=OVERLAP, lookback=LOOKBACK, window=min(300, max(15, window)), output=output, settings=settings))
+            # so that the backfill lasts about as long as the campaign
+            window = max(5, 3 * LOOKBACK // (4 * max(1, kills)))
+            config.write_text(
+                CONFIG.format(
+                    folder=folder,
+                    url=url,
+                    overlap=OVERLAP,
+                    lookback=LOOKBACK,
+                    window=min(300, max(15, window)),
+                    output=output,
+                    settings=settings,
+                )
+            )
             if cluster:
-                subprocess.run([*COMMAND, "setup", "-c", str(config)], env=environment(), check=True, stdout=subprocess.DEVNULL, timeout=60)
+                subprocess.run(
+                    [*COMMAND, "setup", "-c", str(config)],
+                    env=environment(),
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                    timeout=60,
+                )
             first = time.time()
             for kill in range(kills):
                 process = start("run", "-c", str(config))
@@ -122,7 +166,9 @@ def campaign(kills, output, seed, say=print):
                     cluster.accident(kill)
                 if kill % 20 == 19:
                     say(f"{output}: {kill + 1} kills")
-            code = subprocess.run([*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600).returncode
+            code = subprocess.run(
+                [*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600
+            ).returncode
             assert code == 0, f"the last run ended with {code}"
             got, until = stored(folder, output, cluster), cursor(folder)
             begin = int((first - LOOKBACK + 60) * 1000)
@@ -146,7 +192,11 @@ def main():
     wish = words.parse_args()
     began = time.monotonic()
     events, missing, twice, strange, must = campaign(wish.kills, wish.output, wish.seed)
-    print(f"{wish.output}: {wish.kills} random kill -9 in {time.monotonic() - began:.0f} s: {events} events stored, {must} must be there: {missing} lost, {twice} twice, {strange} the vendor never had")
+    print(
+        f"{wish.output}: {wish.kills} random kill -9 in {time.monotonic() - began:.0f} s: {events}"
+        f" events stored, {must} must be there: {missing} lost, {twice} twice, {strange} the vendor"
+        " never had"
+    )
     sys.exit(1 if missing or twice or strange else 0)
 
 

@@ -1,4 +1,5 @@
-"""OpenSearch for a client that wants Elasticsearch: plain media types in, the product's header out, and pipelines without what it lacks."""
+"""OpenSearch for a client that wants Elasticsearch: plain media types in, the product's header
+out, and pipelines without what it lacks."""
 
 import http.server
 import json
@@ -8,7 +9,7 @@ import threading
 import requests
 from check_ingest import UNKNOWN_HERE, otherwise_here
 
-LOOKED_UP = {*UNKNOWN_HERE, "user_agent"}        # what a database says is not compared
+LOOKED_UP = {*UNKNOWN_HERE, "user_agent"}  # what a database says is not compared
 
 PLAIN = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+)\s*;\s*compatible-with=\d+")
 
@@ -28,15 +29,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.command == "PUT" and self.path.startswith("/_ingest/pipeline/"):
             said = json.loads(body)
-            body = json.dumps({**said, "processors": [otherwise_here(step) for step in said["processors"] if not LOOKED_UP & set(step)]}).encode()
-        headers = {name: PLAIN.sub(r"application/\1", value) for name, value in self.headers.items() if name.lower() in ("content-type", "accept")}
-        answer = requests.request(self.command, self.server.node_url + self.path, data=body, headers=headers, timeout=60)
+            body = json.dumps(
+                {
+                    **said,
+                    "processors": [
+                        otherwise_here(step)
+                        for step in said["processors"]
+                        if not LOOKED_UP & set(step)
+                    ],
+                }
+            ).encode()
+        headers = {
+            name: PLAIN.sub(r"application/\1", value)
+            for name, value in self.headers.items()
+            if name.lower() in ("content-type", "accept")
+        }
+        answer = requests.request(
+            self.command, self.server.node_url + self.path, data=body, headers=headers, timeout=60
+        )
         content = answer.content
-        if self.path == "/":        # the number decides which client will talk to it
+        if self.path == "/":  # the number decides which client will talk to it
             said = answer.json()
-            content = json.dumps({**said, "version": {**said["version"], "number": "9.1.0", "build_flavor": "default"}}).encode()
+            content = json.dumps(
+                {
+                    **said,
+                    "version": {**said["version"], "number": "9.1.0", "build_flavor": "default"},
+                }
+            ).encode()
         self.send_response(answer.status_code)
-        for name, value in (("Content-Type", answer.headers.get("Content-Type", "application/json")), ("Content-Length", str(len(content))), ("X-Elastic-Product", "Elasticsearch")):
+        for name, value in (
+            ("Content-Type", answer.headers.get("Content-Type", "application/json")),
+            ("Content-Length", str(len(content))),
+            ("X-Elastic-Product", "Elasticsearch"),
+        ):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

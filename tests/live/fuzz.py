@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of everything that a stranger's bytes reach first: `ci/fuzz`.
 
-usage: python tests/live/fuzz.py TARGET [libFuzzer's options: -max_total_time=60 -runs=100000 corpus…]
+usage: python tests/live/fuzz.py TARGET [libFuzzer's options: -max_total_time=60 corpus…]
 
 No exception but Malformed; and what came out keeps what went in, where there is something to keep.
 """
@@ -52,17 +52,33 @@ def cef(said):
 def event(channel, headers):
     def one(said):
         try:
-            batches = list(PLUGIN.receive(SETTINGS, Payload(said, channel, "ACME", "192.0.2.1", NOON, headers)))
+            batches = list(
+                PLUGIN.receive(SETTINGS, Payload(said, channel, "ACME", "192.0.2.1", NOON, headers))
+            )
         except Malformed:
             return
         events = [made for batch in batches for made in SAY(batch)]
         assert all(made["event"]["id"] and made["@timestamp"] for made in events)
-        assert events or not said.decode("utf-8-sig", "replace").strip("\r\n\0 \t") or headers or channel == "udp" or said.strip() in (b"[]",)
+        assert (
+            events
+            or not said.decode("utf-8-sig", "replace").strip("\r\n\0 \t")
+            or headers
+            or channel == "udp"
+            or said.strip() in (b"[]",)
+        )
+
     return one
 
 
-TARGETS = {"frames": frames, "line": line, "cef": cef, "webhook": event("webhook", {}), "gzip": event("webhook", {"content-encoding": "gzip"}), "form": event("webhook", {"content-type": "application/x-www-form-urlencoded"}),
-           "udp": event("udp", {})}
+TARGETS = {
+    "frames": frames,
+    "line": line,
+    "cef": cef,
+    "webhook": event("webhook", {}),
+    "gzip": event("webhook", {"content-encoding": "gzip"}),
+    "form": event("webhook", {"content-type": "application/x-www-form-urlencoded"}),
+    "udp": event("udp", {}),
+}
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]

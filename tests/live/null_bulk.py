@@ -1,6 +1,9 @@
-"""A bulk server that keeps nothing and says 201 to everything: what a shipper costs, without what a cluster costs.
+"""A bulk server that keeps nothing and says 201 to everything: what a shipper costs, without what a
+cluster costs.
 
-usage: python tests/live/null_bulk.py      prints its URL; GET /slow?seconds=N makes every bulk request take that long
+usage: python tests/live/null_bulk.py
+
+Prints its URL; GET /slow?seconds=N makes every bulk request take that long.
 """
 
 import socket
@@ -8,7 +11,10 @@ import threading
 import time
 import zlib
 
-HEAD = b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/vnd.elasticsearch+json;compatible-with=8\r\ncontent-length: %d\r\n\r\n"
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type:"
+    b" application/vnd.elasticsearch+json;compatible-with=8\r\ncontent-length: %d\r\n\r\n"
+)
 slow = 0.0
 
 
@@ -26,7 +32,11 @@ def serve(peer):
             time.sleep(slow)
             if headers.get(b"content-encoding") == b"gzip":
                 body = zlib.decompress(body, 31)
-            answer = b'{"errors":false,"items":[' + b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2)) + b"]}"
+            answer = (
+                b'{"errors":false,"items":['
+                + b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2))
+                + b"]}"
+            )
         elif b"/slow?seconds=" in line:
             slow = float(line.split(b"seconds=")[1].split()[0])
         elif b"_search" in line:

@@ -1,8 +1,8 @@
 """A throw-away OpenSearch node: real, on loopback, gone with the process that started it.
 
-    with Node(**{"http.max_content_length": "1mb"}) as node:
-        requests.get(node.url)
-        node.kill(); node.start()       # a crash, and back on the same data and port
+with Node(**{"http.max_content_length": "1mb"}) as node:
+    requests.get(node.url)
+    node.kill(); node.start()       # a crash, and back on the same data and port
 """
 
 from __future__ import annotations
@@ -27,27 +27,41 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 HERE = Path(__file__).parent / "opensearch"
-CACHE = Path(os.environ.get("SIEMTAP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap")
-FLAGS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")        # the quick compiler only: short runs
+CACHE = Path(
+    os.environ.get("SIEMTAP_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap"
+)
+# the quick compiler only: short runs
+FLAGS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def java() -> Path:
     """The folder of a Java that is at least 21."""
-    tried = [os.environ.get("JAVA_HOME", ""), *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True)]
+    tried = [
+        os.environ.get("JAVA_HOME", ""),
+        *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True),
+    ]
     if shutil.which("java"):
         tried.append(str(Path(os.path.realpath(shutil.which("java"))).parents[1]))
     for home in filter(None, tried):
         if (Path(home) / "bin/javac").exists():
-            said = subprocess.run([f"{home}/bin/java", "-version"], capture_output=True, text=True, check=False).stderr
+            said = subprocess.run(
+                [f"{home}/bin/java", "-version"], capture_output=True, text=True, check=False
+            ).stderr
             found = re.search(r'version "(\d+)', said)
             if found and int(found[1]) >= 21:
                 return Path(home)
-    raise RuntimeError("OpenSearch needs a JDK of version 21 or newer; set JAVA_HOME. Tried: " + ", ".join(filter(None, tried)))
+    raise RuntimeError(
+        "OpenSearch needs a JDK of version 21 or newer; set JAVA_HOME. Tried: "
+        + ", ".join(filter(None, tried))
+    )
 
 
 def jars() -> Path:
     """The folder of jars, filled once for each state of the list."""
-    stamp = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in ("pom.xml", "OsNode.java"))).hexdigest()[:12]
+    stamp = hashlib.sha256(
+        b"".join((HERE / name).read_bytes() for name in ("pom.xml", "OsNode.java"))
+    ).hexdigest()[:12]
     lib = CACHE / f"opensearch-{stamp}"
     lib.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(lib / "lock"):
@@ -57,11 +71,30 @@ def jars() -> Path:
 
 
 def fill(lib: Path) -> None:
-    subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"],
-                   check=True, timeout=900, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            "mvn",
+            "-q",
+            "-B",
+            "-f",
+            str(HERE / "pom.xml"),
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={lib}",
+        ],
+        check=True,
+        timeout=900,
+        stdout=subprocess.DEVNULL,
+    )
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([java() / "bin/javac", "-cp", f"{lib}/*", "-d", out, HERE / "OsNode.java"], check=True, timeout=120)
-        subprocess.run([java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=60)
+        subprocess.run(
+            [java() / "bin/javac", "-cp", f"{lib}/*", "-d", out, HERE / "OsNode.java"],
+            check=True,
+            timeout=120,
+        )
+        subprocess.run(
+            [java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=60
+        )
     (lib / "ready").touch()
 
 
@@ -89,11 +122,27 @@ class Node:
 
     def start(self) -> None:
         archive = self.lib / self.archive
-        command = [java() / "bin/java", *FLAGS, "-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-cp", f"{self.lib}/*{self.more_jars}", "OsNode", self.home,
-                   *(f"+{name}" for name in self.plugins), *(f"{name}={value}" for name, value in self.settings.items())]
+        command = [
+            java() / "bin/java",
+            *FLAGS,
+            "-XX:+AutoCreateSharedArchive",
+            f"-XX:SharedArchiveFile={archive}",
+            "-cp",
+            f"{self.lib}/*{self.more_jars}",
+            "OsNode",
+            self.home,
+            *(f"+{name}" for name in self.plugins),
+            *(f"{name}={value}" for name, value in self.settings.items()),
+        ]
         log = self.home / "node.log"
         with open(log, "wb") as out:
-            self.process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, stdin=subprocess.PIPE, env={**os.environ, "OS_NODE_PARENT": "1"})
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.PIPE,
+                env={**os.environ, "OS_NODE_PARENT": "1"},
+            )
         end = time.monotonic() + 120
         while time.monotonic() < end and self.process.poll() is None:
             if b"READY " in log.read_bytes():
@@ -113,7 +162,8 @@ class Node:
         process = getattr(self, "process", None)
         if process is not None:
             if process.poll() is None and not (self.lib / self.archive).exists():
-                process.terminate()         # a clean stop writes the class archive, which halves every later start
+                # a clean stop writes the class archive, which halves every later start
+                process.terminate()
                 try:
                     process.wait(60)
                 except subprocess.TimeoutExpired:
@@ -131,22 +181,42 @@ class Node:
         self.close()
 
 
-PLUGIN = ("org.opensearch.plugin:opensearch-security:3.4.0.0:zip", "org.apache.commons:commons-collections4:4.5.0")      # the second is missing from the first
+# the second is missing from the first
+PLUGIN = (
+    "org.opensearch.plugin:opensearch-security:3.4.0.0:zip",
+    "org.apache.commons:commons-collections4:4.5.0",
+)
 
 
 def security(lib: Path) -> Path:
-    """The security plugin's jars that the server lacks, and its configuration. Central has an older one than the server; it runs all the same."""
+    """The security plugin's jars that the server lacks, and its configuration. Central has an
+    older one than the server; it runs all the same."""
     folder = lib / "security"
     with filelock.FileLock(lib / "lock"):
         if (folder / "ready").exists():
             return folder
         for artifact in PLUGIN:
-            subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"],
-                           check=True, timeout=600, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    "mvn",
+                    "-q",
+                    "-B",
+                    "-f",
+                    str(HERE / "pom.xml"),
+                    "dependency:copy",
+                    f"-Dartifact={artifact}",
+                    f"-DoutputDirectory={folder}",
+                ],
+                check=True,
+                timeout=600,
+                stdout=subprocess.DEVNULL,
+            )
         there = {re.sub(r"-\d[\w.\-]*\.jar$", "", path.name) for path in lib.glob("*.jar")}
         with zipfile.ZipFile(next(folder.glob("*.zip"))) as plugin:
             for entry in plugin.namelist():
-                if re.fullmatch(r"config/\w+\.yml", entry) or (entry.endswith(".jar") and re.sub(r"-\d[\w.\-]*\.jar$", "", entry) not in there):
+                if re.fullmatch(r"config/\w+\.yml", entry) or (
+                    entry.endswith(".jar") and re.sub(r"-\d[\w.\-]*\.jar$", "", entry) not in there
+                ):
                     plugin.extract(entry, folder)
         (folder / "ready").touch()
     return folder
@@ -159,20 +229,45 @@ def certificates(folder: Path) -> None:
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test ca")])
 
     def signed(name, key, extensions):
-        made = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=2))
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+        )
+        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+            now + datetime.timedelta(days=2)
+        )
         for extension, critical in extensions:
             made = made.add_extension(extension, critical)
         return made.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
-    uses = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH])
-    (folder / "ca.pem").write_bytes(signed(issuer, authority, [(x509.BasicConstraints(True, None), True)]))
+    names = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    )
+    uses = x509.ExtendedKeyUsage(
+        [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    )
+    (folder / "ca.pem").write_bytes(
+        signed(issuer, authority, [(x509.BasicConstraints(True, None), True)])
+    )
     for who in ("node", "admin"):
         key = rsa.generate_private_key(65537, 2048)
-        made = signed(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]), key, [(names, False), (uses, False)])
-        (folder / f"{who}.pem").write_bytes(made + (folder / "ca.pem").read_bytes())        # sent along, as Elasticsearch does
-        (folder / f"{who}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        made = signed(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]),
+            key,
+            [(names, False), (uses, False)],
+        )
+        # sent along, as Elasticsearch does
+        (folder / f"{who}.pem").write_bytes(made + (folder / "ca.pem").read_bytes())
+        (folder / f"{who}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
 
 
 class SecureNode(Node):
@@ -190,25 +285,48 @@ class SecureNode(Node):
             certificates(config)
         self.url = self.url.replace("http://", "https://")
         self.ca = str(config / "ca.pem")
-        self.settings.update({
-            "plugins.security.ssl.http.enabled": "true", "plugins.security.ssl.transport.enforce_hostname_verification": "false",
-            "plugins.security.allow_default_init_securityindex": "true", "plugins.security.authcz.admin_dn": "CN=admin", "plugins.security.nodes_dn": "CN=node",
-            "plugins.security.restapi.roles_enabled": "all_access", "plugins.security.audit.type": "noop",
-            **{f"plugins.security.ssl.{layer}.{name}_filepath": file for layer in ("http", "transport")
-               for name, file in (("pemcert", "node.pem"), ("pemkey", "node.key"), ("pemtrustedcas", "ca.pem"))}})
+        self.settings.update(
+            {
+                "plugins.security.ssl.http.enabled": "true",
+                "plugins.security.ssl.transport.enforce_hostname_verification": "false",
+                "plugins.security.allow_default_init_securityindex": "true",
+                "plugins.security.authcz.admin_dn": "CN=admin",
+                "plugins.security.nodes_dn": "CN=node",
+                "plugins.security.restapi.roles_enabled": "all_access",
+                "plugins.security.audit.type": "noop",
+                **{
+                    f"plugins.security.ssl.{layer}.{name}_filepath": file
+                    for layer in ("http", "transport")
+                    for name, file in (
+                        ("pemcert", "node.pem"),
+                        ("pemkey", "node.key"),
+                        ("pemtrustedcas", "ca.pem"),
+                    )
+                },
+            }
+        )
         super().start()
         end = time.monotonic() + 120
-        while self.ask("GET", "/").status_code != 200:      # REST answers before the users are read
+        while self.ask("GET", "/").status_code != 200:  # REST answers before the users are read
             if time.monotonic() > end:
                 raise RuntimeError("the users did not come")
             time.sleep(0.2)
 
     def ask(self, method: str, path: str, **how):
         with requests.Session() as session:
-            session.trust_env = False       # else REQUESTS_CA_BUNDLE wins over verify
-            return session.request(method, self.url + path, timeout=60, **{"auth": ("admin", "admin"), "verify": self.ca, **how})
+            session.trust_env = False  # else REQUESTS_CA_BUNDLE wins over verify
+            return session.request(
+                method,
+                self.url + path,
+                timeout=60,
+                **{"auth": ("admin", "admin"), "verify": self.ca, **how},
+            )
 
     def user(self, name: str, **role) -> None:
-        for path, body in ((f"roles/{name}", role), (f"internalusers/{name}", {"password": "a-long-Passw0rd-of-4-words!"}), (f"rolesmapping/{name}", {"users": [name]})):
+        for path, body in (
+            (f"roles/{name}", role),
+            (f"internalusers/{name}", {"password": "a-long-Passw0rd-of-4-words!"}),
+            (f"rolesmapping/{name}", {"users": [name]}),
+        ):
             answer = self.ask("PUT", f"/_plugins/_security/api/{path}", json=body)
             assert answer.status_code in (200, 201), answer.text

@@ -1,4 +1,5 @@
-"""The stand-in for Elasticsearch and a real OpenSearch node are asked the same: where both know the thing, both must say the same."""
+"""The stand-in for Elasticsearch and a real OpenSearch node are asked the same: where both know
+the thing, both must say the same."""
 
 import json
 
@@ -9,8 +10,26 @@ from search_node import Node
 
 pytestmark = pytest.mark.slow
 AT = "2026-03-04T10:00:00.000Z"
-PLAIN = {"index_patterns": ["logs-a-*"], "priority": 190, "data_stream": {}, "composed_of": ["types"], "template": {}}
-TYPES = {"template": {"mappings": {"dynamic": "false", "properties": {"@timestamp": {"type": "date"}, "ip": {"type": "ip"}, "n": {"type": "long"}, "event": {"properties": {"id": {"type": "keyword"}}}}}}}
+PLAIN = {
+    "index_patterns": ["logs-a-*"],
+    "priority": 190,
+    "data_stream": {},
+    "composed_of": ["types"],
+    "template": {},
+}
+TYPES = {
+    "template": {
+        "mappings": {
+            "dynamic": "false",
+            "properties": {
+                "@timestamp": {"type": "date"},
+                "ip": {"type": "ip"},
+                "n": {"type": "long"},
+                "event": {"properties": {"id": {"type": "keyword"}}},
+            },
+        }
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +50,31 @@ STEPS = [
     ("a component", "PUT", "/_component_template/types", TYPES),
     ("a template", "PUT", "/_index_template/plain", PLAIN),
     ("a template of the same pattern and priority", "PUT", "/_index_template/other", PLAIN),
-    ("a template with a word nobody knows", "PUT", "/_index_template/odd", {**PLAIN, "colour": "red"}),
-    ("a template of a component that is not there", "PUT", "/_index_template/odd", {**PLAIN, "priority": 191, "composed_of": ["nowhere"]}),
+    (
+        "a template with a word nobody knows",
+        "PUT",
+        "/_index_template/odd",
+        {**PLAIN, "colour": "red"},
+    ),
+    (
+        "a template of a component that is not there",
+        "PUT",
+        "/_index_template/odd",
+        {**PLAIN, "priority": 191, "composed_of": ["nowhere"]},
+    ),
     ("a template that is not there", "GET", "/_index_template/nowhere", None),
-    ("a pipeline", "PUT", "/_ingest/pipeline/p", {"processors": [{"set": {"field": "a", "value": "b"}}]}),
-    ("a pipeline of a processor that is not there", "PUT", "/_ingest/pipeline/q", {"processors": [{"fly": {}}]}),
+    (
+        "a pipeline",
+        "PUT",
+        "/_ingest/pipeline/p",
+        {"processors": [{"set": {"field": "a", "value": "b"}}]},
+    ),
+    (
+        "a pipeline of a processor that is not there",
+        "PUT",
+        "/_ingest/pipeline/q",
+        {"processors": [{"fly": {}}]},
+    ),
     ("a pipeline that is not there", "GET", "/_ingest/pipeline/nowhere", None),
     ("an empty bulk", "POST", "/_bulk", b""),
     ("a bulk without its last newline", "POST", "/_bulk", lines(*doc("0"))[:-1]),
@@ -43,27 +82,67 @@ STEPS = [
     ("three documents", "POST", "/_bulk", lines(*doc("1"), *doc("2"), *doc("3", ip="192.0.2.1"))),
     ("again, with a new one", "POST", "/_bulk", lines(*doc("1"), *doc("4"))),
     ("an index action", "POST", "/_bulk", lines(*doc("5", verb="index"))),
-    ("no time", "POST", "/_bulk", lines({"create": {"_index": "logs-a-default", "_id": "6"}}, {"a": 1})),
-    ("no JSON", "POST", "/_bulk", lines({"create": {"_index": "logs-a-default", "_id": "7"}}) + b"{nonsense\n"),
-    ("a bad address", "POST", "/_bulk", lines(*doc("8", ip="nobody"), *doc("9", n="many"), *doc("10", n="7"))),
+    (
+        "no time",
+        "POST",
+        "/_bulk",
+        lines({"create": {"_index": "logs-a-default", "_id": "6"}}, {"a": 1}),
+    ),
+    (
+        "no JSON",
+        "POST",
+        "/_bulk",
+        lines({"create": {"_index": "logs-a-default", "_id": "7"}}) + b"{nonsense\n",
+    ),
+    (
+        "a bad address",
+        "POST",
+        "/_bulk",
+        lines(*doc("8", ip="nobody"), *doc("9", n="many"), *doc("10", n="7")),
+    ),
     ("refresh", "POST", "/logs-a-default/_refresh", None),
-    ("ids", "POST", "/logs-a-default/_search", {"query": {"ids": {"values": ["1", "3", "99"]}}, "sort": [{"event.id": "asc"}]}),
+    (
+        "ids",
+        "POST",
+        "/logs-a-default/_search",
+        {"query": {"ids": {"values": ["1", "3", "99"]}}, "sort": [{"event.id": "asc"}]},
+    ),
     ("rollover", "POST", "/logs-a-default/_rollover", None),
     ("the same after a rollover", "POST", "/_bulk", lines(*doc("1"))),
     ("refresh again", "POST", "/logs-a-default/_refresh", None),
     ("both copies", "POST", "/logs-a-default/_search", {"query": {"ids": {"values": ["1"]}}}),
-    ("too many at once", "POST", "/logs-a-default/_search", {"query": {"match_all": {}}, "size": 10_001}),
-    ("remove", "POST", "/logs-a-default/_delete_by_query", {"query": {"ids": {"values": ["2", "99"]}}}),
+    (
+        "too many at once",
+        "POST",
+        "/logs-a-default/_search",
+        {"query": {"match_all": {}}, "size": 10_001},
+    ),
+    (
+        "remove",
+        "POST",
+        "/logs-a-default/_delete_by_query",
+        {"query": {"ids": {"values": ["2", "99"]}}},
+    ),
     ("nowhere", "GET", "/_no/such/thing", None),
 ]
 
 
 def said(url, method, path, body):
     kind = "application/x-ndjson" if path == "/_bulk" else "application/json"
-    answer = requests.request(method, url + path, data=body if isinstance(body, (bytes, type(None))) else json.dumps(body), headers={"content-type": kind}, timeout=60)
+    answer = requests.request(
+        method,
+        url + path,
+        data=body if isinstance(body, (bytes, type(None))) else json.dumps(body),
+        headers={"content-type": kind},
+        timeout=60,
+    )
     found = answer.json()
     if "items" in found:
-        return answer.status_code, found["errors"], [(verb, item["status"]) for one in found["items"] for verb, item in one.items()]
+        return (
+            answer.status_code,
+            found["errors"],
+            [(verb, item["status"]) for one in found["items"] for verb, item in one.items()],
+        )
     if "hits" in found:
         return answer.status_code, sorted(hit["_id"] for hit in found["hits"]["hits"])
     return answer.status_code, found.get("deleted"), found.get("rolled_over"), "error" in found

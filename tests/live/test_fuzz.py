@@ -19,7 +19,21 @@ def test_nothing_but_malformed(tmp_path, target):
     for case in (ROOT / "plugins/centurylink_ips/cases").iterdir():
         for payload in case.glob("payload.*"):
             shutil.copy(payload, corpus / case.name)
-    done = subprocess.run([sys.executable, str(ROOT / "tests/live/fuzz.py"), target, "-max_total_time=4", f"-artifact_prefix={tmp_path}/", str(corpus)], capture_output=True, text=True, timeout=120,
-                          env={"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 0, done.stderr[-3_000:] + "".join(repr(path.read_bytes()) for path in tmp_path.glob("crash-*"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "tests/live/fuzz.py"),
+            target,
+            "-max_total_time=4",
+            f"-artifact_prefix={tmp_path}/",
+            str(corpus),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr[-3_000:] + "".join(
+        repr(path.read_bytes()) for path in tmp_path.glob("crash-*")
+    )
     assert int(re.search(r"Done (\d+) runs", done.stderr)[1]) > 100

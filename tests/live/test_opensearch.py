@@ -1,4 +1,5 @@
-"""Against a real OpenSearch node: what is delivered is there once, whatever happens to the node, the stream or us."""
+"""Against a real OpenSearch node: what is delivered is there once, whatever happens to the node,
+the stream or us."""
 
 import json
 import random
@@ -52,7 +53,14 @@ def narrow():
 @pytest.fixture(autouse=True)
 def clean(request):
     """No data, no blocks, templates as `setup` makes them."""
-    node = next((request.getfixturevalue(name) for name in ("node", "narrow") if name in request.fixturenames), None)
+    node = next(
+        (
+            request.getfixturevalue(name)
+            for name in ("node", "narrow")
+            if name in request.fixturenames
+        ),
+        None,
+    )
     if node:
         node.ask("PUT", "/_cluster/settings", json={"transient": {"*": None}})
         node.ask("DELETE", "/_data_stream/*")
@@ -66,8 +74,24 @@ def output(node, **more):
 
 def configured(node, folder, url="http://127.0.0.1:9", **more):
     path = folder / "siemtap.yml"
-    path.write_text(json.dumps({"path": {"data": str(folder / "data")}, "http": {"enabled": False}, "output": {"opensearch": {"hosts": [node.url]}},
-                                "inputs": [{"type": "apptrana", "url": url, "client_id": "demo", "client_secret": "demo-secret", **more}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "path": {"data": str(folder / "data")},
+                "http": {"enabled": False},
+                "output": {"opensearch": {"hosts": [node.url]}},
+                "inputs": [
+                    {
+                        "type": "apptrana",
+                        "url": url,
+                        "client_id": "demo",
+                        "client_secret": "demo-secret",
+                        **more,
+                    }
+                ],
+            }
+        )
+    )
     return str(path)
 
 
@@ -85,7 +109,12 @@ def there(node, place=STREAM):
     node.ask("POST", f"/{place}/_refresh")
     found, after = [], None
     while True:
-        body = {"size": 5_000, "sort": [{"event.id": "asc"}, {"_index": "asc"}], "_source": False, **({"search_after": after} if after else {})}
+        body = {
+            "size": 5_000,
+            "sort": [{"event.id": "asc"}, {"_index": "asc"}],
+            "_source": False,
+            **({"search_after": after} if after else {}),
+        }
         hits = node.ask("POST", f"/{place}/_search", json=body).json()["hits"]["hits"]
         found += [hit["_id"] for hit in hits]
         if len(hits) < 5_000:
@@ -94,33 +123,71 @@ def there(node, place=STREAM):
 
 
 def events_of(number, start=0):
-    record = json.loads((folders()[0].parent / "the_pages_success_response/expected.json").read_text())[0]
-    return [{**record, "event": {**record["event"], "id": f"{place:032x}"}} for place in range(start, start + number)]
+    record = json.loads(
+        (folders()[0].parent / "the_pages_success_response/expected.json").read_text()
+    )[0]
+    return [
+        {**record, "event": {**record["event"], "id": f"{place:032x}"}}
+        for place in range(start, start + number)
+    ]
 
 
 # Setup
 
+
 def test_setup_twice_changes_nothing_the_second_time(node, tmp_path):
     path = configured(node, tmp_path)
     before = CliRunner().invoke(main, ["setup", "--dry-run", "-c", path])
-    assert "would be created: index template siemtap-apptrana.attack" in before.output and "6 to change" in before.output
+    assert (
+        "would be created: index template siemtap-apptrana.attack" in before.output
+        and "6 to change" in before.output
+    )
     assert node.ask("GET", "/_index_template/siemtap*").json()["index_templates"] == []
     first, second = (CliRunner().invoke(main, ["setup", "-c", path]) for _ in range(2))
-    assert "6 changed" in first.output and second.output.splitlines()[-1] == "0 changed" and second.output.count("as it should be") == 6
-    node.ask("PUT", "/_component_template/siemtap-apptrana.attack-mappings", json={"template": {"mappings": {"properties": {"message": {"type": "keyword"}}}}})
+    assert (
+        "6 changed" in first.output
+        and second.output.splitlines()[-1] == "0 changed"
+        and second.output.count("as it should be") == 6
+    )
+    node.ask(
+        "PUT",
+        "/_component_template/siemtap-apptrana.attack-mappings",
+        json={"template": {"mappings": {"properties": {"message": {"type": "keyword"}}}}},
+    )
     third = CliRunner().invoke(main, ["setup", "-c", path])
-    assert "changed: component template siemtap-apptrana.attack-mappings" in third.output and "message.type: keyword -> match_only_text" in third.output
+    assert (
+        "changed: component template siemtap-apptrana.attack-mappings" in third.output
+        and "message.type: keyword -> match_only_text" in third.output
+    )
 
 
 @pytest.mark.parametrize("plugin", plugins.installed().values(), ids=lambda plugin: plugin.name)
 def test_every_field_of_every_case_has_the_intended_type(node, tmp_path, plugin):
-    needed = {s["name"]: "https://vendor.example.com" if s["kind"] == "url" else "x" for s in describe(plugin.settings) if s["required"]}
-    (tmp_path / "siemtap.yml").write_text(json.dumps({"output": {"opensearch": {"hosts": [node.url]}}, "inputs": [{"type": plugin.name, **needed}]}))
+    needed = {
+        s["name"]: "https://vendor.example.com" if s["kind"] == "url" else "x"
+        for s in describe(plugin.settings)
+        if s["required"]
+    }
+    (tmp_path / "siemtap.yml").write_text(
+        json.dumps(
+            {
+                "output": {"opensearch": {"hosts": [node.url]}},
+                "inputs": [{"type": plugin.name, **needed}],
+            }
+        )
+    )
     assert CliRunner().invoke(main, ["setup", "-c", str(tmp_path / "siemtap.yml")]).exit_code == 0
     it, wanted, fields = output(node), {}, {}
     server = elastic.Server("opensearch", (3, 8))
     for dataset in plugin.datasets:
-        wanted.update({path: spec["type"] for path, spec in elastic.types(server, contract.read("event.schema.json"), dataset).items()})
+        wanted.update(
+            {
+                path: spec["type"]
+                for path, spec in elastic.types(
+                    server, contract.read("event.schema.json"), dataset
+                ).items()
+            }
+        )
     ids = set()
     for folder in folders():
         if folder.parents[1].name == plugin.name:
@@ -135,21 +202,44 @@ def test_every_field_of_every_case_has_the_intended_type(node, tmp_path, plugin)
             fields[path] = sorted(caps)
     plain = {path: kind for path, kind in wanted.items() if path in fields}
     assert {path: [kind] for path, kind in plain.items()} == {path: fields[path] for path in plain}
-    assert not [path for path in fields if path not in wanted and not any(path.startswith(f"{flat}.") for flat, kind in wanted.items() if kind == "flat_object")]
+    assert not [
+        path
+        for path in fields
+        if path not in wanted
+        and not any(
+            path.startswith(f"{flat}.") for flat, kind in wanted.items() if kind == "flat_object"
+        )
+    ]
     assert node.ask("GET", f"/logs-{plugin.name}*/_count").json()["count"] == len(ids) > 20
 
 
 def test_its_own_health_lands_with_its_types_and_ignored_fields_are_counted(node, tmp_path):
     vendor = simulate.Server(simulated(rate=1.0))
     path = Path(configured(node, tmp_path, vendor.url, lookback="20m"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "health": {"enabled": True, "namespace": "ops"}}))
+    path.write_text(
+        json.dumps(
+            {**json.loads(path.read_text()), "health": {"enabled": True, "namespace": "ops"}}
+        )
+    )
     assert CliRunner().invoke(main, ["setup", "-c", str(path)]).exit_code == 0
-    template = node.ask("GET", "/_component_template/siemtap-apptrana.attack-mappings").json()["component_templates"][0]["component_template"]
-    template["template"]["settings"] = {"index.mapping.ignore_malformed": True}     # as Elasticsearch's own `logs@settings` has it
+    template = node.ask("GET", "/_component_template/siemtap-apptrana.attack-mappings").json()[
+        "component_templates"
+    ][0]["component_template"]
+    # as Elasticsearch's own `logs@settings` has it
+    template["template"]["settings"] = {"index.mapping.ignore_malformed": True}
     node.ask("PUT", "/_component_template/siemtap-apptrana.attack-mappings", json=template)
     it = output(node)
-    odd = {"@timestamp": rfc3339(int(time.time() * 1000)), "source": {"ip": "nowhere"}, "data_stream": {"type": "logs", "dataset": "apptrana.attack", "namespace": "default"},
-                "event": {"id": "a" * 32, "kind": "event", "dataset": "apptrana.attack", "module": "apptrana"}}
+    odd = {
+        "@timestamp": rfc3339(int(time.time() * 1000)),
+        "source": {"ip": "nowhere"},
+        "data_stream": {"type": "logs", "dataset": "apptrana.attack", "namespace": "default"},
+        "event": {
+            "id": "a" * 32,
+            "kind": "event",
+            "dataset": "apptrana.attack",
+            "module": "apptrana",
+        },
+    }
     assert it.deliver(UNIT, [odd], None) == []
     it.close()
     node.ask("POST", "/logs-*/_refresh")
@@ -159,15 +249,28 @@ def test_its_own_health_lands_with_its_types_and_ignored_fields_are_counted(node
         vendor.close()
     node.ask("POST", "/logs-*/_refresh")
     place = "logs-siemtap.health-ops"
-    told = [hit["_source"]["siemtap"] for hit in node.ask("POST", f"/{place}/_search?size=100").json()["hits"]["hits"]]
+    told = [
+        hit["_source"]["siemtap"]
+        for hit in node.ask("POST", f"/{place}/_search?size=100").json()["hits"]["hits"]
+    ]
     collected = node.ask("GET", f"/{STREAM}/_count").json()["count"]
-    assert sum(one.get("events", 0) for one in told) == collected - 1 > 20 and [one["ignored"] for one in told if "output" in one] == [1]
-    wanted = {path: spec["type"] for path, spec in elastic.types(elastic.Server("opensearch", (3, 8)), contract.read("event.schema.json"), DATASET).items()}
+    assert sum(one.get("events", 0) for one in told) == collected - 1 > 20 and [
+        one["ignored"] for one in told if "output" in one
+    ] == [1]
+    wanted = {
+        path: spec["type"]
+        for path, spec in elastic.types(
+            elastic.Server("opensearch", (3, 8)), contract.read("event.schema.json"), DATASET
+        ).items()
+    }
     said = node.ask("GET", f"/{place}/_field_caps?fields=siemtap.*,event.*").json()["fields"]
-    assert {path: [wanted[path]] for path in said if path in wanted} == {path: sorted(caps) for path, caps in said.items() if path in wanted} and "siemtap.late_p99_s" in said
+    assert {path: [wanted[path]] for path in said if path in wanted} == {
+        path: sorted(caps) for path, caps in said.items() if path in wanted
+    } and "siemtap.late_p99_s" in said
 
 
 # Delivery
+
 
 def test_the_simulated_day_is_there_once(node, tmp_path):
     install(node, tmp_path)
@@ -175,14 +278,23 @@ def test_the_simulated_day_is_there_once(node, tmp_path):
     world.cycles(3)
     got, start = there(node), world.time.now - 6 * HOUR
     must = world.simulator.ledger(world.time.now, start, world.until() - 100_000)
-    assert len(must) > 100 and must <= set(got) <= world.simulator.ledger(world.time.now, start - 10 * MINUTE) and len(got) == len(set(got))
+    assert (
+        len(must) > 100
+        and must <= set(got) <= world.simulator.ledger(world.time.now, start - 10 * MINUTE)
+        and len(got) == len(set(got))
+    )
     before = world.output.counts["duplicates"]
-    world.marks.saved.clear()       # everything again, without asking what is there: the ids swallow it
+    # everything again, without asking what is there: the ids swallow it
+    world.marks.saved.clear()
     world.start()
     world.in_doubt = False
     world.cycle()
     again = there(node)
-    assert set(got) <= set(again) and len(again) == len(set(again)) and world.output.counts["duplicates"] - before >= len(must) - 50
+    assert (
+        set(got) <= set(again)
+        and len(again) == len(set(again))
+        and world.output.counts["duplicates"] - before >= len(must) - 50
+    )
     world.output.close()
 
 
@@ -213,25 +325,42 @@ def test_without_the_question_it_would_have_come_twice(node, tmp_path):
     it.deliver(UNIT, events_of(3), None)
     node.ask("POST", f"/{STREAM}/_rollover")
     it.deliver(UNIT, events_of(3), None)
-    assert len(there(node)) == 6 and it.holds(UNIT, events_of(4)) == {event["event"]["id"] for event in events_of(3)}
+    assert len(there(node)) == 6 and it.holds(UNIT, events_of(4)) == {
+        event["event"]["id"] for event in events_of(3)
+    }
     it.close()
 
 
 def test_a_mapping_conflict_is_refused_with_the_servers_words_and_taken_after_a_fix(node, tmp_path):
     install(node, tmp_path)
-    template = {"template": {"mappings": {"dynamic": "false", "properties": {"@timestamp": {"type": "date"}, "source": {"properties": {"address": {"type": "long"}}}}}}}
+    template = {
+        "template": {
+            "mappings": {
+                "dynamic": "false",
+                "properties": {
+                    "@timestamp": {"type": "date"},
+                    "source": {"properties": {"address": {"type": "long"}}},
+                },
+            }
+        }
+    }
     node.ask("PUT", "/_component_template/siemtap-apptrana.attack-mappings", json=template)
     it = output(node)
     good, bad = events_of(2)
     bad = {**bad, "source": {"address": "not a number"}}
     good = {**good, "source": {"address": "7"}}
-    (event, reason), = it.deliver(UNIT, [good, bad], None)
-    assert event == bad and reason.startswith("400 mapper_parsing_exception") and "source.address" in reason
+    ((event, reason),) = it.deliver(UNIT, [good, bad], None)
+    assert (
+        event == bad
+        and reason.startswith("400 mapper_parsing_exception")
+        and "source.address" in reason
+    )
     node.ask("POST", f"/{STREAM}/_refresh")
     assert node.ask("GET", f"/{STREAM}/_count").json()["count"] == 1
     install(node, tmp_path)
     node.ask("POST", f"/{STREAM}/_rollover")
-    assert it.deliver(UNIT, [bad], None) == [] and len(there(node)) == 1       # the other has no event.id in its mapping to sort by
+    # the other has no event.id in its mapping to sort by
+    assert it.deliver(UNIT, [bad], None) == [] and len(there(node)) == 1
     it.close()
 
 
@@ -241,7 +370,9 @@ def test_a_blocked_index_is_waited_for(node, tmp_path, block, monkeypatch):
     it = output(node)
     it.deliver(UNIT, events_of(1), None)
     node.ask("PUT", f"/{STREAM}/_settings", json={block: True})
-    lifted = threading.Timer(1.5, lambda: node.ask("PUT", f"/{STREAM}/_settings", json={block: None}))
+    lifted = threading.Timer(
+        1.5, lambda: node.ask("PUT", f"/{STREAM}/_settings", json={block: None})
+    )
     lifted.start()
     assert it.deliver(UNIT, events_of(40), None) == []
     lifted.join()
@@ -285,7 +416,7 @@ def test_too_large_is_split_and_a_single_one_is_refused_unaltered(narrow, tmp_pa
     events = events_of(300)
     huge = {**events[7], "message": "x" * 150_000}
     events[7] = huge
-    (event, reason), = it.deliver(UNIT, events, None)
+    ((event, reason),) = it.deliver(UNIT, events, None)
     assert event is huge and reason.startswith("413") and it.most_bytes < 5 * 1024**2
     assert len(there(narrow)) == 299
     it.close()
@@ -303,9 +434,16 @@ def test_a_cluster_that_is_overloaded_gets_less_at_once(tmp_path):
 
 def test_a_missing_index_names_setup(node, tmp_path):
     it = output(node)
-    with pytest.raises(ConfigError, match=f"neither the data stream {STREAM} nor the index template siemtap-apptrana.attack is there; run `siemtap setup`"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            f"neither the data stream {STREAM} nor the index template siemtap-apptrana.attack is"
+            " there; run `siemtap setup`"
+        ),
+    ):
         it.deliver(UNIT, events_of(1), None)
-    assert node.ask("GET", f"/{STREAM}").status_code == 404      # and nothing was made that a data stream would stumble over
+    # and nothing was made that a data stream would stumble over
+    assert node.ask("GET", f"/{STREAM}").status_code == 404
     node.ask("PUT", "/_cluster/settings", json={"transient": {"action.auto_create_index": "false"}})
     plain = output(node, index="nowhere")
     with pytest.raises(ConfigError, match="404.*siemtap setup"):
@@ -316,7 +454,10 @@ def test_a_missing_index_names_setup(node, tmp_path):
 
 
 def test_a_plain_index_by_date_and_field(node):
-    it = Opensearch(fill_in(Settings, {"hosts": [node.url], "index": "siem-%{[event.module]}-%{+yyyy.MM}"}), Around(index_of={"other": "own"}))
+    it = Opensearch(
+        fill_in(Settings, {"hosts": [node.url], "index": "siem-%{[event.module]}-%{+yyyy.MM}"}),
+        Around(index_of={"other": "own"}),
+    )
     it.deliver(UNIT, events_of(2), None)
     it.deliver(Unit("other", "apptrana.attack"), events_of(3, 5), None)
     assert there_plain(node, "siem-apptrana-2019.01") == 2 and there_plain(node, "own") == 3
@@ -360,40 +501,98 @@ def test_a_node_that_dies_under_load_loses_and_doubles_nothing(tmp_path):
 
 # The commands
 
+
 def test_test_output_says_what_it_saw(node, tmp_path):
     path = configured(node, tmp_path)
     before = CliRunner().invoke(main, ["test", "output", "-c", path])
-    assert before.exit_code == 1 and "opensearch 3.8 answers" in before.output and "index template siemtap-apptrana.attack is missing; run `siemtap setup`" in before.output
-    assert "no canary event was written" in before.output and node.ask("GET", f"/{STREAM}").status_code == 404
+    assert (
+        before.exit_code == 1
+        and "opensearch 3.8 answers" in before.output
+        and "index template siemtap-apptrana.attack is missing; run `siemtap setup`"
+        in before.output
+    )
+    assert (
+        "no canary event was written" in before.output
+        and node.ask("GET", f"/{STREAM}").status_code == 404
+    )
     install(node, tmp_path)
     after = CliRunner().invoke(main, ["test", "output", "-c", path])
-    assert after.exit_code == 0 and "found again" in after.output and "clock differs from ours by 0." in after.output and "and removed" in after.output, after.output
+    assert (
+        after.exit_code == 0
+        and "found again" in after.output
+        and "clock differs from ours by 0." in after.output
+        and "and removed" in after.output
+    ), after.output
     assert there(node) == []
 
 
 def test_the_wrong_flavour_is_named(node, tmp_path):
     path = tmp_path / "siemtap.yml"
-    path.write_text(json.dumps({"output": {"elasticsearch": {"hosts": [node.url]}}, "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b"}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "output": {"elasticsearch": {"hosts": [node.url]}},
+                "inputs": [{"type": "apptrana", "client_id": "a", "client_secret": "b"}],
+            }
+        )
+    )
     done = CliRunner().invoke(main, ["setup", "-c", str(path)])
     assert done.exit_code == 2 and "write output.opensearch" in done.output
 
 
 # The audit
 
+
 def test_the_audit_finds_the_37_deleted_and_the_5_altered_and_mends_the_37(node, tmp_path):
     install(node, tmp_path)
-    world = World(PLUGIN, simulator.Simulator(simulator.Knobs(odd=True, rate=1.0)), output=output(node), lookback="3h").cycles(1)
+    world = World(
+        PLUGIN,
+        simulator.Simulator(simulator.Knobs(odd=True, rate=1.0)),
+        output=output(node),
+        lookback="3h",
+    ).cycles(1)
     ids = there(node)
-    picked = random.Random(3).sample([event["event"]["id"] for event in world.output.read(UNIT, "default", world.time.now - 2 * HOUR, world.time.now - HOUR)], 42)
+    picked = random.Random(3).sample(
+        [
+            event["event"]["id"]
+            for event in world.output.read(
+                UNIT, "default", world.time.now - 2 * HOUR, world.time.now - HOUR
+            )
+        ],
+        42,
+    )
     deleted, altered = sorted(picked[:37]), sorted(picked[37:])
-    assert node.ask("POST", f"/{STREAM}/_delete_by_query?refresh=true", json={"query": {"ids": {"values": deleted}}}).json()["deleted"] == 37
+    assert (
+        node.ask(
+            "POST",
+            f"/{STREAM}/_delete_by_query?refresh=true",
+            json={"query": {"ids": {"values": deleted}}},
+        ).json()["deleted"]
+        == 37
+    )
     script = {"source": "ctx._source.source.address = '203.0.113.99'"}
-    assert node.ask("POST", f"/{STREAM}/_update_by_query?refresh=true", json={"query": {"ids": {"values": altered}}, "script": script}).json()["updated"] == 5
+    assert (
+        node.ask(
+            "POST",
+            f"/{STREAM}/_update_by_query?refresh=true",
+            json={"query": {"ids": {"values": altered}}, "script": script},
+        ).json()["updated"]
+        == 5
+    )
     for repaired in (False, True):
         checking = audit.Audit(world.output, world.time.clock, 2 * HOUR, set())
-        checking.ask(Input(PLUGIN, world.settings, fill_in(Every, {"id": "it"}), fill_in(Connection, {})), world.http, {})
+        checking.ask(
+            Input(PLUGIN, world.settings, fill_in(Every, {"id": "it"}), fill_in(Connection, {})),
+            world.http,
+            {},
+        )
         found = checking.compare()
-        assert (sorted(found.missing), sorted(found.different), found.extra, found.twice) == ([] if repaired else deleted, altered, [], [])
+        assert (sorted(found.missing), sorted(found.different), found.extra, found.twice) == (
+            [] if repaired else deleted,
+            altered,
+            [],
+            [],
+        )
         assert checking.repair(found.missing) == (len(found.missing), [])
     assert there(node) == ids
     world.output.close()

@@ -1,4 +1,5 @@
-"""The listeners against tools of other people: rsyslog relays, curl posts, openssl speaks TLS; and against very many silent ones."""
+"""The listeners against tools of other people: rsyslog relays, curl posts, openssl speaks TLS;
+and against very many silent ones."""
 
 import contextlib
 import json
@@ -28,22 +29,42 @@ def certificate(tmp_path_factory):
 @contextlib.contextmanager
 def receiver(tmp_path, **more):
     """(process, its addresses): events go into files."""
-    said = {"listen": "127.0.0.1:0", "secret": SECRET, "syslog": ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], **more}
+    said = {
+        "listen": "127.0.0.1:0",
+        "secret": SECRET,
+        "syslog": ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"],
+        **more,
+    }
     path = tmp_path / "siemtap.yml"
-    path.write_text(f"path.data: {tmp_path}/data\nhttp.enabled: false\noutput.file: {{path: {tmp_path}/out}}\ninputs:\n  - type: centurylink_ips\n" + "".join(f"    {name}: {json.dumps(value)}\n" for name, value in said.items()))
+    path.write_text(
+        f"path.data: {tmp_path}/data\nhttp.enabled: false\noutput.file: {{path:"
+        f" {tmp_path}/out}}\ninputs:\n  - type: centurylink_ips\n"
+        + "".join(f"    {name}: {json.dumps(value)}\n" for name, value in said.items())
+    )
     process = Process(path)
     try:
-        yield process, process.until(r"listening at (.*)\n")[1].replace("<secret>", SECRET).split(", ")
+        yield (
+            process,
+            process.until(r"listening at (.*)\n")[1].replace("<secret>", SECRET).split(", "),
+        )
     finally:
         assert process.end() == 0
 
 
 def events(tmp_path):
-    return [json.loads(line) for file in (tmp_path / "out").glob("*.ndjson*") for line in file.read_bytes().splitlines()]
+    return [
+        json.loads(line)
+        for file in (tmp_path / "out").glob("*.ndjson*")
+        for line in file.read_bytes().splitlines()
+    ]
 
 
 def sent(number, *formats):
-    return list(Simulator(Knobs(rate=1.0, formats=formats)).pushed(1_772_618_400_000, 1_772_618_400_000 + number * 1000))
+    return list(
+        Simulator(Knobs(rate=1.0, formats=formats)).pushed(
+            1_772_618_400_000, 1_772_618_400_000 + number * 1000
+        )
+    )
 
 
 @pytest.mark.parametrize("way, framing", [("udp", ""), ("tcp", ""), ("tcp", "octet-counted")])
@@ -55,11 +76,33 @@ def test_rsyslog_relays(tmp_path, way, framing):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             entry = free.getsockname()[1]
-        template = 'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME% %syslogtag%%msg%\\n")' if not framing else 'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME% %syslogtag%%msg%")'
+        template = (
+            'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME%'
+            ' %syslogtag%%msg%\\n")'
+            if not framing
+            else (
+                'template(name="t" type="string" string="<%PRI%>%TIMESTAMP% %HOSTNAME%'
+                ' %syslogtag%%msg%")'
+            )
+        )
         (tmp_path / "rsyslog.conf").write_text(
-            f'global(workDirectory="{tmp_path}" maxMessageSize="64k")\nmodule(load="imudp")\ninput(type="imudp" address="127.0.0.1" port="{entry}")\n{template}\n'
-            f'action(type="omfwd" target="127.0.0.1" port="{port}" protocol="{way}" template="t"{f" TCP_Framing={chr(34)}{framing}{chr(34)}" if framing else ""})\n')
-        relay = subprocess.Popen([shutil.which("rsyslogd"), "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "rsyslog.pid")], stderr=subprocess.DEVNULL)
+            f'global(workDirectory="{tmp_path}"'
+            ' maxMessageSize="64k")\nmodule(load="imudp")\ninput(type="imudp" address="127.0.0.1"'
+            f' port="{entry}")\n{template}\naction(type="omfwd" target="127.0.0.1" port="{port}"'
+            f' protocol="{way}"'
+            f' template="t"{f" TCP_Framing={chr(34)}{framing}{chr(34)}" if framing else ""})\n'
+        )
+        relay = subprocess.Popen(
+            [
+                shutil.which("rsyslogd"),
+                "-n",
+                "-f",
+                str(tmp_path / "rsyslog.conf"),
+                "-i",
+                str(tmp_path / "rsyslog.pid"),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
         try:
             time.sleep(1.0)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -72,27 +115,116 @@ def test_rsyslog_relays(tmp_path, way, framing):
             relay.terminate()
             relay.wait(20)
     found = events(tmp_path)
-    assert len(found) == 200 and {event["centurylink_ips"]["data"] for event in found} == {re.search(r"PacketData=(\S+)", thing.body.decode())[1].replace("\\=", "=") for thing in things}
-    assert {(event["log"]["syslog"]["facility"]["code"], event["log"]["syslog"]["hostname"], event["centurylink_ips"]["channel"]) for event in found} == {(16, "dsm01", "cef")}
+    assert len(found) == 200 and {event["centurylink_ips"]["data"] for event in found} == {
+        re.search(r"PacketData=(\S+)", thing.body.decode())[1].replace("\\=", "=")
+        for thing in things
+    }
+    assert {
+        (
+            event["log"]["syslog"]["facility"]["code"],
+            event["log"]["syslog"]["hostname"],
+            event["centurylink_ips"]["channel"],
+        )
+        for event in found
+    } == {(16, "dsm01", "cef")}
 
 
 def test_curl_and_openssl(tmp_path, certificate):
     thing, other = sent(2, "json")
-    with receiver(tmp_path, certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"), syslog=["tls://127.0.0.1:0"]) as (_, addresses):
+    with receiver(
+        tmp_path,
+        certificate=str(certificate / "cert.pem"),
+        key=str(certificate / "key.pem"),
+        syslog=["tls://127.0.0.1:0"],
+    ) as (_, addresses):
+
         def curl(*words):
-            return subprocess.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*", "--cacert", str(certificate / "cert.pem"), *words], capture_output=True, text=True, timeout=30).stdout
+            return subprocess.run(
+                [
+                    "curl",
+                    "-sS",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code}",
+                    "--noproxy",
+                    "*",
+                    "--cacert",
+                    str(certificate / "cert.pem"),
+                    *words,
+                ],
+                capture_output=True,
+                text=True,
+                timeout=30,
+            ).stdout
+
         webhook, tls = addresses
         (tmp_path / "body").write_bytes(thing.body)
-        assert curl("-X", "POST", "--data-binary", f"@{tmp_path}/body", "-H", "Content-Type: application/json", webhook) == "204"
-        assert curl("-X", "POST", "--data-binary", f"@{tmp_path}/body", "-H", "Transfer-Encoding: chunked", "-H", "Expect: 100-continue", "--http1.1", webhook) == "204"
-        assert curl("--http1.0", "-X", "POST", "--data-binary", other.body.decode(), "-H", f"X-Siemtap-Secret: {SECRET}", webhook.replace(f"/{SECRET}", "")) == "204"
+        assert (
+            curl(
+                "-X",
+                "POST",
+                "--data-binary",
+                f"@{tmp_path}/body",
+                "-H",
+                "Content-Type: application/json",
+                webhook,
+            )
+            == "204"
+        )
+        assert (
+            curl(
+                "-X",
+                "POST",
+                "--data-binary",
+                f"@{tmp_path}/body",
+                "-H",
+                "Transfer-Encoding: chunked",
+                "-H",
+                "Expect: 100-continue",
+                "--http1.1",
+                webhook,
+            )
+            == "204"
+        )
+        assert (
+            curl(
+                "--http1.0",
+                "-X",
+                "POST",
+                "--data-binary",
+                other.body.decode(),
+                "-H",
+                f"X-Siemtap-Secret: {SECRET}",
+                webhook.replace(f"/{SECRET}", ""),
+            )
+            == "204"
+        )
         assert (curl(webhook), curl("-X", "POST", "-d", "{}", webhook[:-1])) == ("405", "404")
         host = tls.partition("://")[2]
-        openssl = subprocess.run(["openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", host, "-CAfile", str(certificate / "cert.pem"), "-verify_return_error"],
-                                 input=sent(3, "cef")[2].body + b"\n", capture_output=True, timeout=30)
+        openssl = subprocess.run(
+            [
+                "openssl",
+                "s_client",
+                "-quiet",
+                "-no_ign_eof",
+                "-connect",
+                host,
+                "-CAfile",
+                str(certificate / "cert.pem"),
+                "-verify_return_error",
+            ],
+            input=sent(3, "cef")[2].body + b"\n",
+            capture_output=True,
+            timeout=30,
+        )
         wait_for(lambda: len(events(tmp_path)) == 3, 20)
         assert b"error" not in openssl.stderr.lower()
-    assert sorted(event["centurylink_ips"]["channel"] for event in events(tmp_path)) == ["cef", "webhook", "webhook"]
+    assert sorted(event["centurylink_ips"]["channel"] for event in events(tmp_path)) == [
+        "cef",
+        "webhook",
+        "webhook",
+    ]
 
 
 JAVA = """
@@ -112,19 +244,50 @@ public class Post {
 
 
 def test_clients_that_offer_http_2(tmp_path):
-    """curl --http2 and Java's HttpClient offer h2c with every request to http://; what is answered with 204 is there."""
+    """curl --http2 and Java's HttpClient offer h2c with every request to http://; what is
+    answered with 204 is there."""
     things = sent(6, "json")
     with receiver(tmp_path, syslog=[]) as (_, addresses):
         for thing in things[:3]:
             (tmp_path / "body").write_bytes(thing.body)
-            done = subprocess.run(["curl", "-sSv", "--http2", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--data-binary", f"@{tmp_path}/body", addresses[0]], capture_output=True, text=True, timeout=30)
+            done = subprocess.run(
+                [
+                    "curl",
+                    "-sSv",
+                    "--http2",
+                    "--noproxy",
+                    "*",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code} %{http_version}",
+                    "--data-binary",
+                    f"@{tmp_path}/body",
+                    addresses[0],
+                ],
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
             assert done.stdout == "204 1.1" and "> Upgrade: h2c" in done.stderr
         assert shutil.which("java"), "java is not here: ci/tools installs what ci/live needs"
         (tmp_path / "Post.java").write_text(JAVA)
-        done = subprocess.run(["java", str(tmp_path / "Post.java"), addresses[0], *(thing.body.decode() for thing in things[3:])], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [
+                "java",
+                str(tmp_path / "Post.java"),
+                addresses[0],
+                *(thing.body.decode() for thing in things[3:]),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.stdout.split("\n") == ["204 HTTP_1_1"] * 3 + [""], done.stderr
         wait_for(lambda: len(events(tmp_path)) == 6)
-    assert {event["event"]["id"] for event in events(tmp_path)} == {id for thing in things for id in thing.ids}
+    assert {event["event"]["id"] for event in events(tmp_path)} == {
+        id for thing in things for id in thing.ids
+    }
 
 
 def test_two_thousand_idle_connections_hold_up_nobody(tmp_path):
@@ -140,7 +303,12 @@ def test_two_thousand_idle_connections_hold_up_nobody(tmp_path):
         times = []
         for thing in sent(40, "json"):
             began = time.monotonic()
-            assert urllib.request.urlopen(urllib.request.Request(webhook, thing.body, method="POST"), timeout=10).status == 204
+            assert (
+                urllib.request.urlopen(
+                    urllib.request.Request(webhook, thing.body, method="POST"), timeout=10
+                ).status
+                == 204
+            )
             times.append(time.monotonic() - began)
         assert sorted(times)[len(times) * 9 // 10] < 0.1, times
         wait_for(lambda: len(events(tmp_path)) == 40)
@@ -149,6 +317,7 @@ def test_two_thousand_idle_connections_hold_up_nobody(tmp_path):
 
 
 # The short version of ci/bench receive: what must not be lost, at a pace that any machine has
+
 
 def test_what_was_answered_is_there(capsys):
     _, _, taken, missing, memory = bench_receive.webhook(rate=300, seconds=4)

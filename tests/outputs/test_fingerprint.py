@@ -1,4 +1,5 @@
-"""`ca_fingerprint` of a search cluster, and of Kibana beside it: whoever is not believed hears a handshake, and neither a key nor an event."""
+"""`ca_fingerprint` of a search cluster, and of Kibana beside it: whoever is not believed hears a
+handshake, and neither a key nor an event."""
 
 import json
 import ssl
@@ -111,7 +112,8 @@ def test_not_believed(chains, pin, chain, why, verify):
 
 
 def test_every_node_and_every_connection_is_verified(chains):
-    """The good one first, and its authority is remembered; the other host of `hosts` is somebody in between."""
+    """The good one first, and its authority is remembered; the other host of `hosts` is somebody
+    in between."""
     serve, made, _ = chains
     with serve("leaf", "root") as good, serve("forged", "root") as between:
         it = Elasticsearch(

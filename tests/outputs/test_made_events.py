@@ -1,4 +1,5 @@
-"""Every event that is made beside the tables passes the contract, whatever a person has set: or what it tells of is told to nobody."""
+"""Every event that is made beside the tables passes the contract, whatever a person has set: or
+what it tells of is told to nobody."""
 
 import itertools
 import logging

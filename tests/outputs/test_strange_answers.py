@@ -1,4 +1,5 @@
-"""An answer that a cluster does not give is no success: nothing is accepted for want of a refusal, nothing is "not there" for want of a hit, and nobody dies of it."""
+"""An answer that a cluster does not give is no success: nothing is accepted for want of a
+refusal, nothing is "not there" for want of a hit, and nobody dies of it."""
 
 import json
 import threading
@@ -36,7 +37,8 @@ EVENTS = [event(number) for number in range(3)]
 
 
 class Strange(ThreadingHTTPServer):
-    """Answers every request with `status` and `body`; a refresh and what is in `known` as a cluster would."""
+    """Answers every request with `status` and `body`; a refresh and what is in `known` as a
+    cluster would."""
 
     daemon_threads = True
 
@@ -216,7 +218,8 @@ def test_proper_verdicts(server, output):
 
 
 def test_what_has_no_verdict_at_all_waits(server, output, monkeypatch):
-    """By construction: whatever is wrong in what judges an answer, a line that nobody judged is not accepted."""
+    """By construction: whatever is wrong in what judges an answer, a line that nobody judged is
+    not accepted."""
     monkeypatch.setattr(output, "_send_all", lambda parts: [])
     assert isinstance(delivered(output), Retry)
     monkeypatch.setattr(output, "_send_all", lambda parts: [elasticsearch.Verdict([], [], "", 2)])
@@ -261,14 +264,16 @@ STATUS = st.sampled_from(
 ERROR = (
     st.fixed_dictionaries(
         {
-            "type": st.sampled_from(
-                [
-                    "version_conflict_engine_exception",
-                    "cluster_block_exception",
-                    "document_parsing_exception",
-                ]
+            "type": (
+                st.sampled_from(
+                    [
+                        "version_conflict_engine_exception",
+                        "cluster_block_exception",
+                        "document_parsing_exception",
+                    ]
+                )
+                | JSON
             )
-            | JSON
         },
         optional={"reason": JSON, "caused_by": JSON},
     )
@@ -296,7 +301,8 @@ ANSWER = (
 
 
 def proper(outer):
-    """What the reference says of an item, written a second time: True accepted, False refused for good, None neither."""
+    """What the reference says of an item, written a second time: True accepted, False refused
+    for good, None neither."""
     try:
         ((verb, item),) = outer.items()
         status = item["status"]

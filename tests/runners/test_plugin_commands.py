@@ -16,17 +16,33 @@ OURS = "https://siem.example.com/centurylink_ips/3f9c1d7ab2e04c58/ACME"
 def test_the_command_line(tmp_path):
     server = simulate.Server(Simulator(Knobs()))
     path = tmp_path / "siemtap.yml"
-    path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "inputs": [{"type": "centurylink_ips", **server.simulated.settings(server.url)}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "path": {"data": str(tmp_path / "data")},
+                "inputs": [{"type": "centurylink_ips", **server.simulated.settings(server.url)}],
+            }
+        )
+    )
 
     def siemtap(*words):
         return CliRunner().invoke(main, ["centurylink_ips", *words, "-c", str(path)])
 
     try:
         done = siemtap("install", WEB, "NOWHERE", "--json")
-        assert done.exit_code == 1 and [json.loads(line)["well"] for line in done.output.splitlines()] == [True, False]
+        assert done.exit_code == 1 and [
+            json.loads(line)["well"] for line in done.output.splitlines()
+        ] == [True, False]
         done = siemtap("notifications", "add", WEB, "--webhook", OURS)
-        assert done.exit_code == 0 and "+ WEBHOOK https://siem.example.com/centurylink_ips/…" in " ".join(done.output.split())
-        assert "operator" not in done.output and siemtap("notifications", "list", WEB, "--input", "other").exit_code == 2
+        assert (
+            done.exit_code == 0
+            and "+ WEBHOOK https://siem.example.com/centurylink_ips/…"
+            in " ".join(done.output.split())
+        )
+        assert (
+            "operator" not in done.output
+            and siemtap("notifications", "list", WEB, "--input", "other").exit_code == 2
+        )
         assert siemtap("install").exit_code == 2
     finally:
         server.close()
@@ -35,20 +51,66 @@ def test_the_command_line(tmp_path):
 def test_abs_is_told_to_let_somebody_in_again_and_asked_what_it_knows(tmp_path):
     server = simulate.Server(abs_simulator.Simulator(abs_simulator.Knobs(role="admin")))
     path = tmp_path / "siemtap.yml"
-    path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "inputs": [{"type": "pingintelligence", **server.simulated.settings(server.url)}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "path": {"data": str(tmp_path / "data")},
+                "inputs": [{"type": "pingintelligence", **server.simulated.settings(server.url)}],
+            }
+        )
+    )
 
     def siemtap(*words):
         return CliRunner().invoke(main, ["pingintelligence", *words, "-c", str(path)])
 
     try:
-        done = siemtap("unblock", "--ip", "192.0.2.7", "--ip", "192.0.2.8", "--cookie", "JSESSIONID=x=y", "--dry-run", "--json")
-        assert done.exit_code == 0 and json.loads(done.output)["data"] == {"ips": ["192.0.2.7", "192.0.2.8"], "cookies": {"JSESSIONID": ["x=y"]}} and not server.simulated.unblocked
+        done = siemtap(
+            "unblock",
+            "--ip",
+            "192.0.2.7",
+            "--ip",
+            "192.0.2.8",
+            "--cookie",
+            "JSESSIONID=x=y",
+            "--dry-run",
+            "--json",
+        )
+        assert (
+            done.exit_code == 0
+            and json.loads(done.output)["data"]
+            == {
+                "ips": ["192.0.2.7", "192.0.2.8"],
+                "cookies": {"JSESSIONID": ["x=y"]},
+            }
+            and not server.simulated.unblocked
+        )
         done = siemtap("unblock", "--ip", "192.0.2.7")
-        assert done.exit_code == 0 and "taken off" in done.output and server.simulated.unblocked == {"192.0.2.7"}
-        assert siemtap("unblock").exit_code == 2 and siemtap("unblock", "--cookie", "x").exit_code == 2 and siemtap("forensics").exit_code == 2
-        done = siemtap("forensics", "--token", "EXAMPLETOKEN0001", "--start", "2026-03-04T10:00Z", "--stop", "2026-03-04T12:00Z")
-        assert done.exit_code == 0 and json.loads(done.stdout)["details"]["metrics"] == {"token": "EXAMPLETOKEN0001"}
-        assert "earlier_date=2026-03-04T10%3A00" in server.simulated.requests[-1].url and siemtap("forensics", "--ip", "192.0.2.7", "--username", "anna").exit_code == 2
+        assert (
+            done.exit_code == 0
+            and "taken off" in done.output
+            and server.simulated.unblocked == {"192.0.2.7"}
+        )
+        assert (
+            siemtap("unblock").exit_code == 2
+            and siemtap("unblock", "--cookie", "x").exit_code == 2
+            and siemtap("forensics").exit_code == 2
+        )
+        done = siemtap(
+            "forensics",
+            "--token",
+            "EXAMPLETOKEN0001",
+            "--start",
+            "2026-03-04T10:00Z",
+            "--stop",
+            "2026-03-04T12:00Z",
+        )
+        assert done.exit_code == 0 and json.loads(done.stdout)["details"]["metrics"] == {
+            "token": "EXAMPLETOKEN0001"
+        }
+        assert (
+            "earlier_date=2026-03-04T10%3A00" in server.simulated.requests[-1].url
+            and siemtap("forensics", "--ip", "192.0.2.7", "--username", "anna").exit_code == 2
+        )
         path.write_text(path.read_text().replace('"admin"', '"restricted"'))
         assert "use an input with `role: admin`" in siemtap("forensics", "--ip", "192.0.2.7").output
         assert siemtap("unblock", "--ip", "192.0.2.9").exit_code == 1

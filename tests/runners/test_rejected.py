@@ -1,4 +1,5 @@
-"""Refused events are no success: the real command says what was refused, why, and what to do, until a person has looked."""
+"""Refused events are no success: the real command says what was refused, why, and what to do,
+until a person has looked."""
 
 import json
 import re
@@ -45,7 +46,9 @@ def vendor():
 def write(tmp_path, vendor, more="", interval="1s"):
     path = tmp_path / "siemtap.yml"
     path.write_text(
-        f"path.data: {tmp_path}/data\nhttp.port: 0\n{more}\ninputs:\n  - {{type: apptrana, url: '{vendor.url}', client_id: demo, client_secret: demo-secret, interval: {interval}, lookback: 30m}}\n"
+        f"path.data: {tmp_path}/data\nhttp.port: 0\n{more}\ninputs:\n  - {{type: apptrana, url:"
+        f" '{vendor.url}', client_id: demo, client_secret: demo-secret, interval: {interval},"
+        " lookback: 30m}\n"
     )
     return path
 
@@ -144,7 +147,8 @@ def test_health_is_degraded_until_a_person_looks_also_over_a_start(tmp_path, ven
     assert (
         health["healthy"] is False
         and re.fullmatch(
-            r"[\d,]+ events were refused and nobody has looked at them; .*`siemtap rejected list`.*",
+            r"[\d,]+ events were refused and nobody has looked at them; .*`siemtap rejected"
+            r" list`.*",
             health["reason"],
         )
         and REASON in health["reason"]
@@ -227,10 +231,13 @@ class Output:
 
 
 def test_a_reason_is_logged_once_a_unit_and_there_is_an_end_of_reasons(caplog):
-    """A cluster's reason quotes what an attacker sent: it makes no line of its own, and not a line an event."""
+    """A cluster's reason quotes what an attacker sent: it makes no line of its own, and not a
+    line an event."""
     reasons = iter(
         [
-            f"400 document_parsing_exception: [1:{number}] failed to parse field [source.ip] of type [ip] in document with id '{number:x}'. Preview of field's value: '\x1b[2J\n{number}\u202e'"
+            f"400 document_parsing_exception: [1:{number}] failed to parse field [source.ip] of"
+            f" type [ip] in document with id '{number:x}'. Preview of field's value:"
+            f" '\x1b[2J\n{number}\u202e'"
             for number in range(1000)
         ]
     )

@@ -1,4 +1,5 @@
-"""`siemtap run --from T --to T` for every plugin, with the settings it comes with: what happened in the stretch comes out, beside the checkpoints."""
+"""`siemtap run --from T --to T` for every plugin, with the settings it comes with: what happened
+in the stretch comes out, beside the checkpoints."""
 
 import json
 import sqlite3
@@ -16,7 +17,11 @@ from siemtap.runners.config import parse
 from siemtap.runners.shipper import Shipper
 
 PLUGINS = list(plugins.installed().values())
-PULLED = [plugin for plugin in PLUGINS if "lookback" in {spec["name"] for spec in manifest.describe(plugin.settings)}]
+PULLED = [
+    plugin
+    for plugin in PLUGINS
+    if "lookback" in {spec["name"] for spec in manifest.describe(plugin.settings)}
+]
 each_pulled = pytest.mark.parametrize("plugin", PULLED, ids=lambda plugin: plugin.name)
 
 
@@ -26,13 +31,24 @@ def spelled(moment):
 
 def write(tmp_path, plugin, server, **more):
     path = tmp_path / "siemtap.yml"
-    path.write_text(json.dumps({"path": {"data": str(tmp_path / "data")}, "http": {"enabled": False}, "inputs": [{"type": plugin.name, **server.simulated.settings(server.url), **more}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "path": {"data": str(tmp_path / "data")},
+                "http": {"enabled": False},
+                "inputs": [{"type": plugin.name, **server.simulated.settings(server.url), **more}],
+            }
+        )
+    )
     return path
 
 
 def stored(tmp_path):
     with sqlite3.connect(tmp_path / "data/siemtap.db") as db:
-        return {id: (time, dataset, json.loads(event)) for id, time, dataset, event in db.execute("SELECT id, time, dataset, event FROM event")}
+        return {
+            id: (time, dataset, json.loads(event))
+            for id, time, dataset, event in db.execute("SELECT id, time, dataset, event FROM event")
+        }
 
 
 @pytest.fixture
@@ -54,14 +70,29 @@ def test_each_plugin_as_it_comes(tmp_path, served, plugin, to):
     server = served(plugin)
     path = write(tmp_path, plugin, server)
     now = int(time.time()) * 1000
-    lag = next(manifest.millis(spec["default"]) for spec in manifest.describe(plugin.settings) if spec["name"] == "lag")
+    lag = next(
+        manifest.millis(spec["default"])
+        for spec in manifest.describe(plugin.settings)
+        if spec["name"] == "lag"
+    )
     start, stop = now - 3 * HOUR, now - HOUR if to == "an hour ago" else now - lag
-    done = siemtap("run", "--from", spelled(start), *(["--to", spelled(stop)] if to == "an hour ago" else []), "-c", path)
+    done = siemtap(
+        "run",
+        "--from",
+        spelled(start),
+        *(["--to", spelled(stop)] if to == "an hour ago" else []),
+        "-c",
+        path,
+    )
     events = stored(tmp_path)
     must = server.simulated.ledger(now, start + 2 * MINUTE, stop - 2 * MINUTE)
     assert len(must) > 20 and must <= set(events), done.stderr
-    assert not {dataset for _, dataset, _ in events.values() if plugin.dataset(dataset).snapshot}, "of a snapshot there is no past"
-    assert max(time for time, *_ in events.values()) <= stop + 2 * MINUTE + (lag if to == "now" else 0)
+    assert not {dataset for _, dataset, _ in events.values() if plugin.dataset(dataset).snapshot}, (
+        "of a snapshot there is no past"
+    )
+    assert max(time for time, *_ in events.values()) <= stop + 2 * MINUTE + (
+        lag if to == "now" else 0
+    )
     assert ("reads up to" in done.stderr) is (to == "now")
     assert siemtap("state", "list", "-c", path).stdout == ""
     siemtap("run", "--from", spelled(start), "--to", spelled(now - HOUR), "-c", path)
@@ -70,19 +101,47 @@ def test_each_plugin_as_it_comes(tmp_path, served, plugin, to):
 
 @each_pulled
 def test_a_stretch_that_is_too_young(tmp_path, served, plugin):
-    done = siemtap("run", "--from", spelled(time.time() * 1000 - 5000), "-c", write(tmp_path, plugin, served(plugin)))
+    done = siemtap(
+        "run",
+        "--from",
+        spelled(time.time() * 1000 - 5000),
+        "-c",
+        write(tmp_path, plugin, served(plugin)),
+    )
     assert "reads up to" in done.stderr and "may still change" in done.stderr
 
 
-@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin not in PULLED], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize(
+    "plugin", [plugin for plugin in PLUGINS if plugin not in PULLED], ids=lambda plugin: plugin.name
+)
 def test_what_is_pushed_has_no_past(tmp_path, served, plugin):
-    done = siemtap("run", "--from", "2026-01-01T00:00Z", "--to", "2026-01-01T01:00Z", "-c", write(tmp_path, plugin, served(plugin)))
+    done = siemtap(
+        "run",
+        "--from",
+        "2026-01-01T00:00Z",
+        "--to",
+        "2026-01-01T01:00Z",
+        "-c",
+        write(tmp_path, plugin, served(plugin)),
+    )
     assert f"{plugin.name}: left out: " in done.stderr and "0 events accepted" in done.stderr
 
 
 @each_pulled
-@pytest.mark.parametrize("ago,length", [(0, 1), (1, 60_000), (3 * HOUR, HOUR), (HOUR, HOUR), (20 * MINUTE, 5 * MINUTE), (-HOUR, 2 * HOUR)])
-def test_a_plugin_is_told_of_a_stretch_by_now_and_lookback_alone(tmp_path, served, plugin, ago, length):
+@pytest.mark.parametrize(
+    "ago,length",
+    [
+        (0, 1),
+        (1, 60_000),
+        (3 * HOUR, HOUR),
+        (HOUR, HOUR),
+        (20 * MINUTE, 5 * MINUTE),
+        (-HOUR, 2 * HOUR),
+    ],
+)
+def test_a_plugin_is_told_of_a_stretch_by_now_and_lookback_alone(
+    tmp_path, served, plugin, ago, length
+):
     """Its other settings stay as its own rules had them; `now` is never later than it is."""
     now = millis_of(instant("2026-03-04T12:00:00.000Z"))
     config = parse(write(tmp_path, plugin, served(plugin)).read_text())

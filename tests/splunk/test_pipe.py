@@ -110,7 +110,8 @@ def test_every_event_ends_where_its_element_ends():
 
 
 def test_and_so_it_does_where_nobody_knows_the_sourcetype():
-    """As on an indexer without the add-on: Splunk's own defaults break it alike, as long as they do not cut it."""
+    """As on an indexer without the add-on: Splunk's own defaults break it alike, as long as they
+    do not cut it."""
     out = written(event(1, apptrana={"attack_data": "x" * 5_000}), event(2))
     assert ids(broken(out, {"apptrana:attack": {**DEFAULTS, "SHOULD_LINEMERGE": "false"}})) == [
         f"{number:032x}" for number in (1, 2)
@@ -119,7 +120,8 @@ def test_and_so_it_does_where_nobody_knows_the_sourcetype():
 
 @pytest.mark.parametrize("size", [9_999, 10_001, 999_999, 1_000_001, 1_300_000, 12_000_000])
 def test_a_long_event_is_whole(size):
-    """Longer than Splunk's own TRUNCATE, than the add-on's of once, than a text of an XML parser without limits may be; between two others."""
+    """Longer than Splunk's own TRUNCATE, than the add-on's of once, than a text of an XML parser
+    without limits may be; between two others."""
     text = "ü<&>😀x" * (size // 11)
     first, long, last = broken(
         written(event(1), event(2, apptrana={"attack_data": text}), event(3)), PROPS
@@ -306,7 +308,8 @@ def test_the_encoder_of_the_add_on_is_held_to_the_shippers(monkeypatch):
 
 
 def test_nothing_goes_behind_what_broke_off():
-    """One unit's write breaks in the middle of an element: no other unit's events are said to be safe."""
+    """One unit's write breaks in the middle of an element: no other unit's events are said to be
+    safe."""
 
     class Breaks(io.BytesIO):
         broken = False
@@ -330,7 +333,9 @@ def test_nothing_goes_behind_what_broke_off():
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_json_does_not_have_is_null(number, monkeypatch):
     """As the shipper's encoder has it; splunkd could take no field from such an event."""
-    odd = event(1, apptrana={"extra": {"x": [number, 1.5], "y": {"z": number}, "text": "half \ud800"}})
+    odd = event(
+        1, apptrana={"extra": {"x": [number, 1.5], "y": {"z": number}, "text": "half \ud800"}}
+    )
     faster = encode(odd)
     monkeypatch.setattr("siemtap.outputs.encode.orjson", None)
     plain = encode(odd)

@@ -1,4 +1,5 @@
-"""An input that asks, and an alert action: whatever is answered, a unit keeps its mark and is tried again, and nothing ends the others."""
+"""An input that asks, and an alert action: whatever is answered, a unit keeps its mark and is
+tried again, and nothing ends the others."""
 
 import io
 import json
@@ -138,7 +139,8 @@ def test_any_answer_and_any_header_to_an_input_that_asks(plugin, answers, monkey
 )
 @given(st.lists(st.none() | WRONG | HEADERS, min_size=1, max_size=12))
 def test_after_refusals_faults_and_odd_headers_nothing_is_missing(monkeypatch, answers):
-    """Answers that deny or break are no answers; what the vendor has is there after the next good cycle, once."""
+    """Answers that deny or break are no answers; what the vendor has is there after the next
+    good cycle, once."""
     plugin = plugins.plugin("apptrana")
     simulator, own = simulated(plugin)
     honest, left = simulate.in_memory(simulator, Time(NOW).clock), iter(answers)
@@ -228,7 +230,10 @@ def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypat
         "[" * 100_000,
         '{"server_uri": 5, "session_key": "x"}',
         '{"server_uri": "https://127.0.0.1:9", "session_key": "x\\ud800", "configuration": []}',
-        '{"server_uri": "https://127.0.0.1:9", "session_key": "secret\\u20ac", "configuration": {"account": "\\ud800"}, "search_name": "\\udfff"}',
+        (
+            '{"server_uri": "https://127.0.0.1:9", "session_key": "secret\\u20ac", "configuration":'
+            ' {"account": "\\ud800"}, "search_name": "\\udfff"}'
+        ),
     ],
 )
 def test_whatever_an_alert_hands_over_the_action_ends_with_a_sentence(fields, capsys, monkeypatch):

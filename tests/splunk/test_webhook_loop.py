@@ -1,4 +1,5 @@
-"""The webhook's own loop: whatever is pushed, a payload is written or still in the spool, and nothing ends the process."""
+"""The webhook's own loop: whatever is pushed, a payload is written or still in the spool, and
+nothing ends the process."""
 
 import io
 import json
@@ -47,7 +48,8 @@ LOAD = Checkpoints.load
 
 
 def delivered(plugin, payloads, folder, most=200, out=None):
-    """The webhook's own loop, until the spool is empty: (what splunkd makes of it, payloads that are still in the spool, the waits)."""
+    """The webhook's own loop, until the spool is empty: (what splunkd makes of it, payloads that
+    are still in the spool, the waits)."""
     out = out or io.BytesIO()
     receiving, every = (
         fill_in(Receiving, {"listen": "127.0.0.1:0", "secret": "x" * 16}),
@@ -165,7 +167,8 @@ def test_one_that_always_fails_is_a_pipeline_error_and_those_around_it_are_event
 
 
 def test_a_disk_that_says_later_costs_no_payload(tmp_path, monkeypatch):
-    """Retry from the marks: nothing becomes a pipeline_error, waits grow, and it goes on by itself."""
+    """Retry from the marks: nothing becomes a pipeline_error, waits grow, and it goes on by
+    itself."""
     TRIED.clear()
     saved, failures = Arrivals.save, iter([True] * 7)
 
@@ -175,9 +178,7 @@ def test_a_disk_that_says_later_costs_no_payload(tmp_path, monkeypatch):
         saved(self, unit, mark)
 
     monkeypatch.setattr(Arrivals, "save", save)
-    events, left, waited = delivered(
-        MISCHIEF, [mischief(number) for number in range(3)], tmp_path
-    )
+    events, left, waited = delivered(MISCHIEF, [mischief(number) for number in range(3)], tmp_path)
     assert (
         not left
         and len(events) == 3
@@ -282,7 +283,8 @@ SETTINGS = without_account(CENTURYLINK, {})
 
 
 def names_of(payload):
-    """The ids of a payload's records, those that the mapping takes; and whether there was anything that it, or we, did not."""
+    """The ids of a payload's records, those that the mapping takes; and whether there was
+    anything that it, or we, did not."""
     say, events, well = (
         voice(CENTURYLINK, SETTINGS, fill_in(Every, {}), {}, lambda: None),
         set(),

@@ -1,4 +1,5 @@
-"""Converters that several vendors need. Each takes what the vendor said and raises ValueError for what it is not."""
+"""Converters that several vendors need. Each takes what the vendor said and raises ValueError
+for what it is not."""
 
 from __future__ import annotations
 
@@ -12,21 +13,40 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from .errors import ConfigError
 from .mapping import rfc3339
 
-ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:[.,]([0-9]{1,9}))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?")
+ISO = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T"
+    r" ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:[.,]([0-9]{1,9}))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
 OCTETS = frozenset(map(str, range(256)))
 COUNTRY = re.compile(r"[A-Za-z]{2}")
-JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,40}) ([0-9]{4})")
-OFFSETS = {"UTC": 0, "GMT": 0, "Z": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+JAVA = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,40})"
+    r" ([0-9]{4})"
+)
+OFFSETS = {
+    "UTC": 0,
+    "GMT": 0,
+    "Z": 0,
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-SECONDS_UNTIL = 100_000_000_000     # an epoch below this is in seconds (until the year 5138), above it in milliseconds
+# an epoch below this is in seconds (until the year 5138), above it in milliseconds
+SECONDS_UNTIL = 100_000_000_000
 
 
 def instant(said: Any) -> str:
     """ISO 8601 -> RFC 3339, UTC, milliseconds. Without a zone: UTC."""
     if not isinstance(said, str):
         raise ValueError("not a time")
-    if said[4:20:3] == "--T::." and said[23:] == "Z":      # our own spelling already
-        datetime.fromisoformat(said[:-1])                   # refuses the 31st of February
+    if said[4:20:3] == "--T::." and said[23:] == "Z":  # our own spelling already
+        datetime.fromisoformat(said[:-1])  # refuses the 31st of February
         return said
     found = ISO.fullmatch(said.strip())
     if not found:
@@ -34,8 +54,10 @@ def instant(said: Any) -> str:
     day, minute, second, fraction, zone = found.groups()
     offset = "+00:00" if zone in (None, "Z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
     try:
-        moment = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{offset}").astimezone(timezone.utc)
-    except OverflowError:       # the first or the last hours that there are, in a zone
+        moment = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}{offset}").astimezone(
+            timezone.utc
+        )
+    except OverflowError:  # the first or the last hours that there are, in a zone
         raise ValueError("not a time") from None
     return f"{moment.replace(tzinfo=None).isoformat()}.{(fraction or '')[:3]:0<3}Z"
 
@@ -60,18 +82,32 @@ def zone(name: str) -> tzinfo:
 
 
 def java_date(said: Any, otherwise: tzinfo = timezone.utc) -> int:
-    """`Thu Mar 05 03:39:12 UTC 2026`, as java.util.Date spells itself -> milliseconds. `otherwise`: the zone where its name is none of the usual."""
+    """`Thu Mar 05 03:39:12 UTC 2026`, as java.util.Date spells itself -> milliseconds.
+    `otherwise`: the zone where its name is none of the usual."""
     found = JAVA.fullmatch(said.strip()) if isinstance(said, str) else None
     if not found:
         raise ValueError("not a Java date")
     offset = OFFSETS.get(found[6])
     of = timezone(timedelta(hours=offset)) if offset is not None else otherwise
-    return int(datetime(int(found[7]), MONTHS.index(found[1]) + 1, int(found[2]), int(found[3]), int(found[4]), int(found[5]), tzinfo=of).timestamp() * 1000)
+    return int(
+        datetime(
+            int(found[7]),
+            MONTHS.index(found[1]) + 1,
+            int(found[2]),
+            int(found[3]),
+            int(found[4]),
+            int(found[5]),
+            tzinfo=of,
+        ).timestamp()
+        * 1000
+    )
 
 
 def millis_of(timestamp: str) -> int:
     """Our own RFC 3339 -> milliseconds."""
-    return int(datetime.fromisoformat(timestamp[:19]).replace(tzinfo=timezone.utc).timestamp()) * 1000 + int(timestamp[20:23])
+    return int(
+        datetime.fromisoformat(timestamp[:19]).replace(tzinfo=timezone.utc).timestamp()
+    ) * 1000 + int(timestamp[20:23])
 
 
 def ip(said: Any) -> Optional[str]:

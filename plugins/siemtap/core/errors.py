@@ -39,10 +39,12 @@ class AuthError(SiemtapError):
 
 
 class Retry(SiemtapError):
-    """`after`: milliseconds the other side asked for. `narrower`: a smaller question may succeed where this one did not
-    (time-out, 413, 500)."""
+    """`after`: milliseconds the other side asked for. `narrower`: a smaller question may succeed
+    where this one did not (time-out, 413, 500)."""
 
-    def __init__(self, what: str, where: str = "", after: int = 0, status: int = 0, narrower: bool = False) -> None:
+    def __init__(
+        self, what: str, where: str = "", after: int = 0, status: int = 0, narrower: bool = False
+    ) -> None:
         super().__init__(what, where, status)
         self.after, self.narrower = after, narrower
 

@@ -1,6 +1,8 @@
-"""An event's name for ever, from the vendor's words only: never from our clock, never from our settings.
+"""An event's name for ever, from the vendor's words only: never from our clock, never from our
+settings.
 
-The recipe is written again in Painless and CEL; `schemas/identity-vectors.json` holds them all to one answer.
+The recipe is written again in Painless and CEL; `schemas/identity-vectors.json` holds them all to
+one answer.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import json
 import re
 from typing import Any, Iterable
 
-BLANKS = " \t\n\r\f\v"      # ASCII only: what every runtime can trim alike
+BLANKS = " \t\n\r\f\v"  # ASCII only: what every runtime can trim alike
 LONE = re.compile("[\ud800-\udfff]")
 
 
 def identify(dataset: str, words: Iterable[Any]) -> str:
-    """The first 32 hex digits of SHA-256 over the dataset's name and the words, each as text, joined by newlines."""
+    """The first 32 hex digits of SHA-256 over the dataset's name and the words, each as text,
+    joined by newlines."""
     return digest("\n".join([dataset, *map(spell, words)]))
 
 
@@ -32,7 +35,8 @@ def digest(text: str) -> str:
 
 
 def spell(word: Any) -> str:
-    """A word as text: a string trimmed, a whole number in decimal, nothing as nothing, all else as canonical JSON."""
+    """A word as text: a string trimmed, a whole number in decimal, nothing as nothing, all else
+    as canonical JSON."""
     if isinstance(word, str):
         return word.strip(BLANKS)
     if word is None:
@@ -43,13 +47,14 @@ def spell(word: Any) -> str:
 
 
 def canonical(value: Any) -> str:
-    """JSON in one spelling for every runtime: sorted keys, no blanks, no ASCII escaping. The standard library's,
-    never a faster one's, so that an id does not depend on what is installed."""
+    """JSON in one spelling for every runtime: sorted keys, no blanks, no ASCII escaping. The
+    standard library's, never a faster one's, so that an id does not depend on what is installed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a value of any depth, where `canonical` gives up; alike for the same value in this runtime only."""
+    """SHA-256 of a value of any depth, where `canonical` gives up; alike for the same value in
+    this runtime only."""
     total = hashlib.sha256()
     waiting = [value]
     while waiting:
@@ -61,7 +66,7 @@ def digest_of(value: Any) -> str:
             text = f"list {len(value)}"
             waiting += value
         elif isinstance(value, int):
-            text = f"{type(value).__name__} {value:x}"      # of any length
+            text = f"{type(value).__name__} {value:x}"  # of any length
         else:
             text = f"{type(value).__name__} {value}"
         total.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))

@@ -1,4 +1,5 @@
-"""Record -> event, by a table. The table is compiled once to straight-line Python. Nothing the vendor said is dropped."""
+"""Record -> event, by a table. The table is compiled once to straight-line Python. Nothing the
+vendor said is dropped."""
 
 from __future__ import annotations
 
@@ -8,24 +9,45 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, lru_cache, partial
 from operator import itemgetter
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 from .identity import BLANKS, canonical, digest, digest_of, identify, spell
 from .windows import Millis
 
-Record = Any                            # what the vendor said; an object, when the vendor keeps to the page
-Event = Dict[str, Any]                  # what we say
+# what the vendor said; an object, when the vendor keeps to the page
+Record = Any
+Event = Dict[str, Any]  # what we say
 Names = Union[str, Tuple[str, ...]]
-Word = Union[str, Callable[[Any], Any]]   # a name in the record, or a function of the record
+Word = Union[str, Callable[[Any], Any]]  # a name in the record, or a function of the record
 Say = Callable[[Record, Millis, Optional[str]], Event]
 
 ECS_VERSION = "9.4.0"
 EPOCH = datetime(1970, 1, 1)
-LATEST: Millis = 253_402_300_799_999    # the end of the year 9999
+LATEST: Millis = 253_402_300_799_999  # the end of the year 9999
 ABSENT = (None, "", "-")
-REMEMBERED = 1_024       # combinations of what `few` names said, a dataset and its settings
-DEEPEST = 100            # levels of what the vendor's objects hold
-REFUSED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+REMEMBERED = 1_024  # combinations of what `few` names said, a dataset and its settings
+DEEPEST = 100  # levels of what the vendor's objects hold
+REFUSED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
 def text(said: Any) -> str:
@@ -40,9 +62,9 @@ def text(said: Any) -> str:
 class Field(NamedTuple):
     """One row: the vendor's name, our name or names (each gets the value), how to convert.
 
-    A converter takes the value (text already trimmed, never absent), returns ours or None for nothing, and raises
-    ValueError for what it does not understand: that is then kept, as sent, in `<namespace>.extra`.
-    Keyword-only parameters of a converter are settings, by name.
+    A converter takes the value (text already trimmed, never absent), returns ours or None for
+    nothing, and raises ValueError for what it does not understand: that is then kept, as sent, in
+    `<namespace>.extra`. Keyword-only parameters of a converter are settings, by name.
     """
 
     theirs: str
@@ -51,7 +73,8 @@ class Field(NamedTuple):
 
 
 class Split(NamedTuple):
-    """One row whose value gives several of ours: the converter returns a tuple in the order of `ours`."""
+    """One row whose value gives several of ours: the converter returns a tuple in the order of
+    `ours`."""
 
     theirs: str
     ours: Tuple[str, ...]
@@ -59,7 +82,8 @@ class Split(NamedTuple):
 
 
 class Join(NamedTuple):
-    """One row made of several of theirs; the converter gets them in order, as sent, None where one is absent. What it refuses is nothing."""
+    """One row made of several of theirs; the converter gets them in order, as sent, None where
+    one is absent. What it refuses is nothing."""
 
     theirs: Tuple[str, ...]
     ours: str
@@ -67,7 +91,8 @@ class Join(NamedTuple):
 
 
 class Given(NamedTuple):
-    """One row that the person who configured the input says: a setting's value, perhaps converted."""
+    """One row that the person who configured the input says: a setting's value, perhaps
+    converted."""
 
     setting: str
     ours: str
@@ -91,8 +116,8 @@ def as_sent(record: Record) -> Record:
 
 
 def rfc3339(moment: Millis) -> str:
-    """UTC, milliseconds, `Z`: the one spelling of time in an event. OverflowError outside the years 0001 to 9999,
-    which no other spelling of four digits can name."""
+    """UTC, milliseconds, `Z`: the one spelling of time in an event. OverflowError outside the years
+    0001 to 9999, which no other spelling of four digits can name."""
     return (EPOCH + timedelta(milliseconds=moment)).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -101,15 +126,20 @@ class Dataset:
     """One kind of event: its name, its clock, its identity, its table."""
 
     name: str
-    clock: Callable[..., Optional[str]]          # the record -> `@timestamp`; None: the end of the window
+    # the record -> `@timestamp`; None: the end of the window
+    clock: Callable[..., Optional[str]]
     # The vendor's words that name an event, in order; or a function of the record that gives them.
     identity: Union[Tuple[Word, ...], Callable[[Any], Iterable[Any]]]
     rows: Tuple[Row, ...]
     constant: Mapping[str, Any] = field(default_factory=dict)
-    redact: Callable[..., Record] = as_sent      # the record as it may be shown whole
-    snapshot: bool = False                       # says how it was when asked: nobody can ask again how it was
-    quiet: Tuple[str, ...] = ()                  # their names that no row reads and `extra` need not repeat
-    few: Tuple[str, ...] = ()                    # their names that take few values in a day: what their rows make is remembered, and shared by events
+    redact: Callable[..., Record] = as_sent  # the record as it may be shown whole
+    # says how it was when asked: nobody can ask again how it was
+    snapshot: bool = False
+    # their names that no row reads and `extra` need not repeat
+    quiet: Tuple[str, ...] = ()
+    # their names that take few values in a day: what their rows make is remembered, and shared by
+    # events
+    few: Tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -132,14 +162,16 @@ class Dataset:
     def bind(self, settings: Any, also: Optional[Mapping[str, Any]] = None) -> Say:
         """The mapping for one input: (record, end of its window, when it was read) -> event.
 
-        `also`: constants of the input that stand beside the vendor's: tags, namespace, agent. Path -> value.
+        `also`: constants of the input that stand beside the vendor's: tags, namespace, agent. Path
+        -> value.
         """
         say: Say = _compile(self)[1](self._bound(settings, also))
         return say
 
     def bind_error(self, settings: Any, also: Optional[Mapping[str, Any]] = None) -> Say:
-        """What becomes of a record that the mapping itself fails on: the same event as of one that does not fit the page, and where not even
-        that can be made, one that shows nothing of it. Never an exception but MemoryError."""
+        """What becomes of a record that the mapping itself fails on: the same event as of one that
+        does not fit the page, and where not even that can be made, one that shows nothing of it.
+        Never an exception but MemoryError."""
         bound = self._bound(settings, also)
 
         def error(record: Record, until: Millis, created: Optional[str] = None) -> Event:
@@ -148,36 +180,67 @@ class Dataset:
                 return bound.unreadable(record, until, created)
             except MemoryError:
                 raise
-            except Exception:       # too deep, or a fault of the redaction's: then the text must not be shown
+            # too deep, or a fault of the redaction's: then the text must not be shown
+            except Exception:
                 return bound.hidden(record, until, created)
 
         return error
 
     def _bound(self, settings: Any, also: Optional[Mapping[str, Any]]) -> _Bound:
-        given = {row.ours: row.convert(getattr(settings, row.setting)) for row in self.rows if isinstance(row, Given)}
+        given = {
+            row.ours: row.convert(getattr(settings, row.setting))
+            for row in self.rows
+            if isinstance(row, Given)
+        }
         return _Bound(self, settings, {**_fixed(self), **self.constant, **given, **(also or {})})
 
 
-ALWAYS = ("@timestamp", "message", "event.id", "event.kind", "event.created", "event.original", "event.start", "event.end", "error.message")
+ALWAYS = (
+    "@timestamp",
+    "message",
+    "event.id",
+    "event.kind",
+    "event.created",
+    "event.original",
+    "event.start",
+    "event.end",
+    "error.message",
+)
 
 
 def _constants(dataset: Dataset) -> List[str]:
     """Every path that may be the same in all events of an input."""
-    return [*_fixed(dataset), *dataset.constant, *(row.ours for row in dataset.rows if isinstance(row, Given))]
+    return [
+        *_fixed(dataset),
+        *dataset.constant,
+        *(row.ours for row in dataset.rows if isinstance(row, Given)),
+    ]
 
 
 def _fixed(dataset: Dataset) -> Dict[str, Any]:
-    return {"ecs.version": ECS_VERSION, "data_stream.type": "logs", "data_stream.dataset": dataset.name,
-            "event.dataset": dataset.name, "event.module": dataset.namespace}
+    return {
+        "ecs.version": ECS_VERSION,
+        "data_stream.type": "logs",
+        "data_stream.dataset": dataset.name,
+        "event.dataset": dataset.name,
+        "event.module": dataset.namespace,
+    }
 
 
-def lost_event(dataset: Dataset, lost: Lost, also: Mapping[str, Any], created: Optional[str] = None) -> Event:
-    """Says which time was lost. Its id is of where the loss begins: that is known before and after a crash alike."""
+def lost_event(
+    dataset: Dataset, lost: Lost, also: Mapping[str, Any], created: Optional[str] = None
+) -> Event:
+    """Says which time was lost. Its id is of where the loss begins: that is known before and
+    after a crash alike."""
     event = nest(_present({**_fixed(dataset), **also}))
     event["@timestamp"] = rfc3339(lost.stop)
     event["message"] = f"lost {rfc3339(lost.start)} to {rfc3339(lost.stop)}: {lost.why}"
-    event["event"].update(id=identify(dataset.name, ["lost", lost.scope, lost.start]), kind="pipeline_error",
-                          start=rfc3339(lost.start), end=rfc3339(lost.stop))
+    event["event"].update(
+        id=identify(dataset.name, ["lost", lost.scope, lost.start]),
+        kind="pipeline_error",
+        start=rfc3339(lost.start),
+        end=rfc3339(lost.stop),
+    )
     event["error"] = {"message": event["message"]}
     if created:
         event["event"]["created"] = created
@@ -202,7 +265,8 @@ def nest(flat: Mapping[str, Any]) -> Event:
 
 
 class _Bound:
-    """What a compiled mapping needs of one input: settings, and the constants of each object it builds."""
+    """What a compiled mapping needs of one input: settings, and the constants of each object it
+    builds."""
 
     def __init__(self, dataset: Dataset, settings: Any, constant: Mapping[str, Any]) -> None:
         self.dataset, self.settings = dataset, settings
@@ -213,34 +277,66 @@ class _Bound:
         self.clock = _with_settings(dataset.clock, settings)
 
     def remembered(self, frequent: Callable[..., Any]) -> Callable[..., Any]:
-        """`frequent` with a memory, the same one for every input whose settings make the same of a record."""
-        wanted = {name for convert in (self.dataset.redact, *(row.convert for _, row in _few(self.dataset))) for name in _wanted(convert)}
-        return _memory(self.dataset, canonical({name: getattr(self.settings, name) for name in wanted}), frequent)
+        """`frequent` with a memory, the same one for every input whose settings make the same of
+        a record."""
+        wanted = {
+            name
+            for convert in (self.dataset.redact, *(row.convert for _, row in _few(self.dataset)))
+            for name in _wanted(convert)
+        }
+        return _memory(
+            self.dataset,
+            canonical({name: getattr(self.settings, name) for name in wanted}),
+            frequent,
+        )
 
     def constants(self, path: str) -> Event:
-        """The constants that stand directly in the object at `path`, and whole objects below it that never vary."""
+        """The constants that stand directly in the object at `path`, and whole objects below it
+        that never vary."""
         place: Any = self.tree
         for name in filter(None, path.split(".")):
             place = place.get(name, {})
         varying = _objects(self.dataset)
-        return {name: value for name, value in place.items() if f"{path}.{name}".lstrip(".") not in varying}
+        return {
+            name: value
+            for name, value in place.items()
+            if f"{path}.{name}".lstrip(".") not in varying
+        }
 
     def unreadable(self, record: Record, until: Millis, created: Optional[str]) -> Event:
-        """A record that does not fit the page: kept whole, redacted; its id is of the words alone."""
-        event = self._error(canonical(record), f"a record of {self.dataset.name} does not have the shape of the vendor's page", until, created)
+        """A record that does not fit the page: kept whole, redacted; its id is of the words
+        alone."""
+        event = self._error(
+            canonical(record),
+            f"a record of {self.dataset.name} does not have the shape of the vendor's page",
+            until,
+            created,
+        )
         event["event"]["original"] = canonical(self.redact(record))
         return event
 
     def hidden(self, record: Record, until: Millis, created: Optional[str]) -> Event:
-        """A record that can neither be read nor redacted: nothing of it is shown; its id is that of `unreadable`, if it is not too deep for one."""
+        """A record that can neither be read nor redacted: nothing of it is shown; its id is that
+        of `unreadable`, if it is not too deep for one."""
         try:
             name = canonical(record)
         except (RecursionError, ValueError):
             name = f"hidden {digest_of(record)}"
-        return self._error(name, f"a record of {self.dataset.name} can neither be read nor redacted, and is not shown", until, created)
+        return self._error(
+            name,
+            f"a record of {self.dataset.name} can neither be read nor redacted, and is not shown",
+            until,
+            created,
+        )
 
     def _error(self, name: str, message: str, until: Millis, created: Optional[str]) -> Event:
-        event = nest({path: value for path, value in self.flat.items() if path not in ("event.kind", "event.type")})
+        event = nest(
+            {
+                path: value
+                for path, value in self.flat.items()
+                if path not in ("event.kind", "event.type")
+            }
+        )
         event["@timestamp"] = rfc3339(until)
         event["event"].update(id=identify(self.dataset.name, [name]), kind="pipeline_error")
         event["error"] = {"message": message}
@@ -256,12 +352,20 @@ def _read(dataset: Dataset) -> List[Tuple[int, Union[Field, Split, Join]]]:
 
 def _with_settings(convert: Callable[..., Any], settings: Any) -> Callable[..., Any]:
     wanted = _wanted(convert)
-    return partial(convert, **{name: getattr(settings, name) for name in wanted}) if wanted else convert
+    return (
+        partial(convert, **{name: getattr(settings, name) for name in wanted})
+        if wanted
+        else convert
+    )
 
 
 @cache
 def _wanted(convert: Callable[..., Any]) -> Tuple[str, ...]:
-    return tuple(name for name, of in inspect.signature(convert).parameters.items() if of.kind is of.KEYWORD_ONLY)
+    return tuple(
+        name
+        for name, of in inspect.signature(convert).parameters.items()
+        if of.kind is of.KEYWORD_ONLY
+    )
 
 
 def _ours(row: Row) -> Tuple[str, ...]:
@@ -283,7 +387,9 @@ MEMORIES: Dict[Tuple[Dataset, str], Callable[..., Any]] = {}
 
 
 def _memory(dataset: Dataset, settings: str, frequent: Callable[..., Any]) -> Callable[..., Any]:
-    return MEMORIES.setdefault((dataset, settings), lru_cache(maxsize=REMEMBERED, typed=True)(frequent))
+    return MEMORIES.setdefault(
+        (dataset, settings), lru_cache(maxsize=REMEMBERED, typed=True)(frequent)
+    )
 
 
 @cache
@@ -307,12 +413,27 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
     source = "\n".join(_lines(dataset)) + "\n"
     name = f"<mapping of {dataset.name}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: Dict[str, Any] = {"REFUSED": REFUSED, "digest": digest, "spell": spell, "BLANKS": BLANKS, "canonical": canonical, "rfc3339": rfc3339, "text": text, "shallow": shallow}
+    scope: Dict[str, Any] = {
+        "REFUSED": REFUSED,
+        "digest": digest,
+        "spell": spell,
+        "BLANKS": BLANKS,
+        "canonical": canonical,
+        "rfc3339": rfc3339,
+        "text": text,
+        "shallow": shallow,
+    }
     scope.update({_converter(number, row): row.convert for number, row in _read(dataset)})
     scope.update(identify=identify, identity=dataset.identity)
-    scope.update({f"word_{number}": word for number, word in enumerate(named_by(dataset)) if callable(word)})
+    scope.update(
+        {f"word_{number}": word for number, word in enumerate(named_by(dataset)) if callable(word)}
+    )
     names = _names(dataset)
-    scope.update(NAMES=names, KNOWN=frozenset(names), fetch=itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],))
+    scope.update(
+        NAMES=names,
+        KNOWN=frozenset(names),
+        fetch=itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],),
+    )
     exec(compile(source, name, "exec"), scope)
     return source, scope["bind"]
 
@@ -320,16 +441,30 @@ def _compile(dataset: Dataset) -> Tuple[str, Callable[[_Bound], Say]]:
 def _lines(dataset: Dataset) -> Iterator[str]:
     objects, extra, few = _objects(dataset), _variable(dataset.namespace), dict(_few(dataset))
     settled = _settled(dataset)
-    shared = [path for path in objects if path not in settled and _begun(path, settled, few.values())] if few else []
-    constant = [path for path in objects if path == "" or any(name.startswith(f"{path}.") for name in _constants(dataset))]
+    shared = (
+        [path for path in objects if path not in settled and _begun(path, settled, few.values())]
+        if few
+        else []
+    )
+    constant = [
+        path
+        for path in objects
+        if path == "" or any(name.startswith(f"{path}.") for name in _constants(dataset))
+    ]
     said = ", ".join(map(_said, range(len(_names(dataset)))))
     yield "def bind(bound):"
-    yield "    clock, redact, unreadable, keep_original = bound.clock, bound.redact, bound.unreadable, bound.keep_original"
+    yield (
+        "    clock, redact, unreadable, keep_original = bound.clock, bound.redact,"
+        " bound.unreadable, bound.keep_original"
+    )
     for path in constant:
         yield f"    {_variable(path)}constants = bound.constants({path!r})"
     for name in dict.fromkeys(name for _, row in _read(dataset) for name in _wanted(row.convert)):
         yield f"    setting_{name} = bound.settings.{name}"
-    asked = ", ".join(_said(_names(dataset).index(name)) for name in dict.fromkeys(name for row in few.values() for name in _theirs(row)))
+    asked = ", ".join(
+        _said(_names(dataset).index(name))
+        for name in dict.fromkeys(name for row in few.values() for name in _theirs(row))
+    )
     if few:
         yield ""
         yield f"    def frequent({asked}):"
@@ -359,11 +494,18 @@ def _lines(dataset: Dataset) -> Iterator[str]:
         begun = ", ".join(f"{_variable(path)}frequent" for path in shared)
         yield "        try:"
         yield f"            {begun}, kept = frequent({asked})"
-        yield "        except TypeError:       # a list or an object, which nothing can be remembered of"
+        yield (
+            "        except TypeError:       # a list or an object, which nothing can be"
+            " remembered of"
+        )
         yield f"            {begun}, kept = frequent.__wrapped__({asked})"
     for path in objects:
         if path not in settled:
-            parts = [f"{_variable(path)}{part}" for part, of in (("constants", constant), ("frequent", shared)) if path in of]
+            parts = [
+                f"{_variable(path)}{part}"
+                for part, of in (("constants", constant), ("frequent", shared))
+                if path in of
+            ]
             yield f"        {_variable(path)} = {_merged(parts) if parts else '{}'}"
     yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
     yield f"        kept = {'kept.copy()' if few else '{}'}"
@@ -372,7 +514,10 @@ def _lines(dataset: Dataset) -> Iterator[str]:
             yield from _commented(dataset, number, row)
     yield ""
     yield "        if foreign and not KNOWN.issuperset(record):"
-    yield "            kept.update((name, value) for name, value in redact(record).items() if name not in KNOWN)"
+    yield (
+        "            kept.update((name, value) for name, value in redact(record).items() if name"
+        " not in KNOWN)"
+    )
     yield "        if kept:"
     yield f"            {extra}['extra'] = shallow(kept)"
     if callable(dataset.identity):
@@ -380,7 +525,10 @@ def _lines(dataset: Dataset) -> Iterator[str]:
     else:
         for number, word in enumerate(dataset.identity):
             yield f"        said = {_word(dataset, number, word)}"
-            yield f"        name_{number} = said.strip(BLANKS) if said.__class__ is str else spell(said)"
+            yield (
+                f"        name_{number} = said.strip(BLANKS) if said.__class__ is str else"
+                " spell(said)"
+            )
         names = "".join(f"\\n{{name_{number}}}" for number in range(len(dataset.identity)))
         yield f"        event_['id'] = digest(f'{dataset.name}{names}')"
     yield "        if created:"
@@ -396,7 +544,10 @@ def _lines(dataset: Dataset) -> Iterator[str]:
 def _commented(dataset: Dataset, number: int, row: Union[Field, Split, Join]) -> Iterator[str]:
     yield ""
     yield f"        # {', '.join(_theirs(row))} -> {', '.join(_ours(row))}"
-    yield from (" " * 8 + line for line in _row(number, row, [_said(_names(dataset).index(name)) for name in _theirs(row)]))
+    yield from (
+        " " * 8 + line
+        for line in _row(number, row, [_said(_names(dataset).index(name)) for name in _theirs(row)])
+    )
 
 
 def _nested(objects: Iterable[str]) -> Iterator[str]:
@@ -409,17 +560,36 @@ def _nested(objects: Iterable[str]) -> Iterator[str]:
 
 def _merged(parts: List[str]) -> str:
     """A new object of these; the later win."""
-    return f"{parts[0]}.copy()" if len(parts) == 1 else f"{{{', '.join(f'**{part}' for part in parts)}}}"
+    return (
+        f"{parts[0]}.copy()"
+        if len(parts) == 1
+        else f"{{{', '.join(f'**{part}' for part in parts)}}}"
+    )
 
 
 def _few(dataset: Dataset) -> List[Tuple[int, Union[Field, Split, Join]]]:
-    """The rows that read nothing but `few` names. One that must have the last word over another row of the event, or gathers
-    into the same list as another, is not among them: these rows come first, and what they gather is never added to."""
-    found = [(number, row) for number, row in _read(dataset) if set(_theirs(row)) <= set(dataset.few)]
+    """The rows that read nothing but `few` names. One that must have the last word over another row
+    of the event, or gathers into the same list as another, is not among them: these rows come
+    first, and what they gather is never added to."""
+    found = [
+        (number, row) for number, row in _read(dataset) if set(_theirs(row)) <= set(dataset.few)
+    ]
     while True:
-        rest = [(number, path) for number, row in _read(dataset) if (number, row) not in found for path in _ours(row)]
-        fit = [(number, row) for number, row in found
-               if not any(path == other and (collects(path) or before < number) for path in _ours(row) for before, other in rest)]
+        rest = [
+            (number, path)
+            for number, row in _read(dataset)
+            if (number, row) not in found
+            for path in _ours(row)
+        ]
+        fit = [
+            (number, row)
+            for number, row in found
+            if not any(
+                path == other and (collects(path) or before < number)
+                for path in _ours(row)
+                for before, other in rest
+            )
+        ]
         if fit == found:
             return found
         found = fit
@@ -428,13 +598,26 @@ def _few(dataset: Dataset) -> List[Tuple[int, Union[Field, Split, Join]]]:
 def _settled(dataset: Dataset) -> List[str]:
     """The objects in which nothing stands but what `few` rows say; parents first."""
     few = [number for number, _ in _few(dataset)]
-    others = ["event.id", f"{dataset.namespace}.extra", *_constants(dataset), *(path for number, row in _read(dataset) if number not in few for path in _ours(row))]
-    return [path for path in _objects(dataset) if path and not any(other.startswith(f"{path}.") for other in others)]
+    others = [
+        "event.id",
+        f"{dataset.namespace}.extra",
+        *_constants(dataset),
+        *(path for number, row in _read(dataset) if number not in few for path in _ours(row)),
+    ]
+    return [
+        path
+        for path in _objects(dataset)
+        if path and not any(other.startswith(f"{path}.") for other in others)
+    ]
 
 
 def _begun(path: str, settled: List[str], few: Iterable[Union[Field, Split, Join]]) -> bool:
-    """Whether `few` rows put something into the object at `path`, themselves or in an object that is theirs alone. The event always."""
-    return path == "" or any(of.rpartition(".")[0] == path for of in [*settled, *(of for row in few for of in _ours(row))])
+    """Whether `few` rows put something into the object at `path`, themselves or in an object
+    that is theirs alone. The event always."""
+    return path == "" or any(
+        of.rpartition(".")[0] == path
+        for of in [*settled, *(of for row in few for of in _ours(row))]
+    )
 
 
 def _converter(number: int, row: Union[Field, Split, Join]) -> str:
@@ -449,16 +632,30 @@ def _call(number: int, row: Union[Field, Split, Join], said: Iterable[str]) -> s
 
 
 def _names(dataset: Dataset) -> List[str]:
-    """Every name of theirs that the table or the identity reads, or that is left out of `extra` on purpose."""
-    return list(dict.fromkeys([*(name for row in dataset.rows for name in _theirs(row)), *dataset.quiet,
-                               *(word for word in named_by(dataset) if isinstance(word, str))]))
+    """Every name of theirs that the table or the identity reads, or that is left out of `extra`
+    on purpose."""
+    return list(
+        dict.fromkeys(
+            [
+                *(name for row in dataset.rows for name in _theirs(row)),
+                *dataset.quiet,
+                *(word for word in named_by(dataset) if isinstance(word, str)),
+            ]
+        )
+    )
 
 
 def shallow(value: Any) -> Any:
-    """Return a value as it is. ValueError for one that is nested so deep that what writes it, or a cluster, may give up."""
+    """Return a value as it is. ValueError for one that is nested so deep that what writes it, or
+    a cluster, may give up."""
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, (dict, list))]
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
         if not level:
             return value
     raise ValueError("nested too deep")
@@ -479,7 +676,7 @@ def _word(dataset: Dataset, number: int, word: Word) -> str:
 
 def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterator[str]:
     if isinstance(row, Join):
-        yield "try:"        # its parts are kept by rows of their own
+        yield "try:"  # its parts are kept by rows of their own
         yield f"    value = {_call(number, row, said)}"
         yield "except REFUSED:"
         yield "    value = None"
@@ -489,9 +686,15 @@ def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterat
         yield "if said.__class__ is str:"
         yield "    said = said.strip()"
         yield "    if said and said != '-':"
-        yield from (" " * 8 + line for path in _ours(row) for line in _store(path, "said", certain=True))
+        yield from (
+            " " * 8 + line for path in _ours(row) for line in _store(path, "said", certain=True)
+        )
         yield "elif said is not None:"
-        yield from _tried(row.theirs, "value = text(said)", [line for path in _ours(row) for line in _store(path, "value", certain=True)])
+        yield from _tried(
+            row.theirs,
+            "value = text(said)",
+            [line for path in _ours(row) for line in _store(path, "value", certain=True)],
+        )
     else:
         yield f"said = {said[0]}"
         yield "if said.__class__ is str:"
@@ -499,9 +702,21 @@ def _row(number: int, row: Union[Field, Split, Join], said: List[str]) -> Iterat
         yield "    if not said or said == '-':"
         yield "        said = None"
         yield "if said is not None:"
-        values = [f"value_{position}" for position in range(len(row.ours))] if isinstance(row, Split) else ["value"] * len(_ours(row))
-        attempt = f"{', '.join(values)}, = {_call(number, row, ['said'])}" if isinstance(row, Split) else f"value = {_call(number, row, ['said'])}"
-        yield from _tried(row.theirs, attempt, [line for path, value in zip(_ours(row), values) for line in _store(path, value)])
+        values = (
+            [f"value_{position}" for position in range(len(row.ours))]
+            if isinstance(row, Split)
+            else ["value"] * len(_ours(row))
+        )
+        attempt = (
+            f"{', '.join(values)}, = {_call(number, row, ['said'])}"
+            if isinstance(row, Split)
+            else f"value = {_call(number, row, ['said'])}"
+        )
+        yield from _tried(
+            row.theirs,
+            attempt,
+            [line for path, value in zip(_ours(row), values) for line in _store(path, value)],
+        )
 
 
 def _tried(theirs: Any, attempt: str, then: List[str]) -> Iterator[str]:

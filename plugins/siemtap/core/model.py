@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 from .errors import ConfigError
 from .mapping import Dataset, Event, Lost, Record
 from .windows import Millis
 
-Cursor = Mapping[str, Any]      # where a unit goes on; a JSON object, opaque to all but its plugin
+Cursor = Mapping[str, Any]  # where a unit goes on; a JSON object, opaque to all but its plugin
 
 
 def time_in(cursor: Cursor, name: str, default: Millis = 0) -> Millis:
-    """Return a time of a cursor. ConfigError for what is none: only a person or a failing disk can have written it."""
+    """Return a time of a cursor. ConfigError for what is none: only a person or a failing disk
+    can have written it."""
     value = cursor.get(name, default)
-    if type(value) is not int:      # a bool is none, and of a float nobody knows what it was
+    if type(value) is not int:  # a bool is none, and of a float nobody knows what it was
         raise damaged(name, value, "whole milliseconds since 1970")
     return value
 
 
 def damaged(name: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"the checkpoint's `{name}` is {str(value)[:60]!r}, and not {allowed}: nothing is read until it is put right with "
-                       "`siemtap state set`, or begun afresh with `siemtap state delete`")
+    return ConfigError(
+        f"the checkpoint's `{name}` is {str(value)[:60]!r}, and not {allowed}: nothing is read"
+        " until it is put right with `siemtap state set`, or begun afresh with `siemtap state"
+        " delete`"
+    )
 
 
 class Unit(NamedTuple):
-    """What has a cursor of its own: one dataset of one input, within one scope (a website, an API)."""
+    """What has a cursor of its own: one dataset of one input, within one scope (a website, an
+    API)."""
 
     input: str
     dataset: str
@@ -37,8 +53,9 @@ class Unit(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """What a receiver was handed. `channel`: webhook, udp, tcp, tls, replay. `path`: what a webhook's path says after the secret.
-    `received`: our clock, UTC. `headers`: content-type and content-encoding, if the sender said so."""
+    """What a receiver was handed. `channel`: webhook, udp, tcp, tls, replay. `path`: what a
+    webhook's path says after the secret. `received`: our clock, UTC. `headers`: content-type and
+    content-encoding, if the sender said so."""
 
     body: bytes
     channel: str
@@ -49,7 +66,8 @@ class Payload(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Records that travel together, the cursor that holds once they are delivered, and the time read up to.
+    """Records that travel together, the cursor that holds once they are delivered, and the time
+    read up to.
 
     `overlap`: how far before its cursor the plugin will read again; so long are ids remembered.
     `lost`: stretches that this step gives up; each becomes an event that names them.
@@ -67,12 +85,13 @@ class Mark(NamedTuple):
     """What is saved with a delivery: where the unit goes on, and which ids may come again."""
 
     cursor: Cursor = {}
-    seen: Mapping[str, Millis] = {}     # id -> end of the last window that returned it
+    seen: Mapping[str, Millis] = {}  # id -> end of the last window that returned it
 
     def after(self, batch: Batch, events: Iterable[Event]) -> Tuple[List[Event], Mark]:
         """The events not seen before, and the mark that holds once they are delivered.
 
-        An id is forgotten by time, never by count: once the window that returned it last lies before the overlap.
+        An id is forgotten by time, never by count: once the window that returned it last lies
+        before the overlap.
         """
         arrived = {event["event"]["id"]: event for event in events}
         fresh = [event for id, event in arrived.items() if id not in self.seen]
@@ -98,7 +117,8 @@ class Mark(NamedTuple):
 
 
 class Option(NamedTuple):
-    """Of a command: `--name`, with a value of this sort, or (`flag`) without, or (`several`) any number of times."""
+    """Of a command: `--name`, with a value of this sort, or (`flag`) without, or (`several`) any
+    number of times."""
 
     name: str
     value: str
@@ -108,7 +128,8 @@ class Option(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What a command works with: one input's client and settings, and when its last event was received (0: none, or nobody can tell)."""
+    """What a command works with: one input's client and settings, and when its last event was
+    received (0: none, or nobody can tell)."""
 
     client: Any
     settings: Any
@@ -125,10 +146,12 @@ class Outcome(NamedTuple):
 
 
 class Command(NamedTuple):
-    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects, **options)` yields an outcome each.
-    `subject`: what it is given, one or several; empty: nothing but options. `prints`: its outcomes' data is the output, as JSON. `alert`: what it is called where a SIEM's alert may call it."""
+    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects,
+    **options)` yields an outcome each. `subject`: what it is given, one or several; empty: nothing
+    but options. `prints`: its outcomes' data is the output, as JSON. `alert`: what it is called
+    where a SIEM's alert may call it."""
 
-    name: str                           # words; the first ones of several commands make a group
+    name: str  # words; the first ones of several commands make a group
     help: str
     run: Callable[..., Iterator[Outcome]]
     options: Tuple[Option, ...] = ()
@@ -146,20 +169,30 @@ class Plugin:
     """A vendor, as a value: what it needs, what it emits, how it is read."""
 
     name: str
-    settings: Any                                                   # the form a person fills in
-    datasets: Tuple[Dataset, ...]                                   # the kinds of event it emits
-    connect: Callable[[Any, Any], Any]                              # (settings, http) -> client: one per account, thread-safe
-    units: Callable[[Any, Any], Iterable[Tuple[str, str]]]          # (client, settings) -> (dataset, scope) of each unit
-    collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]   # (client, unit, cursor, now): finite, never sleeps
+    settings: Any  # the form a person fills in
+    datasets: Tuple[Dataset, ...]  # the kinds of event it emits
+    # (settings, http) -> client: one per account, thread-safe
+    connect: Callable[[Any, Any], Any]
+    # (client, settings) -> (dataset, scope) of each unit
+    units: Callable[[Any, Any], Iterable[Tuple[str, str]]]
+    # (client, unit, cursor, now): finite, never sleeps
+    collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]
     title: str = ""
-    portal: str = ""                                                # where the vendor's own pages are, if they are the same for everybody
-    categories: Tuple[str, ...] = ()                                # in Elastic's words, beside "security"
-    addon: str = ""                                                 # what Splunk's add-on is called, after "TA-"; the name by default
-    greet: Optional[Callable[[Any], Any]] = None                    # (client): log in and ask for as little as can be; raises what is wrong
-    receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None     # (settings, payload): what we are told; pure
-    webhook: bool = False                                           # what we are told comes as HTTP POSTs, too
+    # where the vendor's own pages are, if they are the same for everybody
+    portal: str = ""
+    # in Elastic's words, beside "security"
+    categories: Tuple[str, ...] = ()
+    # what Splunk's add-on is called, after "TA-"; the name by default
+    addon: str = ""
+    # (client): log in and ask for as little as can be; raises what is wrong
+    greet: Optional[Callable[[Any], Any]] = None
+    # (settings, payload): what we are told; pure
+    receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None
+    # what we are told comes as HTTP POSTs, too
+    webhook: bool = False
     commands: Tuple[Command, ...] = ()
-    at_once: Callable[[Any], int] = one                             # (settings) -> units of one input that may be asked at the same time
+    # (settings) -> units of one input that may be asked at the same time
+    at_once: Callable[[Any], int] = one
 
     def dataset(self, name: str) -> Dataset:
         return next(dataset for dataset in self.datasets if dataset.name == name)

@@ -1,4 +1,5 @@
-"""Syslog as text: frames out of a stream (RFC 6587), and what a line's head says (RFC 3164, RFC 5424). CEF and LEEF inside it. Pure.
+"""Syslog as text: frames out of a stream (RFC 6587), and what a line's head says (RFC 3164, RFC
+5424). CEF and LEEF inside it. Pure.
 
 Nothing here refuses a line: what has no head is all message.
 """
@@ -14,12 +15,13 @@ from .errors import Malformed
 from .mapping import rfc3339
 from .windows import Millis
 
-LONGEST = 256 * 1024                    # bytes of one frame
+LONGEST = 256 * 1024  # bytes of one frame
 COUNT = re.compile(rb"([1-9][0-9]{0,7}) ")
 DIGITS = re.compile(rb"[1-9][0-9]{0,7}")
 RUN = re.compile(rb"[0-9]{1,9}")
-DIGITS_AT_MOST = 9                      # of a count: so many are none
-FRAMED = re.compile(r"[1-9][0-9]{0,6} (?=<[0-9]{1,3}>)")       # a frame's count, left in a captured file
+DIGITS_AT_MOST = 9  # of a count: so many are none
+# a frame's count, left in a captured file
+FRAMED = re.compile(r"[1-9][0-9]{0,6} (?=<[0-9]{1,3}>)")
 PRI = re.compile(r"<([0-9]{1,3})>")
 # A year is no part of RFC 3164; managers and relays write it all the same.
 BSD = re.compile(
@@ -37,17 +39,19 @@ ZONED = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 # signs in them, but never those that JSON, CEF or a key with its value begin with.
 TAG = re.compile(r"([^\s\[\]:{}\"<>=|]{1,48})(?:\[([^\]\s]{1,32})\])?: ?")
 NO_HOST = re.compile(r"CEF:|LEEF:|.*(?:[{}\"<>=|]|:$)", re.DOTALL)
-NESTED = 3                              # heads that relays put before each other
-HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32}) ")     # of RFC 5424, after the PRI
+NESTED = 3  # heads that relays put before each other
+# of RFC 5424, after the PRI
+HEADER = re.compile(r"1 (\S{1,48}) (\S{1,255}) (\S{1,48}) (\S{1,128}) (\S{1,32}) ")
 ELEMENT = re.compile(r'\[[^\s\]="]{1,32}(?: [^\s\]="]{1,32}="(?:[^"\\]|\\.)*")*\]', re.DOTALL)
 KEY = re.compile(r"(?:^|\s)([A-Za-z0-9_.-]{1,128})=")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 SECONDS = re.compile(r"[0-9]{2}:[0-9]{2}:([0-9]{2})(?:[.,]([0-9]{1,9}))?")
-FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999     # the years 1 to 9999
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 
 
 class Line(NamedTuple):
-    """`stamp`: as it stands there. Texts are empty, numbers None, where the line does not say them."""
+    """`stamp`: as it stands there. Texts are empty, numbers None, where the line does not say
+    them."""
 
     message: str
     priority: Optional[int] = None
@@ -65,8 +69,9 @@ class Line(NamedTuple):
 
 
 def frames(said: bytes) -> Tuple[List[bytes], bytes]:
-    """Whole frames out of what a stream has given so far, and the rest. Octet counting, or a line each; both may be mixed.
-    Malformed when the stream cannot be followed any more; but first what stands before that place."""
+    """Whole frames out of what a stream has given so far, and the rest. Octet counting, or a line
+    each; both may be mixed. Malformed when the stream cannot be followed any more; but first what
+    stands before that place."""
     found: List[bytes] = []
     at = 0
     try:
@@ -83,16 +88,18 @@ def frames(said: bytes) -> Tuple[List[bytes], bytes]:
 
 
 def _frame(said: bytes, at: int) -> Tuple[int, int, int]:
-    """Return where the frame that begins here has its text, and where the next one begins: -1 while it is not whole."""
-    count = RUN.match(said, at) if 0x31 <= said[at] <= 0x39 else None        # a count never begins with 0, a line begins with "<"
+    """Return where the frame that begins here has its text, and where the next one begins: -1
+    while it is not whole."""
+    # a count never begins with 0, a line begins with "<"
+    count = RUN.match(said, at) if 0x31 <= said[at] <= 0x39 else None
     if count and count.end() == len(said) and len(count[0]) < DIGITS_AT_MOST:
-        return at, at, -1       # more digits may come
-    if count and said[count.end():count.end() + 1] in (b" ", b""):
+        return at, at, -1  # more digits may come
+    if count and said[count.end() : count.end() + 1] in (b" ", b""):
         if len(count[0]) >= DIGITS_AT_MOST or int(count[0]) > LONGEST:
             raise Malformed(f"a frame of more than {LONGEST} bytes")
         begin, end = count.end() + 1, count.end() + 1 + int(count[0])
         return begin, end, end if end <= len(said) else -1
-    end = said.find(b"\n", at)      # a line, also one that begins with a digit
+    end = said.find(b"\n", at)  # a line, also one that begins with a digit
     if end < 0 and len(said) - at > LONGEST:
         raise Malformed(f"a line of more than {LONGEST} bytes")
     return at, end, end + 1 if end >= 0 else -1
@@ -103,7 +110,8 @@ def is_counted(waiting: Union[bytes, bytearray]) -> bool:
 
 
 def is_worth_a_look(waiting: Union[bytes, bytearray], fresh: bytes) -> bool:
-    """Whether a frame may have become whole by what came last. Byte by byte, a long one would be looked through again and again."""
+    """Whether a frame may have become whole by what came last. Byte by byte, a long one would be
+    looked through again and again."""
     head = waiting[:10]
     found = COUNT.match(head)
     if found:
@@ -131,24 +139,24 @@ def line(text: str) -> Line:
 
 def _line(text: str) -> Line:
     framed = FRAMED.match(text)
-    text = text[framed.end():] if framed else text
+    text = text[framed.end() :] if framed else text
     pri = PRI.match(text)
     priority = int(pri[1]) if pri and int(pri[1]) <= 191 else None
-    rest = text[pri.end():] if pri and priority is not None else text
+    rest = text[pri.end() :] if pri and priority is not None else text
     modern = HEADER.match(rest)
     if modern and (priority is not None or _is_stamp(modern[1])):
         stamp, hostname, appname = (_said(word) for word in modern.groups()[:3])
-        return Line(_after_elements(rest[modern.end():]), priority, stamp, hostname, appname)
+        return Line(_after_elements(rest[modern.end() :]), priority, stamp, hostname, appname)
     old = BSD.match(rest) or ISO.match(rest)
     if not old or not _is_stamp(old[0].strip()):
         return Line(rest, priority)
-    stamp, rest = old[0].strip(), rest[old.end():].lstrip(" ")
+    stamp, rest = old[0].strip(), rest[old.end() :].lstrip(" ")
     hostname, _, after = rest.partition(" ")
-    if NO_HOST.match(hostname):     # no host between stamp and text
+    if NO_HOST.match(hostname):  # no host between stamp and text
         hostname, after = "", rest
     tag = TAG.match(after)
     if tag and not after.startswith(("CEF:", "LEEF:")):
-        return Line(after[tag.end():], priority, stamp, hostname, tag[1])
+        return Line(after[tag.end() :], priority, stamp, hostname, tag[1])
     return Line(after, priority, stamp, hostname)
 
 
@@ -171,7 +179,7 @@ def _after_elements(rest: str) -> str:
     if rest[:1] == "-":
         return rest[1:].lstrip(" ").lstrip("\ufeff")
     at = 0
-    while (found := ELEMENT.match(rest, at)):
+    while found := ELEMENT.match(rest, at):
         at = found.end()
     return rest[at:].lstrip(" ").lstrip("\ufeff")
 
@@ -214,7 +222,7 @@ def _moment(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Option
             )
             if old[3] or made - arrived <= timedelta(days=1):
                 tried.append((abs(made - arrived), round(made.timestamp() * 1000)))
-        except (ValueError, OverflowError):      # 29 February; the year 0
+        except (ValueError, OverflowError):  # 29 February; the year 0
             continue
     return min(tried)[1] if tried else None
 
@@ -234,9 +242,10 @@ def exact(stamp: str, received: Millis, zone: tzinfo = timezone.utc) -> Optional
 
 # Formats inside a line
 
+
 class Cef(NamedTuple):
-    """`head`: version, vendor, product, product version, signature id, name, severity. `extension`: key -> value, as sent but for its escapes.
-    `cut`: the line ends inside something."""
+    """`head`: version, vendor, product, product version, signature id, name, severity. `extension`:
+    key -> value, as sent but for its escapes. `cut`: the line ends inside something."""
 
     head: Tuple[str, ...]
     extension: Dict[str, str]
@@ -244,11 +253,12 @@ class Cef(NamedTuple):
 
 
 def cef(said: str) -> Cef:
-    """`CEF:0|vendor|product|version|id|name|severity|extension`. Malformed where that is not there."""
+    """`CEF:0|vendor|product|version|id|name|severity|extension`. Malformed where that is not
+    there."""
     start = said.find("CEF:")
     if start < 0:
         raise Malformed("no CEF")
-    parts, rest = _pipes(said[start + 4:], 7)
+    parts, rest = _pipes(said[start + 4 :], 7)
     if len(parts) < 7:
         raise Malformed(f"a CEF head of {len(parts)} parts, and not 7")
     return Cef(tuple(parts), *_extension(rest))
@@ -275,7 +285,7 @@ def _extension(said: str) -> Tuple[Dict[str, str], bool]:
     values: Dict[str, str] = {}
     for number, found in enumerate(keys):
         end = keys[number + 1].start() if number + 1 < len(keys) else len(said)
-        values[found[1]] = ESCAPED.sub(_unescaped, said[found.end():end].strip())
+        values[found[1]] = ESCAPED.sub(_unescaped, said[found.end() : end].strip())
     last = keys[-1].end() if keys else 0
     return values, bool(said[last:].strip()) and said.rstrip().endswith("\\")
 
@@ -287,17 +297,20 @@ def _unescaped(found: Match[str]) -> str:
 
 
 def leef(said: str) -> Tuple[Tuple[str, ...], Dict[str, str]]:
-    """`LEEF:2.0|vendor|product|version|id|separator|` and pairs; LEEF 1.0 has no separator, and tabs."""
+    """`LEEF:2.0|vendor|product|version|id|separator|` and pairs; LEEF 1.0 has no separator, and
+    tabs."""
     start = said.find("LEEF:")
     if start < 0:
         raise Malformed("no LEEF")
-    body = said[start + 5:]
+    body = said[start + 5 :]
     parts, rest = _pipes(body, 6 if body.startswith("2") else 5)
     if len(parts) < 5:
         raise Malformed(f"a LEEF head of {len(parts)} parts, and not 5")
     separator = _separator(parts[5]) if len(parts) > 5 else "\t"
     pairs = [pair.partition("=") for pair in rest.split(separator)]
-    return tuple(parts[:5]), {name.strip(): value.strip() for name, equals, value in pairs if equals and name.strip()}
+    return tuple(parts[:5]), {
+        name.strip(): value.strip() for name, equals, value in pairs if equals and name.strip()
+    }
 
 
 def _separator(said: str) -> str:

@@ -27,8 +27,8 @@ class Window(NamedTuple):
 
 
 def windows(start: Millis, stop: Millis, widest: Millis, touching: Millis = 1) -> Iterator[Window]:
-    """Cut start..stop into windows no wider than allowed; each begins `touching` before the last one's end,
-    so that no rule about edges, inclusive or exclusive, can lose what stands on one."""
+    """Cut start..stop into windows no wider than allowed; each begins `touching` before the last
+    one's end, so that no rule about edges, inclusive or exclusive, can lose what stands on one."""
     if not 0 < touching < widest:
         raise ValueError(f"windows {widest} ms wide cannot touch by {touching} ms")
     while start < stop:

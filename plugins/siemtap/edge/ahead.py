@@ -12,8 +12,9 @@ Result = TypeVar("Result")
 def ahead(n: int, calls: Iterable[Callable[[], Result]]) -> Iterator[Result]:
     """Make the calls, n at a time, and give their results in the order of the calls.
 
-    The n-th call beyond the one being consumed is not begun, so memory stays bounded. An error comes up in its turn,
-    after the results before it; calls then in flight are waited for and their results forgotten.
+    The n-th call beyond the one being consumed is not begun, so memory stays bounded. An error
+    comes up in its turn, after the results before it; calls then in flight are waited for and their
+    results forgotten.
     """
     queue = iter(calls)
     if n <= 1:

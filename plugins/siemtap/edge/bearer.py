@@ -1,4 +1,5 @@
-"""A token for all the threads of a client: one question for it in flight, renewed before it ends, and kept where it has a home."""
+"""A token for all the threads of a client: one question for it in flight, renewed before it
+ends, and kept where it has a home."""
 
 from __future__ import annotations
 
@@ -9,16 +10,19 @@ from ..core.errors import AuthError
 from ..core.windows import SECOND, Millis
 from .http import SENDABLE, Http
 
-REST = 30 * SECOND      # between two questions for a token, lest an ageing one is asked for in a loop, or a wrong key is presented by every thread
+# between two questions for a token, lest an ageing one is asked for in a loop, or a wrong key is
+# presented by every thread
+REST = 30 * SECOND
 
 
 class Kept(NamedTuple):
     text: str
-    until: Millis       # by the wall clock: used no longer
+    until: Millis  # by the wall clock: used no longer
 
 
 class Vault(Protocol):
-    """Where a token outlives its process. What cannot be recalled or kept costs a login, and is nobody's error."""
+    """Where a token outlives its process. What cannot be recalled or kept costs a login, and is
+    nobody's error."""
 
     def recall(self) -> Optional[Kept]: ...
 
@@ -26,29 +30,41 @@ class Vault(Protocol):
 
 
 class Bearer:
-    """`fetch` logs in: (token, how long it lives). It is asked for again so long before its end as `margin` says, and when it was refused."""
+    """`fetch` logs in: (token, how long it lives). It is asked for again so long before its end
+    as `margin` says, and when it was refused."""
 
-    def __init__(self, http: Http, fetch: Callable[[], Tuple[str, Millis]], margin: Millis = 0) -> None:
+    def __init__(
+        self, http: Http, fetch: Callable[[], Tuple[str, Millis]], margin: Millis = 0
+    ) -> None:
         self.http, self.fetch, self.margin = http, fetch, margin
         self.lock = threading.Lock()
-        self.text, self.refresh_at = "", 0.0            # of the clock that only runs forward, seconds
+        # of the clock that only runs forward, seconds
+        self.text, self.refresh_at = "", 0.0
         self.asked_at, self.wrong = float("-inf"), None  # type: float, Optional[AuthError]
         self.recalled = False
 
     def __call__(self, refused: str = "") -> str:
-        """The token, fetched if there is none, if it is about to end, or if it is the one just refused."""
+        """The token, fetched if there is none, if it is about to end, or if it is the one just
+        refused."""
         with self.lock:
             self._recall()
             now = self.http.clock.elapsed()
             rested = now - self.asked_at >= REST / 1000
             if self.wrong and not rested:
                 raise AuthError(self.wrong.what, self.wrong.where, self.wrong.status)
-            if not self.text or (now >= self.refresh_at and rested) or (refused and refused == self.text):
+            if (
+                not self.text
+                or (now >= self.refresh_at and rested)
+                or (refused and refused == self.text)
+            ):
                 self.asked_at, self.wrong = now, None
                 try:
                     text, life = self.fetch()
                     if not SENDABLE.fullmatch(text):
-                        raise AuthError("the service gave a token that no header can carry: it holds a line break or a character outside Latin-1")
+                        raise AuthError(
+                            "the service gave a token that no header can carry: it holds a line"
+                            " break or a character outside Latin-1"
+                        )
                 except AuthError as error:
                     self.wrong = error
                     raise

@@ -19,19 +19,23 @@ from ..core.errors import ConfigError, Retry, SiemtapError
 from ..core.model import Mark, Unit
 from ..core.windows import Millis
 
-AT_MOST = 256       # works in one commit: bounds what a crash of the machine can take back, and how long a reader waits
+# works in one commit: bounds what a crash of the machine can take back, and how long a reader waits
+AT_MOST = 256
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS mark (
-  input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL, mark TEXT NOT NULL, saved INTEGER NOT NULL,
+  input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL,
+  mark TEXT NOT NULL, saved INTEGER NOT NULL,
   PRIMARY KEY (input, dataset, scope)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rejected (
-  id TEXT PRIMARY KEY, input TEXT NOT NULL, dataset TEXT NOT NULL, reason TEXT NOT NULL, time INTEGER NOT NULL, event TEXT NOT NULL);
+  id TEXT PRIMARY KEY, input TEXT NOT NULL, dataset TEXT NOT NULL,
+  reason TEXT NOT NULL, time INTEGER NOT NULL, event TEXT NOT NULL);
 """
 Work = Callable[[sqlite3.Connection], Any]
 
 
 class Database:
-    """One file. `write` returns once its work is committed with synchronous=FULL; works of many threads share a commit."""
+    """One file. `write` returns once its work is committed with synchronous=FULL; works of many
+    threads share a commit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,17 +51,29 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
-            raise ConfigError(f"{path} cannot be opened: {error.strerror}; check `path.data`") from None
-        self.writer = threading.Thread(target=self._write, args=[db], name="sqlite-writer", daemon=True)
+            raise ConfigError(
+                f"{path} cannot be opened: {error.strerror}; check `path.data`"
+            ) from None
+        self.writer = threading.Thread(
+            target=self._write, args=[db], name="sqlite-writer", daemon=True
+        )
         self.writer.start()
 
     def damaged(self, error: object) -> ConfigError:
-        return ConfigError(f"{self.path} is damaged ({error}). Nothing was changed. Put back a copy of it, or move it away to start afresh from "
-                           "`lookback`, and read the hole with `siemtap run --from … --to …`")
+        return ConfigError(
+            f"{self.path} is damaged ({error}). Nothing was changed. Put back a copy of it, or move"
+            " it away to start afresh from `lookback`, and read the hole with `siemtap run --from"
+            " … --to …`"
+        )
 
     def _connect(self, path: Path, shared: bool = False) -> sqlite3.Connection:
-        db = sqlite3.connect(str(path), isolation_level=None, timeout=30, check_same_thread=not shared)
-        db.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;")
+        db = sqlite3.connect(
+            str(path), isolation_level=None, timeout=30, check_same_thread=not shared
+        )
+        db.executescript(
+            "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            " PRAGMA cache_size=-16384;"
+        )
         return db
 
     def _check(self) -> None:
@@ -76,9 +92,11 @@ class Database:
             db.close()
 
     def _create(self) -> None:
-        """Under another name first: a process that is killed meanwhile leaves nothing that looks like a damaged file."""
+        """Under another name first: a process that is killed meanwhile leaves nothing that looks
+        like a damaged file."""
         left = self.path.with_name(self.path.name + "-wal")
-        if left.exists():       # of a file that was moved away; SQLite would play it into the new one
+        # of a file that was moved away; SQLite would play it into the new one
+        if left.exists():
             left.replace(left.with_name(left.name + ".left"))
         begun = self.path.with_name(self.path.name + ".new")
         for part in ("", "-wal", "-shm", "-journal"):
@@ -87,11 +105,12 @@ class Database:
         try:
             db.executescript(SCHEMA)
         finally:
-            db.close()      # puts all of it into the one file
+            db.close()  # puts all of it into the one file
         begun.replace(self.path)
 
     def write(self, work: Work) -> Any:
-        """What the work returns, once it is on disk. Retry where the disk is full or fails: nothing of it is there then."""
+        """What the work returns, once it is on disk. Retry where the disk is full or fails:
+        nothing of it is there then."""
         done: Future[Any] = Future()
         self.works.put((work, done))
         return done.result()
@@ -121,12 +140,14 @@ class Database:
                 waiting.append(self.works.get())
             running = None not in waiting
             self._commit(db, [work for work in waiting if work])
-        with suppress(sqlite3.Error):       # a full disk; the next start does it
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")       # so that the one file is all there is to copy
+        with suppress(sqlite3.Error):  # a full disk; the next start does it
+            # so that the one file is all there is to copy
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.close()
 
     def _commit(self, db: sqlite3.Connection, works: List[Tuple[Work, Future[Any]]]) -> None:
-        """All works in one transaction; one that fails by itself fails alone, a commit that fails fails them all."""
+        """All works in one transaction; one that fails by itself fails alone, a commit that
+        fails fails them all."""
         results: List[Tuple[Future[Any], Any, Optional[BaseException]]] = []
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -137,7 +158,7 @@ class Database:
                     db.execute("RELEASE one")
                 except sqlite3.OperationalError:
                     raise
-                except BaseException as error:      # the work's own: handed to whoever asked for it
+                except BaseException as error:  # the work's own: handed to whoever asked for it
                     db.execute("ROLLBACK TO one")
                     db.execute("RELEASE one")
                     results.append((done, None, error))
@@ -155,7 +176,10 @@ class Database:
 
     def _trouble(self, error: sqlite3.Error) -> SiemtapError:
         if "full" in str(error):
-            return Retry(f"the disk of {self.path} is full; nothing was committed, and it goes on when there is room")
+            return Retry(
+                f"the disk of {self.path} is full; nothing was committed, and it goes on when there"
+                " is room"
+            )
         if isinstance(error, sqlite3.OperationalError):
             return Retry(f"{self.path}: {error}; nothing was committed")
         return self.damaged(error)
@@ -172,22 +196,35 @@ class Checkpoints:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        for _ in self.all():        # a damaged one is found now, and not in the middle of the night
+        for _ in self.all():  # a damaged one is found now, and not in the middle of the night
             pass
 
     def all(self) -> List[Saved]:
-        rows = self.database.read("SELECT input, dataset, scope, mark, saved FROM mark ORDER BY 1, 2, 3")
+        rows = self.database.read(
+            "SELECT input, dataset, scope, mark, saved FROM mark ORDER BY 1, 2, 3"
+        )
         return [Saved(Unit(*row[:3]), self._read(row[3]), row[4]) for row in rows]
 
     def load(self, unit: Unit) -> Mark:
-        rows = self.database.read("SELECT mark FROM mark WHERE input = ? AND dataset = ? AND scope = ?", clean(unit))
+        rows = self.database.read(
+            "SELECT mark FROM mark WHERE input = ? AND dataset = ? AND scope = ?", clean(unit)
+        )
         return self._read(rows[0][0]) if rows else Mark()
 
     def save(self, unit: Unit, mark: Mark) -> None:
         self.database.write(lambda db: save(db, unit, mark))
 
     def delete(self, unit: Unit) -> bool:
-        return bool(self.database.write(lambda db: db.execute("DELETE FROM mark WHERE input = ? AND dataset = ? AND scope = ?", clean(unit)).rowcount))
+        return bool(
+            self.database.write(
+                lambda db: (
+                    db.execute(
+                        "DELETE FROM mark WHERE input = ? AND dataset = ? AND scope = ?",
+                        clean(unit),
+                    ).rowcount
+                )
+            )
+        )
 
     def _read(self, said: str) -> Mark:
         try:
@@ -197,13 +234,18 @@ class Checkpoints:
 
 
 def clean(values: Iterable[Any]) -> List[Any]:
-    """Values as SQLite can keep them. Half a surrogate pair, for which UTF-8 has no bytes, is spelled `\\ud800`, so that two names that differ still
-    do; an integer beyond 64 bits and what has parts become texts."""
+    """Values as SQLite can keep them. Half a surrogate pair, for which UTF-8 has no bytes, is
+    spelled `\\ud800`, so that two names that differ still do; an integer beyond 64 bits and what
+    has parts become texts."""
     return [_clean(value) for value in values]
 
 
 def _clean(value: Any) -> Any:
-    if value is None or (isinstance(value, int) and -2**63 <= value < 2**63) or isinstance(value, float):
+    if (
+        value is None
+        or (isinstance(value, int) and -(2**63) <= value < 2**63)
+        or isinstance(value, float)
+    ):
         return value
     text = value if isinstance(value, str) else str(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
@@ -211,4 +253,7 @@ def _clean(value: Any) -> Any:
 
 def save(db: sqlite3.Connection, unit: Unit, mark: Mark) -> None:
     """Inside somebody's transaction."""
-    db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)", [*clean(unit), json.dumps(mark.to_json(), separators=(",", ":")), int(time.time() * 1000)])
+    db.execute(
+        "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)",
+        [*clean(unit), json.dumps(mark.to_json(), separators=(",", ":")), int(time.time() * 1000)],
+    )

@@ -10,9 +10,11 @@ from ..core.windows import HOUR, SECOND, Millis
 
 T = TypeVar("T")
 
-TOLERANCE: Millis = 5 * SECOND      # clocks differ by so much; a `Date` counts whole seconds
-JUMP: Millis = 60 * SECOND          # the wall clock against the one that only runs forward, between two looks
-SETTLED: Millis = 1 * HOUR          # so long a clock has run evenly before something is deleted by it
+TOLERANCE: Millis = 5 * SECOND  # clocks differ by so much; a `Date` counts whole seconds
+# the wall clock against the one that only runs forward, between two looks
+JUMP: Millis = 60 * SECOND
+# so long a clock has run evenly before something is deleted by it
+SETTLED: Millis = 1 * HOUR
 
 
 def _now() -> Millis:
@@ -20,25 +22,31 @@ def _now() -> Millis:
 
 
 class Clock(NamedTuple):
-    now: Callable[[], Millis] = _now                    # UTC, for what is said
-    elapsed: Callable[[], float] = time.monotonic       # seconds, for what is waited
+    now: Callable[[], Millis] = _now  # UTC, for what is said
+    elapsed: Callable[[], float] = time.monotonic  # seconds, for what is waited
 
 
 SYSTEM = Clock()
 
 
 class RetryByTheirClock(Retry):
-    """Our clock is ahead of the vendor's: now that its answer was heard, the next question is bounded by it."""
+    """Our clock is ahead of the vendor's: now that its answer was heard, the next question is
+    bounded by it."""
 
 
 def clock_ahead(ahead: Millis) -> RetryByTheirClock:
-    """What was read up to a moment that has not come yet for the vendor: nothing of it is kept, and it is read again."""
-    return RetryByTheirClock(f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what was read beyond the vendor's "
-                             "time is not kept and is read again; set the clock, by NTP say")
+    """What was read up to a moment that has not come yet for the vendor: nothing of it is kept,
+    and it is read again."""
+    return RetryByTheirClock(
+        f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what"
+        " was read beyond the vendor's time is not kept and is read again; set the clock, by"
+        " NTP say"
+    )
 
 
 def once_more(work: Callable[[], T]) -> T:
-    """Do it, and do it again where the first answer told that our clock is ahead. For commands, which nobody repeats."""
+    """Do it, and do it again where the first answer told that our clock is ahead. For commands,
+    which nobody repeats."""
     try:
         return work()
     except RetryByTheirClock:
@@ -46,8 +54,9 @@ def once_more(work: Callable[[], T]) -> T:
 
 
 class Steady:
-    """The time to delete old things by. It runs as fast as time passes, and follows the newest of what is kept only once the clock has run evenly
-    for an hour: a clock that is ahead for a while deletes nothing. `jumped`: by how much the clock was off at the last look."""
+    """The time to delete old things by. It runs as fast as time passes, and follows the newest of
+    what is kept only once the clock has run evenly for an hour: a clock that is ahead for a while
+    deletes nothing. `jumped`: by how much the clock was off at the last look."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -57,7 +66,8 @@ class Steady:
         self.jumped: Millis = 0
 
     def look(self, newest: Millis) -> Millis:
-        """Return the time to delete by; `newest`: the latest time of what is kept that is not in the future. 0: delete nothing."""
+        """Return the time to delete by; `newest`: the latest time of what is kept that is not in
+        the future. 0: delete nothing."""
         wall, elapsed = self.clock.now(), self.clock.elapsed()
         passed = int((elapsed - self.elapsed) * 1000)
         self.jumped = wall - self.wall - passed

@@ -1,8 +1,11 @@
-"""The webhook: HTTP or HTTPS, an answer only after the payload is on disk. Served by uvicorn on h11.
+"""The webhook: HTTP or HTTPS, an answer only after the payload is on disk. Served by uvicorn on
+h11.
 
-POST /<plugin>/<secret>[/<account>[/<host>]], or the secret as the header X-Siemtap-Secret and the path without it.
-204 kept; 400 for no body or another one than announced; 404 for a wrong secret, a wrong plugin or a network that is not allowed, all alike; 405; 408; 413;
-503 with Retry-After when there is no room, or while the input stops. A success is made of the spool's receipt, and of nothing else.
+POST /<plugin>/<secret>[/<account>[/<host>]], or the secret as the header X-Siemtap-Secret and the
+path without it. 204 kept; 400 for no body or another one than announced; 404 for a wrong secret, a
+wrong plugin or a network that is not allowed, all alike; 405; 408; 413; 503 with Retry-After when
+there is no room, or while the input stops. A success is made of the spool's receipt, and of nothing
+else.
 """
 
 from __future__ import annotations
@@ -32,16 +35,21 @@ from .spool import Full, Receipt, Spool
 
 Quick: Any
 try:
-    from .upgrade import PlainHttp as Quick  # on httptools: the shipper has it, a bundle does without
+    # on httptools: the shipper has it, a bundle does without
+    from .upgrade import PlainHttp as Quick
 except ImportError:
     Quick = H11Protocol
 
 log = logging.getLogger("siemtap")
 
-PATIENCE = 20.0                         # seconds for a whole request, head and body, and for the next one on a kept connection
-LARGEST_HEAD = 64 * 1024                # bytes
-CLOSING = 30.0                          # seconds for which the senders of an input that stops are told to try again; a reload is over by then
-IN_FLIGHT = 64 * 1024 * 1024            # bytes of bodies that are being read, of all senders together
+# seconds for a whole request, head and body, and for the next one on a kept connection
+PATIENCE = 20.0
+LARGEST_HEAD = 64 * 1024  # bytes
+# seconds for which the senders of an input that stops are told to try again; a reload is over by
+# then
+CLOSING = 30.0
+# bytes of bodies that are being read, of all senders together
+IN_FLIGHT = 64 * 1024 * 1024
 RETRY_AFTER = b"30"
 SECRET = b"x-siemtap-secret"
 KEPT_HEADERS = (b"content-type", b"content-encoding")
@@ -76,9 +84,10 @@ class Door:
     secret: str
     spool: Spool
     networks: Tuple[Network, ...] = ()
-    largest: int = 1024 * 1024          # bytes of a body
-    counts: Counter[str] = field(default_factory=Counter)       # kept, empty, too_large, full, closing, broken_off
-    closed: Optional[float] = None      # when, by the monotonic clock
+    largest: int = 1024 * 1024  # bytes of a body
+    # kept, empty, too_large, full, closing, broken_off
+    counts: Counter[str] = field(default_factory=Counter)
+    closed: Optional[float] = None  # when, by the monotonic clock
 
     def __post_init__(self) -> None:
         self.digest = _digest(self.secret.encode())
@@ -93,8 +102,8 @@ class Webhook:
     def __init__(self, clock: Clock = SYSTEM, doors: Sequence[Door] = ()) -> None:
         self.doors: List[Door] = [*doors]
         self.clock = clock
-        self.refused = 0                # calls without a right secret
-        self.reading = 0                # bytes of bodies in memory
+        self.refused = 0  # calls without a right secret
+        self.reading = 0  # bytes of bodies in memory
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -102,7 +111,13 @@ class Webhook:
         status, text, headers = await self._answer(scope, receive)
         closing = [(b"connection", b"close")] if status in (400, 404, 408, 413) else []
         length = [] if status == 204 else [(b"content-length", str(len(text)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": [*length, *headers, *closing]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*length, *headers, *closing],
+            }
+        )
         await send({"type": "http.response.body", "body": text})
 
     async def _answer(self, scope: Any, receive: Any) -> Answer:
@@ -122,22 +137,39 @@ class Webhook:
             body = await self._body(door, headers, receive)
         except ConnectionError:
             door.counts["broken_off"] += 1
-            return refused(408)     # to nobody
+            return refused(408)  # to nobody
         if body is None:
             door.counts["too_large"] += 1
-            log.warning("%s: a body of more than %d bytes was refused; raise `max_body_bytes` if it was meant", door.plugin, door.largest)
+            log.warning(
+                "%s: a body of more than %d bytes was refused; raise `max_body_bytes` if it was"
+                " meant",
+                door.plugin,
+                door.largest,
+            )
             return refused(413)
         declared = headers.get(b"content-length", b"")
-        if b"transfer-encoding" not in headers and declared.isdigit() and int(declared) != len(body):
+        if (
+            b"transfer-encoding" not in headers
+            and declared.isdigit()
+            and int(declared) != len(body)
+        ):
             self.reading -= len(body)
             door.counts["broken_off"] += 1
-            return refused(400, f"{int(declared)} bytes were announced and {len(body)} came: nothing was kept")
+            return refused(
+                400, f"{int(declared)} bytes were announced and {len(body)} came: nothing was kept"
+            )
         if not body:
             door.counts["empty"] += 1
             return refused(400, "no body: nothing was kept")
-        said = {name.decode(): headers[name].decode("latin-1") for name in KEPT_HEADERS if name in headers}
+        said = {
+            name.decode(): headers[name].decode("latin-1")
+            for name in KEPT_HEADERS
+            if name in headers
+        }
         try:
-            receipt = await asyncio.wrap_future(door.spool.append([Payload(body, "webhook", rest, peer, self.clock.now(), said)]))
+            receipt = await asyncio.wrap_future(
+                door.spool.append([Payload(body, "webhook", rest, peer, self.clock.now(), said)])
+            )
         except SiemtapError as error:
             door.counts["full"] += 1
             if not isinstance(error, Full):
@@ -149,14 +181,20 @@ class Webhook:
         return kept(receipt)
 
     def _door(self, path: str, header: Optional[bytes], peer: str) -> Tuple[Optional[Door], str]:
-        """Every door's secret is compared, in constant time, whatever the first ones say. Of two that are alike it is the newer one."""
-        if not path.startswith("/"):        # http://host/path, which RFC 9112 3.2.2 wants understood
+        """Every door's secret is compared, in constant time, whatever the first ones say. Of two
+        that are alike it is the newer one."""
+        # http://host/path, which RFC 9112 3.2.2 wants understood
+        if not path.startswith("/"):
             path = path.partition("://")[2].partition("/")[2]
         plugin, *rest = path.lstrip("/").split("/")
         given = header if header is not None else rest.pop(0).encode() if rest else b""
         digest, found = _digest(given), None
         for door in self.doors:
-            if hmac.compare_digest(digest, door.digest) and door.plugin == plugin and (door.closed is None or time.monotonic() - door.closed < CLOSING):
+            if (
+                hmac.compare_digest(digest, door.digest)
+                and door.plugin == plugin
+                and (door.closed is None or time.monotonic() - door.closed < CLOSING)
+            ):
                 found = door
         if found is None or not found.lets_in(peer) or len(rest) > 2:
             return None, ""
@@ -166,7 +204,8 @@ class Webhook:
         """None: too large. Its bytes are counted from the moment they are here."""
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > door.largest:
-            if headers.get(b"expect", b"").lower() != b"100-continue":      # then it waits for our word, and sends nothing
+            # then it waits for our word, and sends nothing
+            if headers.get(b"expect", b"").lower() != b"100-continue":
                 await self._overhear(door, receive)
             return None
         parts: List[bytes] = []
@@ -174,7 +213,8 @@ class Webhook:
         try:
             while True:
                 message = await receive()
-                if message["type"] == "http.disconnect":        # too slow, or gone: nothing was promised, and half a body is none
+                # too slow, or gone: nothing was promised, and half a body is none
+                if message["type"] == "http.disconnect":
                     raise ConnectionResetError
                 part = message.get("body", b"")
                 parts.append(part)
@@ -193,7 +233,8 @@ class Webhook:
             raise
 
     async def _overhear(self, door: Door, receive: Any) -> None:
-        """Read a body and keep none of it: a sender that is cut off while it writes never reads the answer."""
+        """Read a body and keep none of it: a sender that is cut off while it writes never reads
+        the answer."""
         size, more = 0, True
         while more and size <= door.largest:
             message = await receive()
@@ -201,14 +242,15 @@ class Webhook:
             more = message["type"] != "http.disconnect" and bool(message.get("more_body"))
 
 
-Before: Any = object        # one of uvicorn's protocols comes behind it
+Before: Any = object  # one of uvicorn's protocols comes behind it
 
 
 class _Patience(Before):  # type: ignore[misc]
-    """In front of one of uvicorn's protocols. uvicorn waits for ever for a request and its body; a thousand silent peers would stay a thousand."""
+    """In front of one of uvicorn's protocols. uvicorn waits for ever for a request and its body;
+    a thousand silent peers would stay a thousand."""
 
     alarm: Optional[asyncio.TimerHandle] = None
-    head = 0            # bytes since the last request was understood
+    head = 0  # bytes since the last request was understood
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -219,7 +261,7 @@ class _Patience(Before):  # type: ignore[misc]
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self.head = 0
-        elif self.head > LARGEST_HEAD:      # the quicker parser has no bound of its own
+        elif self.head > LARGEST_HEAD:  # the quicker parser has no bound of its own
             self.transport.close()
 
     def on_response_complete(self) -> None:
@@ -237,7 +279,8 @@ class _Patience(Before):  # type: ignore[misc]
         self.alarm = self.loop.call_later(PATIENCE, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:      # nothing whole is being answered
+        # nothing whole is being answered
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             self.transport.close()
 
 
@@ -252,20 +295,46 @@ class PatientH11(_Patience, H11Protocol):  # type: ignore[misc]
 class Listener:
     """A socket and the thread behind it. `address` once it listens."""
 
-    def __init__(self, host: str, port: int, certificate: str = "", key: str = "", clock: Clock = SYSTEM, doors: Sequence[Door] = (), protocol: Type[Any] = Patient) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        certificate: str = "",
+        key: str = "",
+        clock: Clock = SYSTEM,
+        doors: Sequence[Door] = (),
+        protocol: Type[Any] = Patient,
+    ) -> None:
         self.app = Webhook(clock, doors)
         self.scheme = "https" if certificate else "http"
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)         # who sends nonsense is counted, and not a log line each
+        # who sends nonsense is counted, and not a log line each
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         try:
             self.socket = _bound(host, port)
-            config = uvicorn.Config(self.app, http=protocol, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
-                                    timeout_keep_alive=int(PATIENCE), timeout_graceful_shutdown=5, backlog=2048,
-                                    ssl_certfile=certificate or None, ssl_keyfile=key or None)
+            config = uvicorn.Config(
+                self.app,
+                http=protocol,
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=int(PATIENCE),
+                timeout_graceful_shutdown=5,
+                backlog=2048,
+                ssl_certfile=certificate or None,
+                ssl_keyfile=key or None,
+            )
             config.load()
-        except OSError as error:        # ssl's errors are such, too
+        except OSError as error:  # ssl's errors are such, too
             if hasattr(self, "socket"):
                 self.socket.close()
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`, `certificate` and `key`") from None
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`,"
+                " `certificate` and `key`"
+            ) from None
         if config.ssl:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         self.server = uvicorn.Server(config)
@@ -295,7 +364,7 @@ def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":      # elsewhere it means that anybody may take the port away
+        if os.name == "posix":  # elsewhere it means that anybody may take the port away
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
     except OSError:

@@ -2,9 +2,9 @@
 
 The fingerprint of the server's own certificate pins this certificate, whoever signed it, whatever
 names and dates it bears: the handshake proves that the server has its key. The fingerprint of an
-authority makes this authority the only trust anchor, and OpenSSL verifies chain, dates and host name
-against it. A chain that nobody verified proves nothing about its authorities: their certificates are
-public, and can be shown beside a certificate that only names them as its issuer.
+authority makes this authority the only trust anchor, and OpenSSL verifies chain, dates and host
+name against it. A chain that nobody verified proves nothing about its authorities: their
+certificates are public, and can be shown beside a certificate that only names them as its issuer.
 
 Elastic's `ca_trusted_fingerprint` does the latter (elastic-agent-libs, tls_config.go of
 transport/tlscommon: trustRootCA takes the certificate out of the chain, verifyCertsWithOpts and

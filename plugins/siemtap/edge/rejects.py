@@ -52,14 +52,32 @@ class Rejects:
         database.write(_prepare)
 
     def keep(self, unit: Unit, refused: Iterable[Tuple[Event, str]]) -> None:
-        """On disk when it returns. The same event refused twice is kept once, with the later reason."""
+        """On disk when it returns. The same event refused twice is kept once, with the later
+        reason."""
         now = int(clock.time() * 1000)
-        rows = [clean([str(event["event"]["id"]), unit.input, unit.dataset, reason, now, json.dumps(event, default=str)]) for event, reason in refused]
+        rows = [
+            clean(
+                [
+                    str(event["event"]["id"]),
+                    unit.input,
+                    unit.dataset,
+                    reason,
+                    now,
+                    json.dumps(event, default=str),
+                ]
+            )
+            for event, reason in refused
+        ]
         self.database.write(lambda db: db.executemany(KEEP, rows))
 
     def all(self) -> List[Rejected]:
-        rows = self.database.read("SELECT id, input, dataset, reason, time, event FROM rejected ORDER BY time, id")
-        return [Rejected(id, input, dataset, reason, time, json.loads(event)) for id, input, dataset, reason, time, event in rows]
+        rows = self.database.read(
+            "SELECT id, input, dataset, reason, time, event FROM rejected ORDER BY time, id"
+        )
+        return [
+            Rejected(id, input, dataset, reason, time, json.loads(event))
+            for id, input, dataset, reason, time, event in rows
+        ]
 
     def count(self) -> int:
         return int(self.database.read("SELECT count(*) FROM rejected")[0][0])

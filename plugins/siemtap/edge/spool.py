@@ -1,8 +1,9 @@
-"""What a receiver has promised to keep: an append-only log in segments, each record with its checksum. Torn ends are cut, damage is
-stepped over and said, and what is full says so before it promises anything.
+"""What a receiver has promised to keep: an append-only log in segments, each record with its
+checksum. Torn ends are cut, damage is stepped over and said, and what is full says so before it
+promises anything.
 
-A record is MAGIC, length, CRC-32, the payload; a segment begins with the spool's own name. One writer thread groups the appends of
-many receivers into one fsync.
+A record is MAGIC, length, CRC-32, the payload; a segment begins with the spool's own name. One
+writer thread groups the appends of many receivers into one fsync.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from ..core.model import Cursor, Payload
 log = logging.getLogger("siemtap")
 
 MAGIC = b"\xa7tap"
-HEAD = struct.Struct("<4sII")               # magic, length, checksum
-NAME = struct.Struct("<4s16s")              # at the start of a segment: magic, the spool's name
+HEAD = struct.Struct("<4sII")  # magic, length, checksum
+NAME = struct.Struct("<4s16s")  # at the start of a segment: magic, the spool's name
 SEGMENT = 32 * 1024 * 1024
-AT_ONCE = 4 * 1024 * 1024                   # bytes in one fsync; what comes meanwhile waits for the next
-LARGEST = 64 * 1024 * 1024                  # a length beyond this is damage
-LOW = 0.8                                   # of the most: below it a full spool opens again
+# bytes in one fsync; what comes meanwhile waits for the next
+AT_ONCE = 4 * 1024 * 1024
+LARGEST = 64 * 1024 * 1024  # a length beyond this is damage
+LOW = 0.8  # of the most: below it a full spool opens again
 
 
 class Position(NamedTuple):
@@ -44,7 +46,8 @@ class Full(Retry):
 
 
 class Receipt(NamedTuple):
-    """For payloads that are on disk. The writer alone makes one: a sender is told that all is well for a receipt, and for nothing else."""
+    """For payloads that are on disk. The writer alone makes one: a sender is told that all is
+    well for a receipt, and for nothing else."""
 
     payloads: int
 
@@ -60,41 +63,53 @@ class Spool:
 
     def __init__(self, folder: Path, most: int = 1024**3, segment: int = SEGMENT) -> None:
         self.folder, self.most = folder, most
-        self.segment = max(64 * 1024, min(segment, most // 8))      # what is delivered goes segment by segment
-        self.damaged = 0                    # bytes stepped over since the start
+        # what is delivered goes segment by segment
+        self.segment = max(64 * 1024, min(segment, most // 8))
+        self.damaged = 0  # bytes stepped over since the start
         self.lock = threading.Condition()
         self.groups: List[_Group] = []
-        self.waiting = 0                    # bytes handed in and not on disk yet
+        self.waiting = 0  # bytes handed in and not on disk yet
         self.stopping = False
-        self.shut = False                   # above the high mark, and not yet below the low one
+        self.shut = False  # above the high mark, and not yet below the low one
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.name = self._named()
-            self.sizes: Dict[int, int] = {number: self._path(number).stat().st_size for number in self._numbers()}
+            self.sizes: Dict[int, int] = {
+                number: self._path(number).stat().st_size for number in self._numbers()
+            }
             last = max(self.sizes, default=0)
             self.file = self._open(last or 1, self._sound_end(last) if last else 0)
-            self.reached = Position(max(self.sizes), self.sizes[max(self.sizes)])    # no cursor lies beyond: what a process found, or has read
+            # no cursor lies beyond: what a process found, or has read
+            self.reached = Position(max(self.sizes), self.sizes[max(self.sizes)])
         except OSError as error:
-            raise ConfigError(f"{folder} cannot be written: {error.strerror}; check `path.data`") from None
+            raise ConfigError(
+                f"{folder} cannot be written: {error.strerror}; check `path.data`"
+            ) from None
         self.writer = threading.Thread(target=self._write, name="spool-writer", daemon=True)
         self.writer.start()
 
     # Receivers
 
     def append(self, payloads: Sequence[Payload]) -> Future[Receipt]:
-        """Done once they are on disk; Full, at once, when there is no room; Retry in the future when the disk fails. All of them, or none.
-        Malformed, at once, for one so large that it would be read as damage."""
+        """Done once they are on disk; Full, at once, when there is no room; Retry in the future
+        when the disk fails. All of them, or none. Malformed, at once, for one so large that it
+        would be read as damage."""
         records = list(map(_record, payloads))
         if any(len(record) > LARGEST for record in records):
             raise Malformed(f"a payload of more than {LARGEST >> 20} MiB")
         data = b"".join(records)
         kept: Future[Receipt] = Future()
-        kept.set_running_or_notify_cancel()     # who waited may go away; what was handed in is kept all the same
+        # who waited may go away; what was handed in is kept all the same
+        kept.set_running_or_notify_cancel()
         with self.lock:
             if self.stopping:
                 raise Full("the receiver is stopping")
             if self.is_full(len(data)):
-                raise Full(f"the spool {self.folder} is full: {self.held:,} of {self.most:,} bytes wait for the output", after=30_000)
+                raise Full(
+                    f"the spool {self.folder} is full: {self.held:,} of {self.most:,} bytes wait"
+                    " for the output",
+                    after=30_000,
+                )
             self.waiting += len(data)
             self.groups.append(_Group(data, kept, len(records)))
             self.lock.notify_all()
@@ -137,19 +152,29 @@ class Spool:
 
     # The reader
 
-    def read(self, cursor: Cursor, at_most: int, at_most_bytes: int = 8 * 1024**2) -> Tuple[List[Payload], Cursor]:
-        """The next payloads, and the cursor after them. A cursor of another spool's, or one beyond the end, begins at the first. Retry while the
-        disk cannot be read."""
+    def read(
+        self, cursor: Cursor, at_most: int, at_most_bytes: int = 8 * 1024**2
+    ) -> Tuple[List[Payload], Cursor]:
+        """The next payloads, and the cursor after them. A cursor of another spool's, or one beyond
+        the end, begins at the first. Retry while the disk cannot be read."""
         try:
             if cursor.get("spool") == self.name and self._is_beyond(_place(cursor)):
-                log.error("%s: the checkpoint's segment %r and offset %r lie beyond its end: is it an older spool beside newer checkpoints? All that it "
-                          "holds is read; events that were delivered already are known by their ids", self.folder, cursor.get("segment"), cursor.get("offset"))
+                log.error(
+                    "%s: the checkpoint's segment %r and offset %r lie beyond its end: is it an"
+                    " older spool beside newer checkpoints? All that it holds is read; events that"
+                    " were delivered already are known by their ids",
+                    self.folder,
+                    cursor.get("segment"),
+                    cursor.get("offset"),
+                )
                 self._rename()
             return self._read(cursor, at_most, at_most_bytes)
         except OSError as error:
             raise Retry(f"the spool {self.folder} cannot be read: {error.strerror}") from None
 
-    def _read(self, cursor: Cursor, at_most: int, at_most_bytes: int) -> Tuple[List[Payload], Cursor]:
+    def _read(
+        self, cursor: Cursor, at_most: int, at_most_bytes: int
+    ) -> Tuple[List[Payload], Cursor]:
         place = self._position(cursor)
         found: List[Payload] = []
         size = 0
@@ -161,7 +186,11 @@ class Spool:
             for data, after, lost in _records(self._path(number), start, end):
                 if lost:
                     self.damaged += lost
-                    log.error("%s: %d bytes cannot be read any more and are stepped over", self._path(number), lost)
+                    log.error(
+                        "%s: %d bytes cannot be read any more and are stepped over",
+                        self._path(number),
+                        lost,
+                    )
                 if data is not None:
                     found.append(_payload(data))
                     size += len(data)
@@ -174,7 +203,11 @@ class Spool:
     def pending(self, cursor: Cursor) -> int:
         """Bytes after the cursor."""
         place = self._position(cursor)
-        return sum(size - (place.offset if number == place.segment else 0) for number, size in self.sizes.copy().items() if number >= place.segment)
+        return sum(
+            size - (place.offset if number == place.segment else 0)
+            for number, size in self.sizes.copy().items()
+            if number >= place.segment
+        )
 
     def forget(self, cursor: Cursor) -> None:
         """What lies before it is delivered: segments that are wholly behind go."""
@@ -193,7 +226,8 @@ class Spool:
         return Position(place.segment, max(place.offset, NAME.size))
 
     def _is_beyond(self, place: Position) -> bool:
-        """Whether a place is none that this spool ever told of, even if it has grown past it meanwhile: what lies before it was never read."""
+        """Whether a place is none that this spool ever told of, even if it has grown past it
+        meanwhile: what lies before it was never read."""
         return place > self.reached or place.offset > self.sizes.get(place.segment, place.offset)
 
     def _rename(self) -> None:
@@ -242,17 +276,22 @@ class Spool:
             _sync(self.file)
         except OSError as error:
             self._take_back(number)
-            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
+            what = (
+                "the disk is full"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+                else error.strerror
+            )
             return Retry(f"the spool {self.folder}: {what}; nothing was kept")
         self.sizes[number] += len(data)
         return None
 
     def _take_back(self, number: int) -> None:
-        """Half a record at the end would be read as damage; if even this fails, it is stepped over later."""
+        """Half a record at the end would be read as damage; if even this fails, it is stepped
+        over later."""
         try:
             self.file.close()
         except OSError:
-            pass        # what its buffer held could not be written either
+            pass  # what its buffer held could not be written either
         try:
             self.file = self._open(number, self.sizes.get(number, 0))
         except OSError:
@@ -280,7 +319,8 @@ class Spool:
         return bytes.fromhex(self.name)
 
     def _named(self) -> str:
-        """Of whatever segment has it; a new one where there is none, so that no old cursor fits a new spool."""
+        """Of whatever segment has it; a new one where there is none, so that no old cursor fits
+        a new spool."""
         self.sizes = {}
         for number in self._numbers():
             with open(self._path(number), "rb") as file:
@@ -297,7 +337,11 @@ class Spool:
             if data is not None:
                 end = after
         if end < size:
-            log.warning("%s: a torn end of %d bytes, never promised to anybody, is cut", self._path(number), size - end)
+            log.warning(
+                "%s: a torn end of %d bytes, never promised to anybody, is cut",
+                self._path(number),
+                size - end,
+            )
         return end
 
     def _path(self, number: int) -> Path:
@@ -310,11 +354,17 @@ class Spool:
 def _place(cursor: Cursor) -> Position:
     """Where a cursor points; beyond everything where it holds no numbers."""
     segment, offset = cursor.get("segment", 0), cursor.get("offset", 0)
-    return Position(segment, offset) if type(segment) is type(offset) is int else Position(sys.maxsize, 0)
+    return (
+        Position(segment, offset)
+        if type(segment) is type(offset) is int
+        else Position(sys.maxsize, 0)
+    )
 
 
 def _record(payload: Payload) -> bytes:
-    head = json.dumps([payload.channel, payload.path, payload.peer, payload.received, dict(payload.headers)]).encode()
+    head = json.dumps(
+        [payload.channel, payload.path, payload.peer, payload.received, dict(payload.headers)]
+    ).encode()
     data = head + b"\n" + payload.body
     return HEAD.pack(MAGIC, len(data), zlib.crc32(data)) + data
 
@@ -326,7 +376,8 @@ def _payload(data: bytes) -> Payload:
 
 
 def _records(path: Path, start: int, end: int) -> Iterator[Tuple[Optional[bytes], int, int]]:
-    """(data, the offset after it, bytes stepped over before it); data None: nothing whole follows any more."""
+    """(data, the offset after it, bytes stepped over before it); data None: nothing whole
+    follows any more."""
     with open(path, "rb", buffering=1024 * 1024) as file:
         at = start
         while at < end:

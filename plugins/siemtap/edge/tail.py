@@ -1,7 +1,9 @@
-"""A file that another process appends to, and rolls over now and then. Complete lines, once each, over restarts of either side.
+"""A file that another process appends to, and rolls over now and then. Complete lines, once each,
+over restarts of either side.
 
-The cursor: `file`, which file it is (the SHA-256 of its first `head` bytes), `offset`, how much of it is read. Neither name nor inode: a file
-keeps its beginning when it is renamed, copied or restored, on every system. Before there was anything to read: `after`, its last change.
+The cursor: `file`, which file it is (the SHA-256 of its first `head` bytes), `offset`, how much of
+it is read. Neither name nor inode: a file keeps its beginning when it is renamed, copied or
+restored, on every system. Before there was anything to read: `after`, its last change.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 from ..core import bounds
 from ..core.errors import ConfigError, Retry
 
-HEAD = 1024                     # bytes that a file is known by; fewer while it has fewer
-CHUNK = 1024 * 1024             # bytes read at once
-LONGEST = 1024 * 1024           # bytes of a line; what is longer comes in pieces of it
+HEAD = 1024  # bytes that a file is known by; fewer while it has fewer
+CHUNK = 1024 * 1024  # bytes read at once
+LONGEST = 1024 * 1024  # bytes of a line; what is longer comes in pieces of it
 
 Position = Mapping[str, Any]
 
@@ -29,17 +31,19 @@ class Found(NamedTuple):
 
 
 def tail(path: str, position: Position) -> Iterator[Found]:
-    """What was written since the position, the files that were rolled away meanwhile first. Finite: to the end of what is there now.
+    """What was written since the position, the files that were rolled away meanwhile first. Finite:
+    to the end of what is there now.
 
-    Rolled files are the siblings whose names begin with the file's, `attack.log.2026-03-04` say. ConfigError when there is no such file
-    at all, and none was ever read; Retry when it cannot be read now.
+    Rolled files are the siblings whose names begin with the file's, `attack.log.2026-03-04` say.
+    ConfigError when there is no such file at all, and none was ever read; Retry when it cannot be
+    read now.
     """
     current = Path(path)
     try:
         files = _rolled(current) + ([current] if current.exists() else [])
         if not files:
             if position:
-                return              # rolled away, and not begun again
+                return  # rolled away, and not begun again
             raise ConfigError(f"there is no file {path}")
         at, offset = _place(files, position)
         if at is None:
@@ -55,20 +59,39 @@ def tail(path: str, position: Position) -> Iterator[Found]:
 
 def _rolled(current: Path) -> List[Path]:
     """Oldest first. Compressed ones were read before they were compressed, or are lost to us."""
-    siblings = [path for path in current.parent.glob(f"{current.name}.*") if path.is_file() and path.suffix not in (".gz", ".zip", ".bz2", ".xz")]
+    siblings = [
+        path
+        for path in current.parent.glob(f"{current.name}.*")
+        if path.is_file() and path.suffix not in (".gz", ".zip", ".bz2", ".xz")
+    ]
     return sorted(siblings, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _place(files: List[Path], position: Position) -> Tuple[Optional[int], int]:
-    """Which file the position is in. A file that is shorter than what was read of it was written anew."""
+    """Which file the position is in. A file that is shorter than what was read of it was written
+    anew."""
     if not position:
         return None, 0
     if "after" in position:
-        return next((number for number, path in enumerate(files) if path.stat().st_mtime_ns >= position["after"]), None), 0
+        return (
+            next(
+                (
+                    number
+                    for number, path in enumerate(files)
+                    if path.stat().st_mtime_ns >= position["after"]
+                ),
+                None,
+            ),
+            0,
+        )
     for number in reversed(range(len(files))):
         head, size = _head(files[number], int(position["head"]))
         if head == position["file"]:
-            return (number, int(position["offset"])) if size >= int(position["offset"]) else (number, 0)
+            return (
+                (number, int(position["offset"]))
+                if size >= int(position["offset"])
+                else (number, 0)
+            )
     return None, 0
 
 
@@ -90,9 +113,10 @@ def _lines(path: Path, offset: int, complete: bool) -> Iterator[Found]:
             part = file.read(CHUNK)
             rest += part
             *lines, rest = rest.split(b"\n")
-            while len(lines) > bounds.LINES:       # a chunk of short ones would all be events at once
-                some = lines[:bounds.LINES]
-                del lines[:bounds.LINES]
+            # a chunk of short ones would all be events at once
+            while len(lines) > bounds.LINES:
+                some = lines[: bounds.LINES]
+                del lines[: bounds.LINES]
                 offset += sum(map(len, some)) + len(some)
                 yield _found(some, {**known, "offset": offset})
             if not part and complete and rest:

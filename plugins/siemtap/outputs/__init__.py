@@ -1,4 +1,5 @@
-"""Where events go: one file per output, all under one contract test (tests/outputs/test_outputs.py)."""
+"""Where events go: one file per output, all under one contract test
+(tests/outputs/test_outputs.py)."""
 
 from __future__ import annotations
 
@@ -10,18 +11,21 @@ from ..core.mapping import Event
 from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
 
-Refused = List[Tuple[Event, str]]       # events that will never be taken as they are, and why
+Refused = List[Tuple[Event, str]]  # events that will never be taken as they are, and why
 
 
 @dataclass(frozen=True)
 class Around:
     """What an output may need of the process it lives in."""
 
-    database: Any = None                                            # path.data/siemtap.db
+    database: Any = None  # path.data/siemtap.db
     clock: Clock = SYSTEM
-    stopping: threading.Event = field(default_factory=threading.Event)     # set: raise Retry rather than wait
-    index_of: Mapping[str, str] = field(default_factory=dict)       # an input's id -> the `index` it wants
-    vendors_now: Optional[Callable[[], Millis]] = None              # the time as vendors tell it; None: nobody is asked
+    # set: raise Retry rather than wait
+    stopping: threading.Event = field(default_factory=threading.Event)
+    # an input's id -> the `index` it wants
+    index_of: Mapping[str, str] = field(default_factory=dict)
+    # the time as vendors tell it; None: nobody is asked
+    vendors_now: Optional[Callable[[], Millis]] = None
 
 
 def ids_of(events: List[Event]) -> Set[str]:

@@ -1,7 +1,9 @@
-"""The event as Splunk gets it: without what search-time knowledge gives back, short keys first, long texts last.
+"""The event as Splunk gets it: without what search-time knowledge gives back, short keys first,
+long texts last.
 
-Splunk extracts fields from the first 10,240 characters of an event only. So what is long stands at the end, under its whole path: a key
-`http.request.body.content` at the top is extracted under the same name as one inside objects. So is what is alone in its object, for it is shorter.
+Splunk extracts fields from the first 10,240 characters of an event only. So what is long stands at
+the end, under its whole path: a key `http.request.body.content` at the top is extracted under the
+same name as one inside objects. So is what is alone in its object, for it is shorter.
 """
 
 from __future__ import annotations
@@ -10,31 +12,49 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 
 from ..core.mapping import Dataset, Event, Field, Given, Join
 
-LONG = 200                  # characters of a text that goes to the end
-OBJECTS = ("extra",)        # names that are the vendor's: kept as they are
-SPLUNKS = ("ecs", "data_stream", "related", "agent")       # what the sourcetype and Splunk's own fields say
+LONG = 200  # characters of a text that goes to the end
+OBJECTS = ("extra",)  # names that are the vendor's: kept as they are
+# what the sourcetype and Splunk's own fields say
+SPLUNKS = ("ecs", "data_stream", "related", "agent")
 NOTHING: Dict[str, Any] = {}
-PAIRS = {"source.address": "source.ip", "destination.address": "destination.ip", "message": "rule.name", "event.code": "rule.id", "event.reason": "rule.description", "event.start": "@timestamp"}
+PAIRS = {
+    "source.address": "source.ip",
+    "destination.address": "destination.ip",
+    "message": "rule.name",
+    "event.code": "rule.id",
+    "event.reason": "rule.description",
+    "event.start": "@timestamp",
+}
 
 SAME, ANY = object(), object()
 
-Rules = Mapping[str, Any]       # of one dataset, in schemas/cim.json
-Out = Dict[str, Any]            # name -> None: never there; a list: not with these values; an Out for what is below
+Rules = Mapping[str, Any]  # of one dataset, in schemas/cim.json
+# name -> None: never there; a list: not with these values; an Out for what is below
+Out = Dict[str, Any]
 
 
 def compact(dataset: Dataset, rules: Rules) -> Callable[[Event], Event]:
-    """The event, without what its dataset or another of its fields says. Errors of the pipe keep all they have."""
+    """The event, without what its dataset or another of its fields says. Errors of the pipe keep
+    all they have."""
     out: Out = dict.fromkeys(SPLUNKS)
     read = set(reads(rules))
-    for path, value in {**dataset.constant, "event.module": dataset.namespace, "event.dataset": dataset.name}.items():      # the sourcetype says it
+    # the sourcetype says it
+    for path, value in {
+        **dataset.constant,
+        "event.module": dataset.namespace,
+        "event.dataset": dataset.name,
+    }.items():
         _put(out, path, [value])
     for path, values in rules.get("usual", NOTHING).items():
         _put(out, path, [*(_at(out, path.split(".")) or []), *values])
     for path in {*left_out(dataset, rules), "event.created"}:
         _put(out, path, None)
-    follows = [(path.split("."), other.split("."), SAME) for path, other in {**doubles(dataset), **rules.get("same", NOTHING)}.items()]
+    follows = [
+        (path.split("."), other.split("."), SAME)
+        for path, other in {**doubles(dataset), **rules.get("same", NOTHING)}.items()
+    ]
     for path, other in rules.get("implied", NOTHING).items():
-        (place, value), = other.items() if isinstance(other, dict) else [(other, ANY)]
+        ((place, value),) = other.items() if isinstance(other, dict) else [(other, ANY)]
         follows.append((path.split("."), place.split("."), value))
 
     def small(event: Event) -> Event:
@@ -44,9 +64,12 @@ def compact(dataset: Dataset, rules: Rules) -> Callable[[Event], Event]:
         short = _kept(event, "", out, last)
         for path, other, value in follows:
             said = _at(event, other)
-            if said is not None and (value is ANY or said == (_at(event, path) if value is SAME else value)):
+            if said is not None and (
+                value is ANY or said == (_at(event, path) if value is SAME else value)
+            ):
                 _drop(short, path, last)
-        last.sort(key=lambda pair: (pair[0] not in read, _length(pair)))        # what the CIM reads ends as early as can be
+        # what the CIM reads ends as early as can be
+        last.sort(key=lambda pair: (pair[0] not in read, _length(pair)))
         short = _flat(short)
         short.update(last)
         return short
@@ -68,7 +91,9 @@ def _kept(tree: Event, place: str, out: Out, last: List[Tuple[str, Any]]) -> Eve
             else:
                 last.append((place + name, value))
         elif kind is dict and name not in OBJECTS:
-            inner = _kept(value, f"{place}{name}.", rule if rule.__class__ is dict else NOTHING, last)
+            inner = _kept(
+                value, f"{place}{name}.", rule if rule.__class__ is dict else NOTHING, last
+            )
             if inner:
                 kept[name] = inner
         elif (kind is dict or kind is list) and len(str(value)) > LONG:
@@ -84,7 +109,7 @@ def _flat(tree: Event) -> Event:
         if value.__class__ is dict and name not in OBJECTS:
             value = _flat(value)
             if len(value) == 1:
-                (inner, value), = value.items()
+                ((inner, value),) = value.items()
                 name = f"{name}.{inner}"
         made[name] = value
     return made
@@ -106,16 +131,25 @@ def _drop(short: Event, path: List[str], last: List[Tuple[str, Any]]) -> None:
 
 
 def left_out(dataset: Dataset, rules: Rules) -> Set[str]:
-    """What one of the vendor's words says a second time. Kept of each word: what the CIM reads, and the vendor's own names for it; where there is
-    neither, the first. What is put together of several words is kept for the CIM, and as a name of the vendor's own."""
+    """What one of the vendor's words says a second time. Kept of each word: what the CIM reads, and
+    the vendor's own names for it; where there is neither, the first. What is put together of
+    several words is kept for the CIM, and as a name of the vendor's own."""
     read = set(reads(rules))
     words: Dict[Any, List[str]] = {}
     for row in dataset.rows:
-        word = (row.setting if isinstance(row, Given) else row.theirs) if not isinstance(row, Join) else (row.theirs, row.ours)
-        words.setdefault((type(row) in (Given, Join), word), []).extend([row.ours] if isinstance(row.ours, str) else row.ours)
+        word = (
+            (row.setting if isinstance(row, Given) else row.theirs)
+            if not isinstance(row, Join)
+            else (row.theirs, row.ours)
+        )
+        words.setdefault((type(row) in (Given, Join), word), []).extend(
+            [row.ours] if isinstance(row.ours, str) else row.ours
+        )
     kept: Set[str] = set()
     for (made, _), targets in words.items():
-        wanted = [path for path in targets if path in read or path.startswith(f"{dataset.namespace}.")]
+        wanted = [
+            path for path in targets if path in read or path.startswith(f"{dataset.namespace}.")
+        ]
         kept.update(wanted or ([] if made else targets[:1]))
     return {path for targets in words.values() for path in targets} - kept
 
@@ -123,15 +157,28 @@ def left_out(dataset: Dataset, rules: Rules) -> Set[str]:
 def reads(rules: Rules) -> Iterator[str]:
     """The paths that a dataset's CIM fields are made of."""
     for rule in rules.get("fields", NOTHING).values():
-        yield from rule.get("out_of") or rule.get("first") or ([rule["from"]] if "from" in rule else [])
+        yield from (
+            rule.get("out_of") or rule.get("first") or ([rule["from"]] if "from" in rule else [])
+        )
 
 
 def doubles(dataset: Dataset) -> Dict[str, str]:
-    """Path -> the path that says the same, so that its absence says nothing else: names of one row that all get its value, and pairs of
-    which the first is there whenever the second is."""
-    found = {path: row.ours[0] for row in dataset.rows if isinstance(row, Field) and not isinstance(row.ours, str) for path in row.ours[1:]}
+    """Path -> the path that says the same, so that its absence says nothing else: names of one row
+    that all get its value, and pairs of which the first is there whenever the second is."""
+    found = {
+        path: row.ours[0]
+        for row in dataset.rows
+        if isinstance(row, Field) and not isinstance(row.ours, str)
+        for path in row.ours[1:]
+    }
     targets = dataset.targets()
-    found.update({path: other for path, other in PAIRS.items() if path in targets and other in targets and found.get(other) != path})
+    found.update(
+        {
+            path: other
+            for path, other in PAIRS.items()
+            if path in targets and other in targets and found.get(other) != path
+        }
+    )
     return {path: other for path, other in found.items() if not path.startswith("related.")}
 
 

@@ -1,4 +1,5 @@
-"""Around the output: an event that breaks the delivery itself is kept as refused, and stops nobody."""
+"""Around the output: an event that breaks the delivery itself is kept as refused, and stops
+nobody."""
 
 from __future__ import annotations
 
@@ -12,21 +13,28 @@ from . import Refused
 
 log = logging.getLogger("siemtap")
 
-ATTEMPTS = 5    # of a unit, in which each event failed and none was taken: then it is the events that are broken, and not the output
+# of a unit, in which each event failed and none was taken: then it is the events that are broken,
+# and not the output
+ATTEMPTS = 5
 
 
 class Contained:
-    """What fails with an exception that says nothing of the output is looked for in halves. The others are delivered, and then the mark."""
+    """What fails with an exception that says nothing of the output is looked for in halves. The
+    others are delivered, and then the mark."""
 
-    def __init__(self, output: Any, rejects: Any, told: Callable[[int], None] = lambda number: None) -> None:
+    def __init__(
+        self, output: Any, rejects: Any, told: Callable[[int], None] = lambda number: None
+    ) -> None:
         self.output, self.rejects, self.told = output, rejects, told
         self.together = output.together
-        self.failures: Dict[Unit, int] = {}     # attempts in a row of which nothing was taken
-        self.broken: Optional[Tuple[Unit, str]] = None      # whose event could not be delivered last, and why
+        self.failures: Dict[Unit, int] = {}  # attempts in a row of which nothing was taken
+        # whose event could not be delivered last, and why
+        self.broken: Optional[Tuple[Unit, str]] = None
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
-        """Return whose event was kept as refused, and why: one that broke the delivery, else the last that was refused."""
+        """Return whose event was kept as refused, and why: one that broke the delivery, else the
+        last that was refused."""
         latest: Optional[Tuple[Unit, str]] = self.broken or self.output.latest
         return latest
 
@@ -42,7 +50,9 @@ class Contained:
         self.output.tell(unit, refused)
         return refused
 
-    def _in_halves(self, unit: Unit, events: List[Event], mark: Optional[Mark], error: BaseException) -> Refused:
+    def _in_halves(
+        self, unit: Unit, events: List[Event], mark: Optional[Mark], error: BaseException
+    ) -> Refused:
         refused: Refused = []
         broken: Refused = []
         parts = [events]
@@ -52,15 +62,23 @@ class Contained:
                 refused += self.output.attempt(unit, part, None) or []
             except REFUSED as reason:
                 if len(part) > 1:
-                    parts += [part[len(part) // 2:], part[:len(part) // 2]]
+                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                 else:
                     broken.append((part[0], f"it cannot be delivered: {type(reason).__name__}"))
-        if len(broken) > 1 and len(broken) + len(refused) == len(events):       # nothing was taken: is it the output?
+        # nothing was taken: is it the output?
+        if len(broken) > 1 and len(broken) + len(refused) == len(events):
             self.failures[unit] = self.failures.get(unit, 0) + 1
             if self.failures[unit] < ATTEMPTS:
                 raise error
         self.failures.pop(unit, None)
-        log.error("%s: %d of %d events cannot be delivered (%s): they are kept, see `siemtap rejected list`", unit, len(broken), len(events), type(error).__name__)
+        log.error(
+            "%s: %d of %d events cannot be delivered (%s): they are kept, see `siemtap rejected"
+            " list`",
+            unit,
+            len(broken),
+            len(events),
+            type(error).__name__,
+        )
         log.debug("%s", frames(error))
         self._keep(unit, broken)
         self.output.attempt(unit, [], mark)
@@ -73,7 +91,7 @@ class Contained:
             self.broken = unit, reason
             try:
                 self.rejects.keep(unit, [(event, reason)])
-            except REFUSED:     # not even as JSON
+            except REFUSED:  # not even as JSON
                 self.rejects.keep(unit, [(_husk(event), reason)])
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
@@ -87,5 +105,9 @@ class Contained:
 def _husk(event: Event) -> Event:
     """What is left of an event that cannot be written: who it is, and when."""
     said = event["event"]
-    return {"@timestamp": event["@timestamp"], "event": {"id": said["id"], "dataset": said["dataset"], "kind": "pipeline_error"},
-            "data_stream": {"type": "logs", "dataset": said["dataset"]}, "error": {"message": "an event that cannot be written as JSON, and is not shown"}}
+    return {
+        "@timestamp": event["@timestamp"],
+        "event": {"id": said["id"], "dataset": said["dataset"], "kind": "pipeline_error"},
+        "data_stream": {"type": "logs", "dataset": said["dataset"]},
+        "error": {"message": "an event that cannot be written as JSON, and is not shown"},
+    }

@@ -1,4 +1,5 @@
-"""Event -> JSON in UTF-8, without escapes for what UTF-8 can carry; and the way of its bytes into a file or a pipe."""
+"""Event -> JSON in UTF-8, without escapes for what UTF-8 can carry; and the way of its bytes
+into a file or a pipe."""
 
 from __future__ import annotations
 
@@ -12,20 +13,24 @@ from ..core.mapping import Event
 orjson: Any
 try:
     import orjson
-except ImportError:         # an add-on carries nothing that was compiled
+except ImportError:  # an add-on carries nothing that was compiled
     orjson = None
 
-PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+PLAIN = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False
+).encode
 LONE = re.compile("[\ud800-\udfff]")
-UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")     # C1 controls, U+FFFE, U+FFFF
+UNSAFE = re.compile(rb"\xc2[\x80-\x9f]|\xef\xbf[\xbe\xbf]")  # C1 controls, U+FFFE, U+FFFF
 
 
 def encode(event: Event) -> bytes:
-    """One line, without its end. Escaped are only control characters, C1 controls, lone surrogates, U+FFFE and U+FFFF."""
+    """One line, without its end. Escaped are only control characters, C1 controls, lone
+    surrogates, U+FFFE and U+FFFF."""
     try:
         line = orjson.dumps(event) if orjson else PLAIN(event).encode()
         return line if line.isascii() else _escaped(line)
-    except (TypeError, ValueError):     # a lone surrogate, a number beyond 64 bits, or one that is none
+    # a lone surrogate, a number beyond 64 bits, or one that is none
+    except (TypeError, ValueError):
         text = json.dumps(_finite(event), ensure_ascii=False, separators=(",", ":"), default=str)
         return _escaped(LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
 
@@ -46,8 +51,9 @@ def _escaped(line: bytes) -> bytes:
 
 
 def write(out: BinaryIO, said: bytes) -> None:
-    """All of it, and on its way. A raw file takes what it likes of a write that a signal interrupts, and standard output is one under PYTHONUNBUFFERED."""
+    """All of it, and on its way. A raw file takes what it likes of a write that a signal
+    interrupts, and standard output is one under PYTHONUNBUFFERED."""
     left = memoryview(said)
     while left:
-        left = left[out.write(left) or 0:]
+        left = left[out.write(left) or 0 :]
     out.flush()

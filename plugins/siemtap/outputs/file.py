@@ -1,4 +1,5 @@
-"""NDJSON on disk. A torn last line is cut; what a crash left in doubt is read back from the tail."""
+"""NDJSON on disk. A torn last line is cut; what a crash left in doubt is read back from the
+tail."""
 
 from __future__ import annotations
 
@@ -20,18 +21,27 @@ from .encode import encode, write
 
 ID = re.compile(rb'"id":"([0-9a-f]{32})"')
 CLOSED = re.compile(r"events-([0-9]{15})\.ndjson")
-TAIL = 256 * 1024 * 1024        # bytes read back at a start: far more than the batches that can be in doubt
+# bytes read back at a start: far more than the batches that can be in doubt
+TAIL = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Settings:
     path: str = text("Folder", help="The folder to write events.ndjson into.")
-    rotate_every_bytes: int = integer("Rotate every", 100 * 1024**2, least=1024, help="A file is closed once it is larger, and renamed to events-<time>.ndjson.")
-    number_of_files: int = integer("Number of files", 0, least=0, help="How many closed files to keep; 0 keeps them all.")
+    rotate_every_bytes: int = integer(
+        "Rotate every",
+        100 * 1024**2,
+        least=1024,
+        help="A file is closed once it is larger, and renamed to events-<time>.ndjson.",
+    )
+    number_of_files: int = integer(
+        "Number of files", 0, least=0, help="How many closed files to keep; 0 keeps them all."
+    )
 
 
 class File:
-    """path/events.ndjson, appended to and fsynced; closed files are named by the time of their end, and in their order."""
+    """path/events.ndjson, appended to and fsynced; closed files are named by the time of their
+    end, and in their order."""
 
     together = False
     settings = Settings
@@ -44,7 +54,9 @@ class File:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open()
         except OSError as error:
-            raise ConfigError(f"output.file.path: {self.folder} cannot be written: {error.strerror}") from None
+            raise ConfigError(
+                f"output.file.path: {self.folder} cannot be written: {error.strerror}"
+            ) from None
         self.before = self._written()
 
     def _open(self) -> None:
@@ -66,7 +78,8 @@ class File:
         self.file.truncate(0)
 
     def _written(self) -> Set[str]:
-        """The ids in the last files: what the process before this one may have written without its mark."""
+        """The ids in the last files: what the process before this one may have written without
+        its mark."""
         found: Set[str] = set()
         left = TAIL
         for path in [self.path, *reversed(self.closed())]:
@@ -74,7 +87,8 @@ class File:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - left))
                 for line in file:
-                    # Quotes inside a text are escaped, so an attacker's words cannot look like an id.
+                    # Quotes inside a text are escaped, so an attacker's words cannot look like an
+                    # id.
                     found.update(id.decode() for id in ID.findall(line))
                 left -= size
             if left <= 0:
@@ -94,7 +108,10 @@ class File:
                 self._append(lines)
             except OSError as error:
                 self._undo()
-                raise Retry(f"{self.path}: {error.strerror}; nothing of the batch was kept, and it goes on when there is room") from None
+                raise Retry(
+                    f"{self.path}: {error.strerror}; nothing of the batch was kept, and it goes on"
+                    " when there is room"
+                ) from None
         return []
 
     def _append(self, lines: bytes) -> None:
@@ -107,7 +124,7 @@ class File:
             if self.file.closed:
                 self._open()
             self.file.truncate(self.end)
-        except OSError:         # then the next start cuts it
+        except OSError:  # then the next start cuts it
             pass
 
     def _rotate(self) -> None:
@@ -115,12 +132,17 @@ class File:
         self.path.rename(self.folder / self._name())
         self._open()
         if self.wish.number_of_files:
-            for path in self.closed()[:-self.wish.number_of_files]:
+            for path in self.closed()[: -self.wish.number_of_files]:
                 path.unlink()
 
     def _name(self) -> str:
-        """A name that sorts behind all that are there, whatever the clock says: a file that was closed while it was ahead, too."""
-        named = [int(match[1]) for match in (CLOSED.fullmatch(path.name) for path in self.closed()) if match]
+        """A name that sorts behind all that are there, whatever the clock says: a file that was
+        closed while it was ahead, too."""
+        named = [
+            int(match[1])
+            for match in (CLOSED.fullmatch(path.name) for path in self.closed())
+            if match
+        ]
         return f"events-{max([self.clock.now(), *(last + 1 for last in named)]):015d}.ndjson"
 
     def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
@@ -133,7 +155,11 @@ class File:
             with open(path, "rb") as file:
                 for line in file:
                     event = json.loads(line)
-                    if event["event"]["dataset"] == unit.dataset and first <= event["@timestamp"] < last and event["data_stream"].get("namespace", "default") == namespace:
+                    if (
+                        event["event"]["dataset"] == unit.dataset
+                        and first <= event["@timestamp"] < last
+                        and event["data_stream"].get("namespace", "default") == namespace
+                    ):
                         yield event
 
     def close(self) -> None:

@@ -37,14 +37,17 @@ class Stdout:
             try:
                 write(sys.stdout.buffer, lines)
             except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # so that Python's own last flush finds no pipe
+                # so that Python's own last flush finds no pipe
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise Closed(0) from None
         return []
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return None
 
-    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Optional[Iterator[Event]]:
+    def read(
+        self, unit: Unit, namespace: str, start: Millis, stop: Millis
+    ) -> Optional[Iterator[Event]]:
         return None
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
-"""`siemtap audit`: ask the vendor again, ask the output what it has, say per hour what is missing, too much or different; deliver what
-is missing. This is how a person knows that nothing was lost."""
+"""`siemtap audit`: ask the vendor again, ask the output what it has, say per hour what is missing,
+too much or different; deliver what is missing. This is how a person knows that nothing was lost."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from ..outputs import Refused
 from ..outputs.encode import encode
 from .config import Input
 
-OURS = ("event.created", "agent.", "ecs.version")       # of the run that delivered it, not of the vendor's words
+# of the run that delivered it, not of the vendor's words
+OURS = ("event.created", "agent.", "ecs.version")
 AT_ONCE = 500
 
 
 class Found(NamedTuple):
     """What an audit came to."""
 
-    hours: Dict[Tuple[str, Millis], Counter[str]]       # (dataset, hour) -> due, there, missing, extra, different, twice, rejected
-    missing: List[str]                                  # ids
+    # (dataset, hour) -> due, there, missing, extra, different, twice, rejected
+    hours: Dict[Tuple[str, Millis], Counter[str]]
+    missing: List[str]  # ids
     extra: List[str]
     different: List[str]
     twice: List[str]
@@ -50,36 +52,72 @@ class Audit:
         self.now = clock.now()
         self.start = whole(self.now - since, HOUR)
         self.db = sqlite3.connect("")
-        self.db.execute("CREATE TABLE due (dataset TEXT, namespace TEXT, id TEXT PRIMARY KEY, hour INTEGER, event TEXT, input TEXT, scope TEXT, timed INTEGER, seen INTEGER DEFAULT 0)")
-        self.db.execute("CREATE TABLE other (id TEXT, event TEXT, PRIMARY KEY (id, event))")     # a vendor may say one event in two ways
-        self.places: Dict[Tuple[str, str], Tuple[Unit, Millis]] = {}      # (dataset, namespace) -> where to look, and until when
-        self.pushed: Set[Tuple[str, str]] = set()       # the same: events come there that no vendor says again
+        self.db.execute(
+            "CREATE TABLE due (dataset TEXT, namespace TEXT, id TEXT PRIMARY KEY, hour INTEGER,"
+            " event TEXT, input TEXT, scope TEXT, timed INTEGER, seen INTEGER DEFAULT 0)"
+        )
+        # a vendor may say one event in two ways
+        self.db.execute("CREATE TABLE other (id TEXT, event TEXT, PRIMARY KEY (id, event))")
+        # (dataset, namespace) -> where to look, and until when
+        self.places: Dict[Tuple[str, str], Tuple[Unit, Millis]] = {}
+        # the same: events come there that no vendor says again
+        self.pushed: Set[Tuple[str, str]] = set()
 
     def ask(self, wish: Input, http: Http, also: Dict[str, Any]) -> None:
         """The vendor again, from the start on. What is younger than the overlap is not due yet."""
         settings = replace(wish.settings, lookback=self.now - self.start)
         if is_told(wish):
-            self.pushed.update((dataset.name, wish.every.namespace) for dataset in wish.plugin.datasets)
+            self.pushed.update(
+                (dataset.name, wish.every.namespace) for dataset in wish.plugin.datasets
+            )
         client = wish.plugin.connect(settings, http)
         say = voice(wish.plugin, settings, wish.every, also, lambda: rfc3339(self.now))
-        for unit in [Unit(wish.id, *place) for place in wish.plugin.units(client, settings) if not wish.plugin.dataset(place[0]).snapshot]:
+        for unit in [
+            Unit(wish.id, *place)
+            for place in wish.plugin.units(client, settings)
+            if not wish.plugin.dataset(place[0]).snapshot
+        ]:
             once_more(partial(self._ask_unit, wish, settings, client, unit, say, http))
 
-    def _ask_unit(self, wish: Input, settings: Any, client: Any, unit: Unit, say: Say, http: Http) -> None:
-        """As far as the vendor's own clock: what is beyond it is not due yet, whatever ours says. What is read again is expected once."""
+    def _ask_unit(
+        self, wish: Input, settings: Any, client: Any, unit: Unit, say: Say, http: Http
+    ) -> None:
+        """As far as the vendor's own clock: what is beyond it is not due yet, whatever ours
+        says. What is read again is expected once."""
         now = min(self.now, http.now())
-        stop = now - max(getattr(settings, "overlap", 0), getattr(settings, "lag", 0)) - settings.interval
+        stop = (
+            now
+            - max(getattr(settings, "overlap", 0), getattr(settings, "lag", 0))
+            - settings.interval
+        )
         before = self.places.get((unit.dataset, wish.every.namespace), (unit, stop))[1]
         self.places[unit.dataset, wish.every.namespace] = (unit, min(before, stop))
         for batch in wish.plugin.collect(client, unit, {}, now):
             self._expect(unit, wish.every, say(batch), rfc3339(batch.until))
 
     def _expect(self, unit: Unit, every: Every, events: List[Event], until: str) -> None:
-        """An event that bears the end of its window had no time of its own: another reading gives it another."""
-        rows = [(unit.dataset, every.namespace, event["event"]["id"], whole(millis_of(event["@timestamp"]), HOUR), encode(event).decode(), unit.input, unit.scope, event["@timestamp"] != until)
-                for event in events if self.start <= millis_of(event["@timestamp"])]
+        """An event that bears the end of its window had no time of its own: another reading
+        gives it another."""
+        rows = [
+            (
+                unit.dataset,
+                every.namespace,
+                event["event"]["id"],
+                whole(millis_of(event["@timestamp"]), HOUR),
+                encode(event).decode(),
+                unit.input,
+                unit.scope,
+                event["@timestamp"] != until,
+            )
+            for event in events
+            if self.start <= millis_of(event["@timestamp"])
+        ]
         for row in rows:
-            if not self.db.execute("INSERT OR IGNORE INTO due (dataset, namespace, id, hour, event, input, scope, timed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount:
+            if not self.db.execute(
+                "INSERT OR IGNORE INTO due (dataset, namespace, id, hour, event, input, scope,"
+                " timed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            ).rowcount:
                 self.db.execute("INSERT OR IGNORE INTO other VALUES (?, ?)", [row[2], row[4]])
 
     def compare(self) -> Found:
@@ -87,10 +125,17 @@ class Audit:
         for (dataset, namespace), (unit, stop) in sorted(self.places.items()):
             held = self.output.read(unit, namespace, self.start, stop)
             if held is None:
-                raise ConfigError("this output cannot say what it has; an audit needs elasticsearch, opensearch, sqlite or file")
+                raise ConfigError(
+                    "this output cannot say what it has; an audit needs elasticsearch, opensearch,"
+                    " sqlite or file"
+                )
             for event in held:
                 self._meet(found, dataset, event, (dataset, namespace) in self.pushed)
-            rows = self.db.execute("SELECT id, hour, seen, event FROM due WHERE dataset = ? AND namespace = ? ORDER BY hour, id", [dataset, namespace])
+            rows = self.db.execute(
+                "SELECT id, hour, seen, event FROM due WHERE dataset = ? AND namespace = ? ORDER BY"
+                " hour, id",
+                [dataset, namespace],
+            )
             while part := rows.fetchmany(AT_ONCE):
                 self._settle(found, unit, stop, part)
         return found
@@ -102,7 +147,9 @@ class Audit:
         unmet = [event for _, _, seen, event in due if not seen]
         held = (self.output.holds(unit, unmet) or set()) if unmet else set()
         for id, hour, seen, _ in due:
-            kind = "there" if seen or id in held else "rejected" if id in self.rejected else "missing"
+            kind = (
+                "there" if seen or id in held else "rejected" if id in self.rejected else "missing"
+            )
             _count(found, unit.dataset, hour, "due", kind)
             if kind == "missing":
                 found.missing.append(id)
@@ -112,29 +159,40 @@ class Audit:
         row = self.db.execute("SELECT event, seen, timed FROM due WHERE id = ?", [id]).fetchone()
         if row is None:
             if pushed or event["event"].get("kind") == "pipeline_error":
-                return      # nobody says it again; or its time is ours: it was lost time, or had none
+                # nobody says it again; or its time is ours: it was lost time, or had none
+                return
             found.extra.append(id)
             _count(found, dataset, hour, "extra")
             return
         if row[1]:
             found.twice.append(id)
             _count(found, dataset, hour, "twice")
-        elif not any(same({**json.loads(said), **({} if row[2] else {"@timestamp": event["@timestamp"]})}, event) for said in self._ways(id, row[0])):
+        elif not any(
+            same(
+                {**json.loads(said), **({} if row[2] else {"@timestamp": event["@timestamp"]})},
+                event,
+            )
+            for said in self._ways(id, row[0])
+        ):
             found.different.append(id)
             _count(found, dataset, hour, "different")
         self.db.execute("UPDATE due SET seen = 1 WHERE id = ?", [id])
 
     def _ways(self, id: str, first: str) -> Iterator[str]:
         yield first
-        for said, in self.db.execute("SELECT event FROM other WHERE id = ?", [id]).fetchall():
+        for (said,) in self.db.execute("SELECT event FROM other WHERE id = ?", [id]).fetchall():
             yield said
 
     def repair(self, missing: List[str]) -> Tuple[int, Refused]:
         """Deliver what is missing: how many, and what the output refused."""
         refused: Refused = []
         for start in range(0, len(missing), AT_ONCE):
-            part = missing[start:start + AT_ONCE]
-            rows = self.db.execute(f"SELECT input, dataset, scope, event FROM due WHERE id IN ({','.join('?' * len(part))})", part).fetchall()
+            part = missing[start : start + AT_ONCE]
+            rows = self.db.execute(
+                "SELECT input, dataset, scope, event FROM due WHERE id IN"
+                f" ({','.join('?' * len(part))})",
+                part,
+            ).fetchall()
             by_unit: Dict[Unit, List[Event]] = {}
             for input, dataset, scope, event in rows:
                 by_unit.setdefault(Unit(input, dataset, scope), []).append(json.loads(event))
@@ -144,15 +202,24 @@ class Audit:
 
 
 def same(due: Event, held: Event) -> bool:
-    """Whether all that is due stands there, arrays as sets. What the cluster adds beside it is its own, but for the vendor's object."""
+    """Whether all that is due stands there, arrays as sets. What the cluster adds beside it is
+    its own, but for the vendor's object."""
     ours, theirs = _leaves(due), _leaves(held)
     vendor = f"{due['event']['module']}."
-    return (all(values <= theirs.get(path, set()) for path, values in ours.items() if not path.startswith(OURS))
-            and all(values <= ours.get(path, set()) for path, values in theirs.items() if path.startswith(vendor)))
+    return all(
+        values <= theirs.get(path, set())
+        for path, values in ours.items()
+        if not path.startswith(OURS)
+    ) and all(
+        values <= ours.get(path, set())
+        for path, values in theirs.items()
+        if path.startswith(vendor)
+    )
 
 
 def _leaves(event: Event) -> Dict[str, Set[str]]:
-    """Path -> the values that stand there, in one spelling. A cluster may give back a list of one as its item, and sorted, and names with dots."""
+    """Path -> the values that stand there, in one spelling. A cluster may give back a list of
+    one as its item, and sorted, and names with dots."""
     found: Dict[str, Set[str]] = {}
 
     def walk(value: Any, path: str) -> None:
@@ -177,7 +244,7 @@ def rejected_ids(path: str) -> Set[str]:
     """Those that wait in `siemtap rejected`: kept, and so not missing."""
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            return {id for id, in db.execute("SELECT id FROM rejected")}
+            return {id for (id,) in db.execute("SELECT id FROM rejected")}
     except sqlite3.Error:
         return set()
 
@@ -189,7 +256,10 @@ def report(found: Found) -> Iterator[str]:
         total.update(counts)
         if set(counts) - {"due", "there"}:
             yield f"{rfc3339(hour)[:16]}Z  {dataset}  {counts['due']} due, {_told(counts)}"
-    yield f"in all: {total['due']} due, {total['there']} there{', ' + _told(total, False) if set(total) - {'due', 'there'} else '; nothing is missing, nothing is twice'}"
+    verdict = "; nothing is missing, nothing is twice"
+    if set(total) - {"due", "there"}:
+        verdict = f", {_told(total, False)}"
+    yield f"in all: {total['due']} due, {total['there']} there{verdict}"
 
 
 def _told(counts: Counter[str], there: bool = True) -> str:
@@ -211,6 +281,9 @@ def left_out(inputs: Tuple[Input, ...]) -> Iterator[str]:
     """Say what is not compared, and why."""
     for wish in inputs:
         if wish.every.enabled and not hasattr(wish.settings, "lookback"):
-            yield f"{wish.id}: left out: what is pushed, or says of the moment, nobody can be asked for again"
+            yield (
+                f"{wish.id}: left out: what is pushed, or says of the moment, nobody can be asked"
+                " for again"
+            )
         elif wish.every.enabled and is_told(wish):
             yield f"{wish.id}: what is pushed to it is left out: nobody can be asked for it again"

@@ -32,7 +32,9 @@ def _group(plugin: Plugin) -> click.Group:
         for word in words[:-1]:
             inner = place.commands.get(word)
             if not isinstance(inner, click.Group):
-                inner = click.Group(word, help=f"{word.capitalize()} of a {command.subject.lower()}.")
+                inner = click.Group(
+                    word, help=f"{word.capitalize()} of a {command.subject.lower()}."
+                )
                 place.add_command(inner)
             place = inner
         place.add_command(_command(plugin, command, words[-1]))
@@ -42,31 +44,73 @@ def _group(plugin: Plugin) -> click.Group:
 def _command(plugin: Plugin, command: Command, name: str) -> click.Command:
     def run(file: str, input: str, as_json: bool, subjects: Any = (), **options: Any) -> None:
         config = load(file)
-        wish = chosen({wish.id: wish for wish in config.inputs if wish.plugin is plugin}, input, f"of type {plugin.name}")
+        wish = chosen(
+            {wish.id: wish for wish in config.inputs if wish.plugin is plugin},
+            input,
+            f"of type {plugin.name}",
+        )
         client = plugin.connect(wish.settings, connect(wish.connection))
         outcomes = []
-        for outcome in command.run(Site(client, wish.settings, _last(config, wish)), tuple(subjects), **options):
+        for outcome in command.run(
+            Site(client, wish.settings, _last(config, wish)), tuple(subjects), **options
+        ):
             outcomes.append(outcome)
             if as_json:
-                click.echo(json.dumps({"subject": outcome.subject, "well": outcome.well, "said": outcome.said, "data": outcome.data}, ensure_ascii=False))
+                click.echo(
+                    json.dumps(
+                        {
+                            "subject": outcome.subject,
+                            "well": outcome.well,
+                            "said": outcome.said,
+                            "data": outcome.data,
+                        },
+                        ensure_ascii=False,
+                    )
+                )
         if command.prints and not as_json:
             for outcome in outcomes:
-                click.echo(json.dumps(outcome.data, indent=1, ensure_ascii=False) if outcome.well else printable(f"{outcome.subject}: {outcome.said}"), err=not outcome.well)
+                click.echo(
+                    (
+                        json.dumps(outcome.data, indent=1, ensure_ascii=False)
+                        if outcome.well
+                        else printable(f"{outcome.subject}: {outcome.said}")
+                    ),
+                    err=not outcome.well,
+                )
         elif not as_json:
             _show(outcomes)
         sys.exit(0 if all(outcome.well for outcome in outcomes) else 1)
 
     made = click.command(name, help=command.help)(run)
-    subjects = [click.Argument(["subjects"], nargs=-1, required=True, metavar=f"{command.subject}…")] if command.subject else []
-    made.params = [*subjects, *(_option(option) for option in command.options),
-                   click.Option(["--json", "as_json"], is_flag=True, help="One line of JSON for each, for scripts."),
-                   click.Option(["--input", "input"], default="", help="The input's id, where there are several of this type.")]
+    subjects = (
+        [click.Argument(["subjects"], nargs=-1, required=True, metavar=f"{command.subject}…")]
+        if command.subject
+        else []
+    )
+    made.params = [
+        *subjects,
+        *(_option(option) for option in command.options),
+        click.Option(
+            ["--json", "as_json"], is_flag=True, help="One line of JSON for each, for scripts."
+        ),
+        click.Option(
+            ["--input", "input"],
+            default="",
+            help="The input's id, where there are several of this type.",
+        ),
+    ]
     return config_option(made)
 
 
 def _option(option: Any) -> click.Option:
     name = f"--{option.name.replace('_', '-')}"
-    return click.Option([name, option.name], is_flag=True, help=option.help) if option.flag else click.Option([name, option.name], metavar=option.value, multiple=option.several, help=option.help)
+    return (
+        click.Option([name, option.name], is_flag=True, help=option.help)
+        if option.flag
+        else click.Option(
+            [name, option.name], metavar=option.value, multiple=option.several, help=option.help
+        )
+    )
 
 
 def _last(config: Config, wish: Input) -> int:
@@ -76,7 +120,14 @@ def _last(config: Config, wish: Input) -> int:
         return 0
     database = Database(path)
     try:
-        return max((saved.saved for saved in Checkpoints(database).all() if saved.unit.input == wish.id and saved.unit.scope == RECEIVED), default=0)
+        return max(
+            (
+                saved.saved
+                for saved in Checkpoints(database).all()
+                if saved.unit.input == wish.id and saved.unit.scope == RECEIVED
+            ),
+            default=0,
+        )
     finally:
         database.close()
 
@@ -84,7 +135,9 @@ def _last(config: Config, wish: Input) -> int:
 def _show(outcomes: List[Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for outcome in outcomes:
-        table.add_row(printable(outcome.subject), "[green]ok[/]" if outcome.well else "[red]FAIL[/]", printable(outcome.said))
+        table.add_row(
+            printable(outcome.subject),
+            "[green]ok[/]" if outcome.well else "[red]FAIL[/]",
+            printable(outcome.said),
+        )
     Console(soft_wrap=True).print(table)
-
-

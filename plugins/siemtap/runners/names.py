@@ -1,4 +1,5 @@
-"""What an add-on's parts are called: in Splunk's confs, on its pages, in the input that they start."""
+"""What an add-on's parts are called: in Splunk's confs, on its pages, in the input that they
+start."""
 
 from __future__ import annotations
 
@@ -34,7 +35,14 @@ def of_account(plugin: Plugin) -> List[Dict[str, Any]]:
 
 def of_input(plugin: Plugin) -> List[Dict[str, Any]]:
     """Settings of the input page; when it runs and where its events go are Splunk's own."""
-    return [*(s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"), *_of_every()]
+    return [
+        *(
+            s
+            for s in describe(plugin.settings)
+            if s.get("of") != "account" and s["name"] != "interval"
+        ),
+        *_of_every(),
+    ]
 
 
 def webhook(app: App) -> App:
@@ -43,8 +51,13 @@ def webhook(app: App) -> App:
 
 
 def of_webhook(plugin: Plugin) -> List[Dict[str, Any]]:
-    """Settings of the page of a webhook: how it is reached, and how its events are read. No syslog: AppInspect refuses a UDP socket."""
-    return [*(s for s in describe(Receiving) if s["name"] != "syslog"), *(s for s in describe(plugin.settings) if not s.get("of") and s["name"] != "interval"), *_of_every()]
+    """Settings of the page of a webhook: how it is reached, and how its events are read. No
+    syslog: AppInspect refuses a UDP socket."""
+    return [
+        *(s for s in describe(Receiving) if s["name"] != "syslog"),
+        *(s for s in describe(plugin.settings) if not s.get("of") and s["name"] != "interval"),
+        *_of_every(),
+    ]
 
 
 def _of_every() -> List[Dict[str, Any]]:

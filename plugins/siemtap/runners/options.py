@@ -12,7 +12,9 @@ import filelock
 from ..core.errors import ConfigError
 from .config import Config, Input
 
-config_option = click.option("-c", "--config", "file", default="siemtap.yml", show_default=True, help="The configuration.")
+config_option = click.option(
+    "-c", "--config", "file", default="siemtap.yml", show_default=True, help="The configuration."
+)
 
 
 def chosen(found: Mapping[str, Input], id: str, which: str) -> Input:
@@ -34,7 +36,10 @@ def only_one(config: Config) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout:
         other = name.read_text().strip() if name.exists() else "?"
-        raise ConfigError(f"{config.data} is in use by another siemtap (process {other}); stop it, or give this one a path.data of its own") from None
+        raise ConfigError(
+            f"{config.data} is in use by another siemtap (process {other}); stop it, or give this"
+            " one a path.data of its own"
+        ) from None
     try:
         name.write_text(str(os.getpid()))
         yield

@@ -1,4 +1,5 @@
-"""Which plugins there are: the entry points of everything installed, and folders beside us that are not installed yet."""
+"""Which plugins there are: the entry points of everything installed, and folders beside us that
+are not installed yet."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def installed() -> Dict[str, Plugin]:
         plugin = point.load()
         found[plugin.name] = plugin
     checkout = Path(__file__).resolve().parents[2]
-    if (checkout.parent / "setup.cfg").exists() and str(checkout) in sys.path:      # here a new plugin runs before it is installed
+    # here a new plugin runs before it is installed
+    if (checkout.parent / "setup.cfg").exists() and str(checkout) in sys.path:
         for name in (path.parent.name for path in checkout.glob("*/plugin.py")):
             if name not in found:
                 found[name] = import_module(name).PLUGIN
@@ -39,11 +41,19 @@ def _points() -> List[Any]:
 
 def datasets() -> Dict[str, Dataset]:
     """Every kind of event that may leave: the plugins' and our own."""
-    return {dataset.name: dataset for dataset in (*(dataset for plugin in installed().values() for dataset in plugin.datasets), health.DATASET)}
+    return {
+        dataset.name: dataset
+        for dataset in (
+            *(dataset for plugin in installed().values() for dataset in plugin.datasets),
+            health.DATASET,
+        )
+    }
 
 
 def plugin(name: str) -> Plugin:
     there = installed()
     if name not in there:
-        raise ConfigError(f'there is no plugin "{name}"{guess(name, there)}; there are {", ".join(there)}')
+        raise ConfigError(
+            f'there is no plugin "{name}"{guess(name, there)}; there are {", ".join(there)}'
+        )
     return there[name]

@@ -15,8 +15,8 @@ from ..core.mapping import rfc3339
 from ..core.windows import MINUTE
 
 log = logging.getLogger("siemtap")
-BEHIND = 15 * MINUTE        # less than this is no backfill
-SAY_EVERY = 10.0            # seconds
+BEHIND = 15 * MINUTE  # less than this is no backfill
+SAY_EVERY = 10.0  # seconds
 
 
 class Backfill:
@@ -26,12 +26,25 @@ class Backfill:
         self.lock = threading.Lock()
         self.said: Dict[Any, float] = {}
         self.tasks: Dict[Any, Any] = {}
-        self.bars = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>5.1f}% {task.fields[until]}"), TimeRemainingColumn(),
-                             console=Console(stderr=True), transient=True) if watched else None
+        self.bars = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>5.1f}% {task.fields[until]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            if watched
+            else None
+        )
 
     def __call__(self, running: Any, state: Any) -> None:
-        goal = (running.stretch or (0, running.shipper.clock.now()))[1] - getattr(running.settings, "lag", 0)
-        if goal - state.until < BEHIND or state.until <= state.first:       # of what comes in one piece there is no progress to tell
+        goal = (running.stretch or (0, running.shipper.clock.now()))[1] - getattr(
+            running.settings, "lag", 0
+        )
+        # of what comes in one piece there is no progress to tell
+        if goal - state.until < BEHIND or state.until <= state.first:
             with self.lock:
                 self._arrived(state)
             return
@@ -40,7 +53,12 @@ class Backfill:
             if self.bars:
                 self._bar(state, share)
             elif time.monotonic() - self.said.get(state.unit, 0.0) > SAY_EVERY:
-                log.info("%s: backfill %.1f %%, read until %s", state.unit, 100 * share, rfc3339(state.until))
+                log.info(
+                    "%s: backfill %.1f %%, read until %s",
+                    state.unit,
+                    100 * share,
+                    rfc3339(state.until),
+                )
                 self.said[state.unit] = time.monotonic()
 
     def _arrived(self, state: Any) -> None:

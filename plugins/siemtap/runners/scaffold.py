@@ -1,4 +1,5 @@
-"""`siemtap new`: a plugin's folder that passes its tests at once. The vendor in it is the simplest that pages by time."""
+"""`siemtap new`: a plugin's folder that passes its tests at once. The vendor in it is the
+simplest that pages by time."""
 
 from __future__ import annotations
 
@@ -183,7 +184,7 @@ class Simulator:
         return {identify("@name@.event", [event["id"]]) for time, event in self.events(start, stop or now) if start < time < (stop or now) and self.readable(time, now)}
 '''
 
-README = '''# @Title@
+README = """# @Title@
 
 What it is, and what siemtap collects from it.
 
@@ -206,45 +207,77 @@ What it is, and what siemtap collects from it.
 ## What is not known
 
 What the vendor's page leaves open, and how siemtap behaves.
-'''
+"""
 
-CHANGELOG = '''# Changelog of @name@
+CHANGELOG = """# Changelog of @name@
 
 ## Unreleased
 
 - First version.
-'''
+"""
 
-EXCHANGE = '''GET https://api.example.com/events?from=1772618280000&to=1772618400000
+EXCHANGE = """GET https://api.example.com/events?from=1772618280000&to=1772618400000
 Authorization: Bearer k3y
 
 HTTP/1.1 200
 Content-Type: application/json
 
 {"events": [{"id": "e1", "time": "2026-03-04T09:59:00.000Z", "what": "something happened", "source": "192.0.2.7", "user": "eve"}]}
-'''
+"""
 
 FILES: Dict[str, str] = {
-    "__init__.py": INIT, "manifest.py": MANIFEST, "mapping.py": MAPPING, "plugin.py": PLUGIN, "simulator.py": SIMULATOR, "README.md": README, "CHANGELOG.md": CHANGELOG,
+    "__init__.py": INIT,
+    "manifest.py": MANIFEST,
+    "mapping.py": MAPPING,
+    "plugin.py": PLUGIN,
+    "simulator.py": SIMULATOR,
+    "README.md": README,
+    "CHANGELOG.md": CHANGELOG,
     "cases/an_event/exchange.http": EXCHANGE,
 }
 
 
 def write(name: str, into: Path) -> List[Path]:
-    """The files written. ConfigError for a name that cannot be a package, or a folder that is there already."""
+    """The files written. ConfigError for a name that cannot be a package, or a folder that is
+    there already."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
-        raise ConfigError(f'"{name}" cannot name a plugin; use lower case letters, digits and underscores, beginning with a letter')
+        raise ConfigError(
+            f'"{name}" cannot name a plugin; use lower case letters, digits and underscores,'
+            " beginning with a letter"
+        )
     folder = into / name
     if folder.exists():
         raise ConfigError(f"{folder} is there already")
-    files = {path: said.replace("@name@", name).replace("@Title@", name.replace("_", " ").title()) for path, said in FILES.items()}
-    files["sample.yml"] = ""        # rendered below, once there is a plugin to render
-    given = {"settings": {"api_key": "k3y", "lookback": "10s", "lag": "0s", "overlap": "110s"}, "dataset": f"{name}.event", "now": "2026-03-04T10:00:00.000Z"}
+    files = {
+        path: said.replace("@name@", name).replace("@Title@", name.replace("_", " ").title())
+        for path, said in FILES.items()
+    }
+    files["sample.yml"] = ""  # rendered below, once there is a plugin to render
+    given = {
+        "settings": {"api_key": "k3y", "lookback": "10s", "lag": "0s", "overlap": "110s"},
+        "dataset": f"{name}.event",
+        "now": "2026-03-04T10:00:00.000Z",
+    }
     files["cases/an_event/given.json"] = json.dumps(given, indent=1) + "\n"
-    event = {"ecs": {"version": "9.4.0"}, "data_stream": {"type": "logs", "dataset": f"{name}.event", "namespace": "default"}, "@timestamp": "2026-03-04T09:59:00.000Z",
-             "message": "something happened", "user": {"name": "eve"}, "source": {"ip": "192.0.2.7", "address": "192.0.2.7"}, "related": {"ip": ["192.0.2.7"], "user": ["eve"]},
-             "observer": {"vendor": name.replace("_", " ").title()}, name: {"id": "e1"},
-             "event": {"dataset": f"{name}.event", "module": name, "kind": "event", "category": ["network"], "type": ["info"], "id": identify(f"{name}.event", ["e1"])}}
+    event = {
+        "ecs": {"version": "9.4.0"},
+        "data_stream": {"type": "logs", "dataset": f"{name}.event", "namespace": "default"},
+        "@timestamp": "2026-03-04T09:59:00.000Z",
+        "message": "something happened",
+        "user": {"name": "eve"},
+        "source": {"ip": "192.0.2.7", "address": "192.0.2.7"},
+        "related": {"ip": ["192.0.2.7"], "user": ["eve"]},
+        "observer": {"vendor": name.replace("_", " ").title()},
+        name: {"id": "e1"},
+        "event": {
+            "dataset": f"{name}.event",
+            "module": name,
+            "kind": "event",
+            "category": ["network"],
+            "type": ["info"],
+            "id": identify(f"{name}.event", ["e1"]),
+        },
+    }
     files["cases/an_event/expected.json"] = json.dumps([event], indent=1) + "\n"
     for path, said in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

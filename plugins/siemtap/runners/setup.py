@@ -1,4 +1,5 @@
-"""`siemtap setup` and `siemtap test output`: what a search cluster lacks, and what it says of us."""
+"""`siemtap setup` and `siemtap test output`: what a search cluster lacks, and what it says of
+us."""
 
 from __future__ import annotations
 
@@ -30,18 +31,23 @@ INDEX_RIGHTS = ("create_doc", "auto_configure", "read", "maintenance")
 
 class Change(NamedTuple):
     asset: Asset
-    before: Optional[Dict[str, Any]]        # None: it is not there
+    before: Optional[Dict[str, Any]]  # None: it is not there
     differences: List[str]
 
 
 def datasets_of(config: Config) -> List[Dataset]:
     plugins = {wish.plugin.name: wish.plugin for wish in config.inputs if wish.every.enabled}
-    return [*(dataset for plugin in plugins.values() for dataset in plugin.datasets), *([health.DATASET] if config.health.enabled else [])]
+    return [
+        *(dataset for plugin in plugins.values() for dataset in plugin.datasets),
+        *([health.DATASET] if config.health.enabled else []),
+    ]
 
 
 def cluster(config: Config) -> Elasticsearch:
     if config.output not in ("elasticsearch", "opensearch"):
-        raise ConfigError(f"output.{config.output} needs no setup; output.elasticsearch and output.opensearch do")
+        raise ConfigError(
+            f"output.{config.output} needs no setup; output.elasticsearch and output.opensearch do"
+        )
     return client(config.output_settings, config.output)
 
 
@@ -61,18 +67,39 @@ def server_of(config: Config, es: Elasticsearch) -> Server:
     version = said.get("version", {})
     flavour = version.get("distribution", "elasticsearch")
     if flavour != config.output:
-        raise ConfigError(f"the server at output.{config.output} is {flavour}; write output.{flavour}")
+        raise ConfigError(
+            f"the server at output.{config.output} is {flavour}; write output.{flavour}"
+        )
     major, minor = (int(part) for part in version["number"].split(".")[:2])
-    if (flavour, major) < ("elasticsearch", 8) or (flavour == "opensearch" and (major, minor) < (2, 14)):
-        raise ConfigError(f"{flavour} {version['number']} is too old; siemtap needs Elasticsearch 8.0 or OpenSearch 2.14")
-    nodes = asked(config, "asking for ingest processors", lambda: es.nodes.info(metric="ingest", filter_path="nodes.*.ingest.processors"))
-    processors = [{one["type"] for one in node.get("ingest", {}).get("processors", [])} for node in nodes.get("nodes", {}).values()]
-    return Server(flavour, (major, minor), frozenset(set.intersection(*processors) if processors else ()), version.get("build_flavor") == "serverless")
+    if (flavour, major) < ("elasticsearch", 8) or (
+        flavour == "opensearch" and (major, minor) < (2, 14)
+    ):
+        raise ConfigError(
+            f"{flavour} {version['number']} is too old; siemtap needs Elasticsearch 8.0 or"
+            " OpenSearch 2.14"
+        )
+    nodes = asked(
+        config,
+        "asking for ingest processors",
+        lambda: es.nodes.info(metric="ingest", filter_path="nodes.*.ingest.processors"),
+    )
+    processors = [
+        {one["type"] for one in node.get("ingest", {}).get("processors", [])}
+        for node in nodes.get("nodes", {}).values()
+    ]
+    return Server(
+        flavour,
+        (major, minor),
+        frozenset(set.intersection(*processors) if processors else ()),
+        version.get("build_flavor") == "serverless",
+    )
 
 
 def changes(config: Config, es: Elasticsearch, server: Server) -> Iterator[Change]:
     """Everything that should be there, and how what is there differs."""
-    for asset in assets(server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)):
+    for asset in assets(
+        server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)
+    ):
         before = _found(config, es, asset)
         yield Change(asset, before, [] if before is None else differences(before, asset.body))
 
@@ -84,7 +111,9 @@ def dashboard_changes(config: Config, server: Server) -> Iterator[Change]:
         there.check()
         for asset in kibana.assets(server, config, datasets_of(config)):
             before = there.found(*asset.path.split("/"))
-            yield Change(asset, before, [] if before is None else kibana.differences(before, asset.body))
+            yield Change(
+                asset, before, [] if before is None else kibana.differences(before, asset.body)
+            )
 
 
 def put_dashboards(config: Config, changes: List[Change]) -> None:
@@ -95,7 +124,10 @@ def put_dashboards(config: Config, changes: List[Change]) -> None:
 
 def wish_of(config: Config) -> Wish:
     if config.output == "opensearch" and config.setup.lifecycle == "policy":
-        raise ConfigError("setup.lifecycle: an ISM policy names its indices itself, in `ism_template`; write `none`, or `data_stream` with a `retention` for a policy of siemtap's")
+        raise ConfigError(
+            "setup.lifecycle: an ISM policy names its indices itself, in `ism_template`; write"
+            " `none`, or `data_stream` with a `retention` for a policy of siemtap's"
+        )
     return Wish(config.setup.lifecycle, config.setup.policy, config.setup.retention // 86_400_000)
 
 
@@ -106,26 +138,41 @@ def _found(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dict[str
         return None
     except ApiError as error:
         if asset.kind == ISM and error.status_code == 400:
-            raise ConfigError("this OpenSearch has no Index State Management, which would delete old events; set setup.retention to 0s") from None
+            raise ConfigError(
+                "this OpenSearch has no Index State Management, which would delete old events; set"
+                " setup.retention to 0s"
+            ) from None
         raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
     except elastic_transport.TransportError as error:
         raise trouble(error, config.output, f"reading the {asset.kind} {asset.name}") from None
-    for key, inner in (("component_templates", "component_template"), ("index_templates", "index_template")):
+    for key, inner in (
+        ("component_templates", "component_template"),
+        ("index_templates", "index_template"),
+    ):
         if key in said:
             return dict(said[key][0][inner])
     return dict(said if asset.kind == ISM else said[asset.name])
 
 
 def differences(before: Dict[str, Any], after: Dict[str, Any]) -> List[str]:
-    """`path: before -> after`, for what we want otherwise. What the server adds of its own is its own."""
+    """`path: before -> after`, for what we want otherwise. What the server adds of its own is
+    its own."""
     old, new = dict(_flat(before)), dict(_flat(after))
-    found = [f"{path}: {old.get(path, 'nothing')} -> {value}" for path, value in new.items() if old.get(path) != value]
-    return found + [f"{path}: {value} -> nothing" for path, value in old.items() if path not in new and path.startswith(("template.mappings", "processors", "composed_of"))]
+    found = [
+        f"{path}: {old.get(path, 'nothing')} -> {value}"
+        for path, value in new.items()
+        if old.get(path) != value
+    ]
+    return found + [
+        f"{path}: {value} -> nothing"
+        for path, value in old.items()
+        if path not in new and path.startswith(("template.mappings", "processors", "composed_of"))
+    ]
 
 
 def _flat(tree: Any, place: str = "") -> Iterator[Tuple[str, str]]:
     """Leaves by path. The server spells every setting as text."""
-    if place == "data_stream":      # the server adds words of its own to it
+    if place == "data_stream":  # the server adds words of its own to it
         yield place, "yes"
     elif isinstance(tree, dict) and tree:
         for name, value in tree.items():
@@ -139,15 +186,34 @@ def _flat(tree: Any, place: str = "") -> Iterator[Tuple[str, str]]:
 
 def put(config: Config, es: Elasticsearch, change: Change) -> None:
     asset = change.asset
-    seen = {"if_seq_no": change.before["_seq_no"], "if_primary_term": change.before["_primary_term"]} if asset.kind == ISM and change.before else {}
-    asked(config, f"writing the {asset.kind} {asset.name}", lambda: es.perform_request(
-        "PUT", asset.path, params=seen, body=asset.body, headers={"accept": "application/json", "content-type": "application/json"}))
+    seen = (
+        {"if_seq_no": change.before["_seq_no"], "if_primary_term": change.before["_primary_term"]}
+        if asset.kind == ISM and change.before
+        else {}
+    )
+    asked(
+        config,
+        f"writing the {asset.kind} {asset.name}",
+        lambda: es.perform_request(
+            "PUT",
+            asset.path,
+            params=seen,
+            body=asset.body,
+            headers={"accept": "application/json", "content-type": "application/json"},
+        ),
+    )
 
 
 def write(config: Config, version: Tuple[int, int], into: Path) -> Iterator[Path]:
     """The same as files, one a thing, for a cluster of this version that has every processor."""
-    server = Server(config.output, version, frozenset(("geoip", "user_agent") if config.output == "elasticsearch" else ("user_agent",)))
-    for asset in assets(server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)):
+    server = Server(
+        config.output,
+        version,
+        frozenset(("geoip", "user_agent") if config.output == "elasticsearch" else ("user_agent",)),
+    )
+    for asset in assets(
+        server, contract.read("event.schema.json"), datasets_of(config), wish_of(config)
+    ):
         path = into / f"{asset.path.strip('/').replace('/', '-').lstrip('_')}.json"
         into.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asset.body, indent=1) + "\n", encoding="utf-8")
@@ -160,11 +226,21 @@ def write_dashboards(config: Config, into: Path) -> Iterator[Path]:
     into.mkdir(parents=True, exist_ok=True)
     for shown in kibana.overviews(datasets):
         path = into / f"kibana-{shown.name}.ndjson"
-        path.write_text(ndjson(kibana.saved_objects(Server("elasticsearch", (9, 1)), list(shown.datasets), kibana.patterns(config, datasets))), encoding="utf-8")
+        path.write_text(
+            ndjson(
+                kibana.saved_objects(
+                    Server("elasticsearch", (9, 1)),
+                    list(shown.datasets),
+                    kibana.patterns(config, datasets),
+                )
+            ),
+            encoding="utf-8",
+        )
         yield path
 
 
 # siemtap test output
+
 
 def examine(config: Config) -> Iterator[Tuple[bool, str]]:
     """(all well, a sentence), one after the other."""
@@ -182,11 +258,23 @@ def examine(config: Config) -> Iterator[Tuple[bool, str]]:
     if ready:
         yield from _canary(config, es)
     else:
-        yield False, "no canary event was written: without the templates the cluster would guess an index for it"
+        yield (
+            False,
+            (
+                "no canary event was written: without the templates the cluster would guess an"
+                " index for it"
+            ),
+        )
 
 
 def _state(change: Change) -> Tuple[bool, str]:
-    state = "is missing; run `siemtap setup`" if change.before is None else "differs; run `siemtap setup --dry-run`" if change.differences else "is there"
+    state = (
+        "is missing; run `siemtap setup`"
+        if change.before is None
+        else "differs; run `siemtap setup --dry-run`"
+        if change.differences
+        else "is there"
+    )
     return state == "is there", f"{change.asset.kind} {change.asset.name} {state}"
 
 
@@ -197,7 +285,10 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
         return
     names = [f"logs-{dataset.name}-*" for dataset in datasets_of(config)]
     try:
-        said = es.security.has_privileges(cluster=[*CLUSTER_RIGHTS, *SETUP_RIGHTS], index=[{"names": names, "privileges": list(INDEX_RIGHTS)}]).body
+        said = es.security.has_privileges(
+            cluster=[*CLUSTER_RIGHTS, *SETUP_RIGHTS],
+            index=[{"names": names, "privileges": list(INDEX_RIGHTS)}],
+        ).body
     except ApiError as error:
         if error.status_code in (400, 404, 405, 500):
             yield True, "rights: the cluster has no security"
@@ -205,7 +296,13 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
         raise trouble(error, config.output, "asking for rights") from None
     for right, granted in said["cluster"].items():
         if not granted:
-            yield right in SETUP_RIGHTS, f"the cluster right {right} is missing{' (only `siemtap setup` needs it)' if right in SETUP_RIGHTS else ''}"
+            yield (
+                right in SETUP_RIGHTS,
+                (
+                    f"the cluster right {right} is"
+                    f" missing{' (only `siemtap setup` needs it)' if right in SETUP_RIGHTS else ''}"
+                ),
+            )
     for name, rights in said["index"].items():
         for right, granted in rights.items():
             if not granted:
@@ -216,11 +313,19 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
 
 def canary_of(dataset: Dataset, namespace: str, now: Millis) -> Event:
     """Make an event that says what it is."""
-    return {"@timestamp": rfc3339(now), "message": "siemtap test output: written, and removed at once",
-            "ecs": {"version": ECS_VERSION}, "tags": ["siemtap-canary"],
-            "data_stream": {"type": "logs", "dataset": dataset.name, "namespace": namespace},
-            "event": {"id": uuid.uuid4().hex, "kind": "event", "dataset": dataset.name,
-                      "module": dataset.namespace}}
+    return {
+        "@timestamp": rfc3339(now),
+        "message": "siemtap test output: written, and removed at once",
+        "ecs": {"version": ECS_VERSION},
+        "tags": ["siemtap-canary"],
+        "data_stream": {"type": "logs", "dataset": dataset.name, "namespace": namespace},
+        "event": {
+            "id": uuid.uuid4().hex,
+            "kind": "event",
+            "dataset": dataset.name,
+            "module": dataset.namespace,
+        },
+    }
 
 
 def _canary(config: Config, es: Elasticsearch) -> Iterator[Tuple[bool, str]]:
@@ -237,12 +342,27 @@ def _canary(config: Config, es: Elasticsearch) -> Iterator[Tuple[bool, str]]:
     except FAILURES as error:
         yield False, str(trouble(error, config.output, f"a canary event in {place}"))
         return
-    yield bool(hits), f"a canary event was written to {place} and {'found again' if hits else 'not found again'}"
+    yield (
+        bool(hits),
+        f"a canary event was written to {place} and {'found again' if hits else 'not found again'}",
+    )
     if hits and "ingested" in hits[0]["_source"].get("event", {}):
-        skew = millis_of(hits[0]["_source"]["event"]["ingested"][:23].rstrip("Z").ljust(23, "0") + "Z") - now
-        yield abs(skew) < 60_000, f"the cluster's clock differs from ours by {abs(skew) / 1000:.1f} s"
+        skew = (
+            millis_of(hits[0]["_source"]["event"]["ingested"][:23].rstrip("Z").ljust(23, "0") + "Z")
+            - now
+        )
+        yield (
+            abs(skew) < 60_000,
+            f"the cluster's clock differs from ours by {abs(skew) / 1000:.1f} s",
+        )
     try:
         es.delete_by_query(index=place, query={"ids": {"values": [id]}}, refresh=True)
         yield True, "and removed"
     except ApiError as error:
-        yield True, f"but it stays: {error.status_code}, the user may not delete (nor need it for anything else); its tag is siemtap-canary"
+        yield (
+            True,
+            (
+                f"but it stays: {error.status_code}, the user may not delete (nor need it for"
+                " anything else); its tag is siemtap-canary"
+            ),
+        )

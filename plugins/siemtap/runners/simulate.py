@@ -1,7 +1,8 @@
 """A vendor's simulator as a server on loopback, or as a function; and the faults it has on request.
 
-A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`, `faults`, `counts`, `requests`; that of a vendor who
-pushes has `pushed(start, stop)`, too: things with `time`, `body`, `headers`, `channel` (webhook, syslog), `ids`.
+A simulator is any object with `answer(request, now) -> Answer`, `ledger(now)`, `settings(url)`,
+`faults`, `counts`, `requests`; that of a vendor who pushes has `pushed(start, stop)`, too: things
+with `time`, `body`, `headers`, `channel` (webhook, syslog), `ids`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
 from ..edge.http import Reply, Request, Send
 
-KEPT = 100_000      # requests that a simulator remembers
+KEPT = 100_000  # requests that a simulator remembers
 
 
 class Answer(NamedTuple):
@@ -35,9 +36,9 @@ class Answer(NamedTuple):
     status: int = 200
     headers: Mapping[str, str] = {}
     body: bytes = b""
-    delay: float = 0.0              # seconds before the first byte
-    cut: Optional[int] = None       # the connection is reset after so many bytes of the body
-    drip: float = 0.0               # seconds between one byte and the next
+    delay: float = 0.0  # seconds before the first byte
+    cut: Optional[int] = None  # the connection is reset after so many bytes of the body
+    drip: float = 0.0  # seconds between one byte and the next
 
 
 @dataclasses.dataclass
@@ -47,8 +48,9 @@ class Fault:
     call: str = ""
     times: int = 1
     status: int = 500
-    body: str = "list"              # list, text, other, html, empty, truncated: the shape of the answer
-    retry_after: str = ""           # seconds; "date:5" says the same as a date
+    # list, text, other, html, empty, truncated: the shape of the answer
+    body: str = "list"
+    retry_after: str = ""  # seconds; "date:5" says the same as a date
     delay: float = 0.0
     cut: Optional[int] = None
     drip: float = 0.0
@@ -56,11 +58,21 @@ class Fault:
     location: str = ""
 
     def answer(self, now: Millis) -> Answer:
-        bodies = {"list": b'{"errorMessages":["a fault on request"]}', "text": b'{"errorMessages":"a fault on request"}', "other": b'{"fault":true}',
-                  "html": b"<html><body>a fault on request</body></html>", "empty": b"", "truncated": b'{"successMessage":"Success","data":[{"websi'}
+        bodies = {
+            "list": b'{"errorMessages":["a fault on request"]}',
+            "text": b'{"errorMessages":"a fault on request"}',
+            "other": b'{"fault":true}',
+            "html": b"<html><body>a fault on request</body></html>",
+            "empty": b"",
+            "truncated": b'{"successMessage":"Success","data":[{"websi',
+        }
         headers = {"Content-Type": "text/html" if self.body == "html" else self.content_type}
         if self.retry_after:
-            headers["Retry-After"] = formatdate(now / 1000 + float(self.retry_after[5:]), usegmt=True) if self.retry_after.startswith("date:") else self.retry_after
+            headers["Retry-After"] = (
+                formatdate(now / 1000 + float(self.retry_after[5:]), usegmt=True)
+                if self.retry_after.startswith("date:")
+                else self.retry_after
+            )
         if self.location:
             headers["Location"] = self.location
         return Answer(self.status, headers, bodies[self.body], self.delay, self.cut, self.drip)
@@ -72,7 +84,10 @@ def simulator(plugin: str, knobs: Mapping[str, Any]) -> Any:
     known = {f.name for f in dataclasses.fields(module.Knobs)}
     for name in knobs:
         if name not in known:
-            raise ConfigError(f'there is no knob "{name}"{guess(name, known)}; there are {", ".join(sorted(known))}')
+            raise ConfigError(
+                f'there is no knob "{name}"{guess(name, known)}; there are'
+                f" {', '.join(sorted(known))}"
+            )
     return module.Simulator(module.Knobs(**{name: _read(value) for name, value in knobs.items()}))
 
 
@@ -86,11 +101,14 @@ def _read(value: Any) -> Any:
 
 
 def noted(simulated: Any, call: str, request: Request) -> Optional[Fault]:
-    """A call is counted and kept for whoever looks; the fault that waits for it, if one does. With the simulator's lock held."""
+    """A call is counted and kept for whoever looks; the fault that waits for it, if one does.
+    With the simulator's lock held."""
     simulated.counts[call] = simulated.counts.get(call, 0) + 1
     if len(simulated.requests) < KEPT:
         simulated.requests.append(request)
-    fault: Optional[Fault] = next((fault for fault in simulated.faults if fault.call in ("", call) and fault.times > 0), None)
+    fault: Optional[Fault] = next(
+        (fault for fault in simulated.faults if fault.call in ("", call) and fault.times > 0), None
+    )
     if fault:
         fault.times -= 1
     return fault
@@ -105,7 +123,11 @@ def in_memory(simulated: Any, clock: Clock = SYSTEM) -> Send:
             raise Retry("the answer broke off", request.line)
         if answer.delay > seconds or answer.drip * len(answer.body) > seconds:
             raise Retry(f"no answer within {seconds:g} s", request.line, narrower=True)
-        return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+        return Reply(
+            answer.status,
+            {name.lower(): value for name, value in answer.headers.items()},
+            answer.body,
+        )
 
     return send
 
@@ -119,7 +141,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self, simulated: Any, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.simulated = simulated
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="simulator", daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="simulator", daemon=True
+        ).start()
 
     @property
     def url(self) -> str:
@@ -137,7 +161,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Server
-
 
     def do_GET(self) -> None:
         self.serve("GET")
@@ -161,7 +184,10 @@ class _Handler(BaseHTTPRequestHandler):
     def control(self, body: bytes) -> Answer:
         """Not the vendor: the ledger, the counts, and faults on request."""
         simulated, parts = self.server.simulated, urlsplit(self.path)
-        what, query = parts.path.rpartition("/")[2], {name: int(value) for name, value in parse_qsl(parts.query)}
+        what, query = (
+            parts.path.rpartition("/")[2],
+            {name: int(value) for name, value in parse_qsl(parts.query)},
+        )
         found: Any = None
         if what == "ledger":
             found = sorted(simulated.ledger(SYSTEM.now(), **query))
@@ -170,14 +196,22 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "faults" and body:
             simulated.faults.extend(Fault(**fault) for fault in json.loads(body))
             found = len(simulated.faults)
-        return Answer(200 if found is not None else 404, {"Content-Type": "application/json"}, json.dumps(found).encode())
+        return Answer(
+            200 if found is not None else 404,
+            {"Content-Type": "application/json"},
+            json.dumps(found).encode(),
+        )
 
     def send(self, answer: Answer) -> None:
         time.sleep(answer.delay)
-        lines = [f"HTTP/1.1 {answer.status} Simulated", f"Content-Length: {len(answer.body)}", *(f"{name}: {value}" for name, value in answer.headers.items())]
+        lines = [
+            f"HTTP/1.1 {answer.status} Simulated",
+            f"Content-Length: {len(answer.body)}",
+            *(f"{name}: {value}" for name, value in answer.headers.items()),
+        ]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         if answer.cut is not None:
-            self.wfile.write(head + answer.body[:answer.cut])
+            self.wfile.write(head + answer.body[: answer.cut])
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
@@ -194,14 +228,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Sender:
-    """Brings what a simulator pushes where it is wanted: webhooks to http(s)://, syslog to udp:// or tcp://. Once each, as the vendor does."""
+    """Brings what a simulator pushes where it is wanted: webhooks to http(s)://, syslog to
+    udp:// or tcp://. Once each, as the vendor does."""
 
     def __init__(self, places: Iterable[str]) -> None:
         self.http = requests.Session()
         self.http.trust_env = self.http.verify = False
-        self.places = {"webhook" if place.startswith("http") else "syslog": place for place in places}
+        self.places = {
+            "webhook" if place.startswith("http") else "syslog": place for place in places
+        }
         self.socket: Optional[socket.socket] = None
-        self.taken: List[str] = []      # ids of what was answered with 2xx, or handed to the network
+        # ids of what was answered with 2xx, or handed to the network
+        self.taken: List[str] = []
         self.refused = 0
 
     def send(self, thing: Any) -> bool:
@@ -225,7 +263,11 @@ class Sender:
         try:
             if self.socket is None:
                 family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-                self.socket = socket.socket(family, socket.SOCK_DGRAM) if parts.scheme == "udp" else socket.create_connection(where, 10)
+                self.socket = (
+                    socket.socket(family, socket.SOCK_DGRAM)
+                    if parts.scheme == "udp"
+                    else socket.create_connection(where, 10)
+                )
             if parts.scheme == "udp":
                 self.socket.sendto(line, where)
             else:

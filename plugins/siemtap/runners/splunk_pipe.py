@@ -1,9 +1,9 @@
 """Write standard output as splunkd reads it: a stream of events in XML.
 
-A whole event is an element without `unbroken`, without `<done/>` and without a newline: solnlib 7.0.0
-refuses `done` there (modular_input/event.py line 85). `unbroken="1"` marks a fragment, which splunkd
-glues to those of its channel until `<done/>` ends them. Only what is too large for one element is
-written in fragments.
+A whole event is an element without `unbroken`, without `<done/>` and without a newline: solnlib
+7.0.0 refuses `done` there (modular_input/event.py line 85). `unbroken="1"` marks a fragment, which
+splunkd glues to those of its channel until `<done/>` ends them. Only what is too large for one
+element is written in fragments.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Pipe:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> None:
         with self.lock:
-            if self.ended:      # by somebody who told us to stop, or in the middle of an element
+            if self.ended:  # by somebody who told us to stop, or in the middle of an element
                 raise Gone
             parts = [] if self.open else [b"<stream>"]
             for event in events:
@@ -170,8 +170,10 @@ def _shallow(event: Event) -> Event:
     cut: Event = _down_to(DEEPEST, event)
     cut["event"]["kind"] = "pipeline_error"
     cut["error"] = {
-        "message": f"an event of {name} cannot be encoded; what lies deeper than {DEEPEST} levels"
-        " is left out"
+        "message": (
+            f"an event of {name} cannot be encoded; what lies deeper than {DEEPEST} levels"
+            " is left out"
+        )
     }
     return cut
 

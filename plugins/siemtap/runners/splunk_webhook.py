@@ -1,9 +1,11 @@
-"""The webhook as a modular input, for a heavy forwarder: what is pushed goes into a spool beside the checkpoint, and from there into splunkd's pipe.
+"""The webhook as a modular input, for a heavy forwarder: what is pushed goes into a spool beside
+the checkpoint, and from there into splunkd's pipe.
 
-It runs until splunkd stops it. The spool and its marks are one disk's: the input stays on the instance that it was made on.
+It runs until splunkd stops it. The spool and its marks are one disk's: the input stays on the
+instance that it was made on.
 
-Whoever may post can send anything. Where an attempt fails, payloads are read one by one, so that those
-before and behind go on; a payload that fails by itself becomes a pipeline_error of its text.
+Whoever may post can send anything. Where an attempt fails, payloads are read one by one, so that
+those before and behind go on; a payload that fails by itself becomes a pipeline_error of its text.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from .splunkd import answers, stanza_name, summary
 log = logging.getLogger("siemtap")
 
 MASK = "******"
-AT_ONCE = 1_000             # payloads in one delivery
+AT_ONCE = 1_000  # payloads in one delivery
 
 
 class Webhook(Input):
@@ -50,8 +52,18 @@ class Webhook(Input):
         return None
 
     def cycle(self) -> bool:
-        found = answers({**self.found, **self.splunkd.secrets(f"data/inputs/{self.app.kind}", stanza_name(self.stanza))}, {s["name"]: s["kind"] for s in of_webhook(self.plugin)})
-        wish, settings, every = fill_in(Receiving, _of(Receiving, found)), without_account(self.plugin, found), fill_in(Every, _of(Every, found))
+        found = answers(
+            {
+                **self.found,
+                **self.splunkd.secrets(f"data/inputs/{self.app.kind}", stanza_name(self.stanza)),
+            },
+            {s["name"]: s["kind"] for s in of_webhook(self.plugin)},
+        )
+        wish, settings, every = (
+            fill_in(Receiving, _of(Receiving, found)),
+            without_account(self.plugin, found),
+            fill_in(Every, _of(Every, found)),
+        )
         check(wish)
         name = stanza_name(self.stanza)
         database = Database(self.folder / f"{name}.webhook.db")
@@ -59,15 +71,27 @@ class Webhook(Input):
         try:
             reception.open(Ears(self.clock))
             log.info("%s: listening at %s", self.stanza, ", ".join(reception.addresses))
-            self._deliver(reception, database, Arrivals(database, wish.remember, self.clock), settings, every)
+            self._deliver(
+                reception, database, Arrivals(database, wish.remember, self.clock), settings, every
+            )
         finally:
             reception.close()
             database.close()
         return True
 
-    def _deliver(self, reception: Reception, database: Database, arrivals: Arrivals, settings: Any, every: Every) -> None:
+    def _deliver(
+        self,
+        reception: Reception,
+        database: Database,
+        arrivals: Arrivals,
+        settings: Any,
+        every: Every,
+    ) -> None:
         saying = voice(self.plugin, settings, every, {}, lambda: rfc3339(self.clock.now()))
-        unit, checkpoints = Unit(stanza_name(self.stanza), self.plugin.datasets[0].name, RECEIVED), Checkpoints(database)
+        unit, checkpoints = (
+            Unit(stanza_name(self.stanza), self.plugin.datasets[0].name, RECEIVED),
+            Checkpoints(database),
+        )
         output = Undisturbed(Then(InDoubt(self.pipe, self.unmarked), arrivals, self.unmarked))
 
         def say(batch: Batch) -> List[Event]:
@@ -88,7 +112,7 @@ class Webhook(Input):
                 pump(unit, mark, [batch], or_unshown(say), output)
 
         alone, failures = False, 0
-        tried: Optional[Cursor] = None      # where the last attempt one by one began
+        tried: Optional[Cursor] = None  # where the last attempt one by one began
         while not self.stopping.is_set():
             try:
                 mark = checkpoints.load(unit)
@@ -97,8 +121,12 @@ class Webhook(Input):
                 else:
                     tried = mark.cursor if alone else None
                     batches = spooled(
-                        reception.spool, mark.cursor, receive, self.plugin.datasets[0],
-                        at_most=1 if alone else AT_ONCE)
+                        reception.spool,
+                        mark.cursor,
+                        receive,
+                        self.plugin.datasets[0],
+                        at_most=1 if alone else AT_ONCE,
+                    )
                     pump(unit, mark, self._until_stopped(batches), say, output)
                     alone = False
                 failures = 0
@@ -106,7 +134,7 @@ class Webhook(Input):
                 continue
             except Gone:
                 raise
-            except Retry as error:      # the disk; no payload's fault
+            except Retry as error:  # the disk; no payload's fault
                 tried = None
                 log.warning("%s: %s", unit, error)
             except Exception as error:
@@ -117,19 +145,33 @@ class Webhook(Input):
 
 
 def or_unshown(say: Say) -> Say:
-    """Wrap `say`: a text that it fails on, for it cannot be redacted, becomes an event without it."""
+    """Wrap `say`: a text that it fails on, for it cannot be redacted, becomes an event without
+    it."""
+
     def kept(batch: Batch) -> List[Event]:
         try:
             return say(batch)
         except Exception as error:
             text, name = batch.records[0], batch.dataset.name
             log.error("%s: the text cannot be shown either: %s", name, summary(error))
-            return [{
-                "@timestamp": rfc3339(batch.until),
-                "event": {"id": identify(name, [text]), "kind": "pipeline_error",
-                          "dataset": name, "module": batch.dataset.namespace},
-                "error": {"message": f"a payload of {len(text)} characters can neither be read"
-                                     " nor redacted, and is not shown"}}]
+            return [
+                {
+                    "@timestamp": rfc3339(batch.until),
+                    "event": {
+                        "id": identify(name, [text]),
+                        "kind": "pipeline_error",
+                        "dataset": name,
+                        "module": batch.dataset.namespace,
+                    },
+                    "error": {
+                        "message": (
+                            f"a payload of {len(text)} characters can neither be read"
+                            " nor redacted, and is not shown"
+                        )
+                    },
+                }
+            ]
+
     return kept
 
 

@@ -1,4 +1,5 @@
-"""What an add-on keeps in Splunk: accounts and their secrets, settings, and in the KV store the marks. Everything through splunkd's REST."""
+"""What an add-on keeps in Splunk: accounts and their secrets, settings, and in the KV store the
+marks. Everything through splunkd's REST."""
 
 from __future__ import annotations
 
@@ -27,13 +28,14 @@ from .names import App
 
 log = logging.getLogger("siemtap")
 
-CUT = "``splunk_cred_sep``"         # secrets longer than 255 characters stand in pieces: name, this, number
+# secrets longer than 255 characters stand in pieces: name, this, number
+CUT = "``splunk_cred_sep``"
 PIECE = 255
-LARGEST = 4 * 1024 * 1024           # bytes of a document, packed; the KV store takes 16 MB
-PATIENCE = 30.0                     # seconds that the KV store may take to come up
+LARGEST = 4 * 1024 * 1024  # bytes of a document, packed; the KV store takes 16 MB
+PATIENCE = 30.0  # seconds that the KV store may take to come up
 STARTING = (503, 500)
-LONGEST = 1_000                     # characters of an error in the log
-CALLS = 4                           # of a fault of ours, the innermost ones
+LONGEST = 1_000  # characters of an error in the log
+CALLS = 4  # of a fault of ours, the innermost ones
 
 
 class Splunkd:
@@ -42,18 +44,33 @@ class Splunkd:
     def __init__(self, app: App, uri: str, session_key: str) -> None:
         parts = urlsplit(uri)
         self.app = app
-        self.service: Service = connect(scheme=parts.scheme, host=parts.hostname, port=parts.port, token=session_key, owner="nobody", app=app.name, autologin=False)
+        self.service: Service = connect(
+            scheme=parts.scheme,
+            host=parts.hostname,
+            port=parts.port,
+            token=session_key,
+            owner="nobody",
+            app=app.name,
+            autologin=False,
+        )
 
     def stanza(self, conf: str, name: str) -> Dict[str, str]:
-        """A stanza of <root>_<conf>.conf, its secrets in the clear. ConfigError where there is none."""
+        """A stanza of <root>_<conf>.conf, its secrets in the clear. ConfigError where there is
+        none."""
         file = f"{self.app.root}_{conf}"
         try:
             content = self._get(f"configs/conf-{file}/{name}")
         except HTTPError as error:
             if error.status == 404:
-                raise ConfigError(f'there is no {conf} "{name}"; choose another on the page of the input') from None
+                raise ConfigError(
+                    f'there is no {conf} "{name}"; choose another on the page of the input'
+                ) from None
             raise
-        said = {key: str(value) for key, value in content.items() if not key.startswith("eai:") and value is not None}
+        said = {
+            key: str(value)
+            for key, value in content.items()
+            if not key.startswith("eai:") and value is not None
+        }
         return {**said, **self.secrets(f"configs/conf-{file}", name)}
 
     def settings(self, name: str) -> Dict[str, str]:
@@ -66,16 +83,24 @@ class Splunkd:
     def connection(self) -> Connection:
         """How to reach a vendor from here: the tabs of the proxy and of what is advanced."""
         said = {**self.settings("advanced"), **proxy(self.settings("proxy"))}
-        found: Connection = fill_in(Connection, answers(said, {s["name"]: s["kind"] for s in describe(Connection)}))
+        found: Connection = fill_in(
+            Connection, answers(said, {s["name"]: s["kind"] for s in describe(Connection)})
+        )
         return found
 
     def secrets(self, endpoint: str, name: str) -> Dict[str, str]:
         """What the pages' handlers encrypt: JSON in pieces, under a realm of the add-on's."""
         whole = self.password(f"__REST_CREDENTIAL__#{self.app.name}#{endpoint}", name)
         try:
-            said = json.loads(whole.partition("``splunk_cred_sep``S``splunk_cred_sep``P``splunk_cred_sep``L")[0] or "{}")
+            said = json.loads(
+                whole.partition("``splunk_cred_sep``S``splunk_cred_sep``P``splunk_cred_sep``L")[0]
+                or "{}"
+            )
         except ValueError:
-            raise ConfigError(f'the secrets of "{name}" cannot be read: enter them again on the configuration page') from None
+            raise ConfigError(
+                f'the secrets of "{name}" cannot be read: enter them again on the configuration'
+                " page"
+            ) from None
         return {str(key): str(value) for key, value in said.items()}
 
     def password(self, realm: str, name: str) -> str:
@@ -89,11 +114,14 @@ class Splunkd:
 
     def keep_password(self, realm: str, name: str, whole: str) -> None:
         place = "storage/passwords"
-        wanted = {f"{name}{CUT}{number // PIECE + 1}": whole[number:number + PIECE] for number in range(0, len(whole), PIECE)}
+        wanted = {
+            f"{name}{CUT}{number // PIECE + 1}": whole[number : number + PIECE]
+            for number in range(0, len(whole), PIECE)
+        }
         for password in self.service.storage_passwords.list(count=-1):
             username = str(password.content.get("username"))
             if password.content.get("realm") == realm and username.rpartition(CUT)[0] == name:
-                entry = f"{realm}:{username}:"          # the SDK quotes it
+                entry = f"{realm}:{username}:"  # the SDK quotes it
                 if username in wanted:
                     self.service.post(f"{place}/{entry}", password=wanted.pop(username))
                 else:
@@ -108,7 +136,8 @@ class Splunkd:
 
 
 class Tokens:
-    """A vendor's token in storage/passwords, one for each account and what it says: who changes the account logs in again."""
+    """A vendor's token in storage/passwords, one for each account and what it says: who changes
+    the account logs in again."""
 
     def __init__(self, splunkd: Splunkd, account: str, said: Mapping[str, str]) -> None:
         self.splunkd, self.account, self.realm = splunkd, account, f"{splunkd.app.root}_token"
@@ -119,27 +148,51 @@ class Tokens:
             said = json.loads(self.splunkd.password(self.realm, self.account) or "{}")
             return Kept(said["token"], int(said["until"])) if said.get("of") == self.of else None
         except (ValueError, TypeError, KeyError):
-            return None         # pieces of two tokens, say
+            return None  # pieces of two tokens, say
         except (HTTPError, OSError) as error:
-            log.warning("the token of account %s cannot be read from storage/passwords (%s): logging in", self.account, error)
+            log.warning(
+                "the token of account %s cannot be read from storage/passwords (%s): logging in",
+                self.account,
+                error,
+            )
             return None
 
     def keep(self, token: Kept) -> None:
         try:
-            self.splunkd.keep_password(self.realm, self.account, json.dumps({"token": token.text, "until": token.until, "of": self.of}))
+            self.splunkd.keep_password(
+                self.realm,
+                self.account,
+                json.dumps({"token": token.text, "until": token.until, "of": self.of}),
+            )
         except (HTTPError, OSError) as error:
-            log.warning("the token of account %s cannot be kept in storage/passwords (%s): the next start logs in again", self.account, error)
-
+            log.warning(
+                "the token of account %s cannot be kept in storage/passwords (%s): the next start"
+                " logs in again",
+                self.account,
+                error,
+            )
 
     def drop(self) -> None:
         self.splunkd.keep_password(self.realm, self.account, "")
 
 
 class KvCheckpoints:
-    """Marks as documents of a collection, one for each unit of an input. `began`: which beginning of the input they belong to; those of another are none."""
+    """Marks as documents of a collection, one for each unit of an input. `began`: which
+    beginning of the input they belong to; those of another are none."""
 
-    def __init__(self, splunkd: Splunkd, input: str, began: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
-        self.input, self.began, self.collection, self.sleep = input, began, f"{splunkd.app.root}_checkpoints", sleep
+    def __init__(
+        self,
+        splunkd: Splunkd,
+        input: str,
+        began: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.input, self.began, self.collection, self.sleep = (
+            input,
+            began,
+            f"{splunkd.app.root}_checkpoints",
+            sleep,
+        )
         self.data = splunkd.service.kvstore
         self.service = splunkd.service
 
@@ -160,17 +213,37 @@ class KvCheckpoints:
                 return Mark()
             return Mark.from_json(json.loads(zlib.decompress(base64.b64decode(document["state"]))))
         except (ValueError, TypeError, KeyError, AttributeError, zlib.error):
-            raise ConfigError(f"the checkpoint {self.key(unit)} of {unit} cannot be read; reset it on the page of the input") from None
+            raise ConfigError(
+                f"the checkpoint {self.key(unit)} of {unit} cannot be read; reset it on the page of"
+                " the input"
+            ) from None
 
     def save(self, unit: Unit, mark: Mark) -> None:
         packed = _packed(mark)
         while len(packed) > LARGEST and mark.seen:
             ends = sorted(set(mark.seen.values()))
             keep = ends[len(ends) // 2] if len(ends) > 1 else ends[-1] + 1
-            log.warning("%s: %d ids of the overlap do not fit into the KV store; what comes again from before %s will be sent again", unit, len(mark.seen), rfc3339(keep))
-            mark = Mark(mark.cursor, {id: until for id, until in mark.seen.items() if until >= keep})
+            log.warning(
+                "%s: %d ids of the overlap do not fit into the KV store; what comes again from"
+                " before %s will be sent again",
+                unit,
+                len(mark.seen),
+                rfc3339(keep),
+            )
+            mark = Mark(
+                mark.cursor, {id: until for id, until in mark.seen.items() if until >= keep}
+            )
             packed = _packed(mark)
-        document = json.dumps({"_key": self.key(unit), "input": self.input, "unit": str(unit), "began": self.began, "state": packed, "until": str(mark.cursor.get("until", ""))})
+        document = json.dumps(
+            {
+                "_key": self.key(unit),
+                "input": self.input,
+                "unit": str(unit),
+                "began": self.began,
+                "state": packed,
+                "until": str(mark.cursor.get("until", "")),
+            }
+        )
         self._ask(lambda: self._documents().batch_save(json.loads(document)))
 
     def forget(self) -> None:
@@ -181,8 +254,11 @@ class KvCheckpoints:
         return self.data[self.collection].data
 
     def _off(self) -> ConfigError:
-        return ConfigError(f"the KV store has no collection {self.collection}, and none can be made: it seems to be switched off on this instance. "
-                           "Collect where it runs, or set `checkpoint` to file, and keep the input on this instance")
+        return ConfigError(
+            f"the KV store has no collection {self.collection}, and none can be made: it seems to"
+            " be switched off on this instance. Collect where it runs, or set `checkpoint` to"
+            " file, and keep the input on this instance"
+        )
 
     def _ask(self, work: Callable[[], Any]) -> Any:
         """The KV store comes up after the inputs do."""
@@ -214,7 +290,8 @@ def _packed(mark: Mark) -> str:
 
 
 def answers(found: Mapping[str, str], kinds: Mapping[str, str]) -> Dict[str, Any]:
-    """What a conf file says of settings, in the words of a form: tables are JSON there, and nothing is an empty text."""
+    """What a conf file says of settings, in the words of a form: tables are JSON there, and
+    nothing is an empty text."""
     said: Dict[str, Any] = {}
     for name, value in found.items():
         if name not in kinds or value == "":
@@ -238,9 +315,15 @@ def proxy(said: Dict[str, str]) -> Dict[str, str]:
     """The proxy page in the words of a connection."""
     if said.get("proxy_enabled") not in ("1", "true", "True") or not said.get("proxy_url"):
         return {}
-    scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(said.get("proxy_type", "http"), said.get("proxy_type", "http"))
+    scheme = {"socks5": "socks5h" if said.get("proxy_rdns") in ("1", "true") else "socks5"}.get(
+        said.get("proxy_type", "http"), said.get("proxy_type", "http")
+    )
     host = said["proxy_url"] if ":" not in said["proxy_url"] else f"[{said['proxy_url']}]"
-    return {"proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}", "proxy_user": said.get("proxy_username", ""), "proxy_password": said.get("proxy_password", "")}
+    return {
+        "proxy": f"{scheme}://{quote(host, safe='[]:.')}:{said.get('proxy_port', '3128')}",
+        "proxy_user": said.get("proxy_username", ""),
+        "proxy_password": said.get("proxy_password", ""),
+    }
 
 
 def summary(error: BaseException) -> str:

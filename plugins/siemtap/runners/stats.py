@@ -14,7 +14,8 @@ from ..core.windows import DAY, MINUTE, Millis, whole
 
 SLOT: Millis = 30 * MINUTE
 KEPT: Millis = 30 * DAY
-TOP_AT_MOST = 5_000         # different rules or sources counted; the rarest half goes when there are more
+# different rules or sources counted; the rarest half goes when there are more
+TOP_AT_MOST = 5_000
 SEVERITY_NAMES = {number: name for name, number in SEVERITIES.items()}
 
 
@@ -23,19 +24,31 @@ class Tally:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.slots: Dict[Millis, Counter[Tuple[str, str]]] = {}       # (dataset, severity) by the time of the event
-        self.tops: Dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "severity", "action", "rule", "source")}
+        # (dataset, severity) by the time of the event
+        self.slots: Dict[Millis, Counter[Tuple[str, str]]] = {}
+        self.tops: Dict[str, Counter[str]] = {
+            name: Counter() for name in ("dataset", "severity", "action", "rule", "source")
+        }
 
     def add(self, events: List[Event]) -> None:
         """Any event: one whose values cannot be counted is not."""
         said = [event["event"] for event in events]
         try:
-            slots = Counter([(event["@timestamp"][:16], part["dataset"], part.get("severity")) for event, part in zip(events, said)])
-            tops = {"dataset": Counter([part["dataset"] for part in said]),
-                    "severity": Counter([severity_name(part.get("severity")) for part in said]),
-                    "action": Counter([part.get("action") or part["kind"] for part in said]),
-                    "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
-                    "source": Counter([event["source"].get("address") for event in events if "source" in event])}
+            slots = Counter(
+                [
+                    (event["@timestamp"][:16], part["dataset"], part.get("severity"))
+                    for event, part in zip(events, said)
+                ]
+            )
+            tops = {
+                "dataset": Counter([part["dataset"] for part in said]),
+                "severity": Counter([severity_name(part.get("severity")) for part in said]),
+                "action": Counter([part.get("action") or part["kind"] for part in said]),
+                "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
+                "source": Counter(
+                    [event["source"].get("address") for event in events if "source" in event]
+                ),
+            }
         except (TypeError, KeyError, AttributeError):
             if len(events) > 1:
                 for event in events:
@@ -44,7 +57,9 @@ class Tally:
         with self.lock:
             for (minute, dataset, severity), number in slots.items():
                 try:
-                    self._slot(millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number)
+                    self._slot(
+                        millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number
+                    )
                 except ValueError:
                     continue
             for name, counted in tops.items():
@@ -57,7 +72,13 @@ class Tally:
         with self.lock:
             for time, dataset, severity, action, rule, source, number in rows:
                 self._slot(time, dataset, severity, number)
-                for name, value in (("dataset", dataset), ("severity", severity), ("action", action), ("rule", rule), ("source", source)):
+                for name, value in (
+                    ("dataset", dataset),
+                    ("severity", severity),
+                    ("action", action),
+                    ("rule", rule),
+                    ("source", source),
+                ):
                     if value:
                         self.tops[name][value] += number
             self._bound()
@@ -68,21 +89,26 @@ class Tally:
     def _bound(self) -> None:
         for counter in self.tops.values():
             if len(counter) > TOP_AT_MOST:
-                for value, _ in counter.most_common()[TOP_AT_MOST // 2:]:
+                for value, _ in counter.most_common()[TOP_AT_MOST // 2 :]:
                     del counter[value]
         if len(self.slots) > KEPT // SLOT:
-            for slot in sorted(self.slots)[:-(KEPT // SLOT)]:
+            for slot in sorted(self.slots)[: -(KEPT // SLOT)]:
                 del self.slots[slot]
 
     def top(self, name: str, most: int = 10) -> List[Tuple[str, int]]:
         with self.lock:
             return self.tops[name].most_common(most)
 
-    def over_time(self, by: int, start: Millis, stop: Millis, bars: int) -> List[Tuple[Millis, Counter[str]]]:
-        """Bars of equal width over start..stop; each counts by dataset (by=0) or by severity (by=1)."""
+    def over_time(
+        self, by: int, start: Millis, stop: Millis, bars: int
+    ) -> List[Tuple[Millis, Counter[str]]]:
+        """Bars of equal width over start..stop; each counts by dataset (by=0) or by severity
+        (by=1)."""
         width = max(SLOT, -(-(stop - start) // bars // SLOT) * SLOT)
         first = whole(start, SLOT)
-        found: List[Tuple[Millis, Counter[str]]] = [(moment, Counter()) for moment in range(first, stop, width)]
+        found: List[Tuple[Millis, Counter[str]]] = [
+            (moment, Counter()) for moment in range(first, stop, width)
+        ]
         with self.lock:
             for slot, counter in self.slots.items():
                 place = (slot - first) // width

@@ -1,14 +1,32 @@
-"""splunk.admin: one request as JSON on standard input, one answer on standard output. As strict about arguments as the real one."""
+"""splunk.admin: one request as JSON on standard input, one answer on standard output. As strict
+about arguments as the real one."""
 
 import json
 import sys
 import traceback
 
-ACTION_CREATE, ACTION_LIST, ACTION_EDIT, ACTION_REMOVE, ACTION_MEMBERS, ACTION_RELOAD = 1, 2, 4, 8, 16, 32
+ACTION_CREATE, ACTION_LIST, ACTION_EDIT, ACTION_REMOVE, ACTION_MEMBERS, ACTION_RELOAD = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+)
 CONTEXT_NONE, CONTEXT_APP_ONLY, CONTEXT_APP_AND_USER = 1, 2, 3
 EAI_ENTRY_ACL, EAI_ENTRY_ATTRIBUTES = "eai:acl", "eai:attributes"
-ACTIONS = {"create": ACTION_CREATE, "list": ACTION_LIST, "edit": ACTION_EDIT, "remove": ACTION_REMOVE}
-METHODS = {"create": "handleCreate", "list": "handleList", "edit": "handleEdit", "remove": "handleRemove"}
+ACTIONS = {
+    "create": ACTION_CREATE,
+    "list": ACTION_LIST,
+    "edit": ACTION_EDIT,
+    "remove": ACTION_REMOVE,
+}
+METHODS = {
+    "create": "handleCreate",
+    "list": "handleList",
+    "edit": "handleEdit",
+    "remove": "handleRemove",
+}
 
 
 class ArgValidationException(Exception):
@@ -44,7 +62,10 @@ class Info(dict):
 class Caller:
     def __init__(self, asked):
         self.id = asked.get("id")
-        self.data = {name: value if isinstance(value, list) else [value] for name, value in asked["data"].items()}
+        self.data = {
+            name: value if isinstance(value, list) else [value]
+            for name, value in asked["data"].items()
+        }
 
 
 class MConfigHandler:
@@ -65,16 +86,28 @@ def init(handler, ctxInfo=None):
         one = handler(None, ctxInfo)
         one.setup()
         if asked["action"] in ("create", "edit"):
-            unknown = [name for name in one.callerArgs.data if name not in (*one.supportedArgs.needed, *one.supportedArgs.allowed, "name")]
+            unknown = [
+                name
+                for name in one.callerArgs.data
+                if name not in (*one.supportedArgs.needed, *one.supportedArgs.allowed, "name")
+            ]
             if unknown:
-                raise ArgValidationException(f'Argument "{unknown[0]}" is not supported by this handler.')
+                raise ArgValidationException(
+                    f'Argument "{unknown[0]}" is not supported by this handler.'
+                )
             missing = [name for name in one.supportedArgs.needed if name not in one.callerArgs.data]
             if asked["action"] == "create" and missing:
-                raise ArgValidationException(f"The following required arguments are missing: {', '.join(missing)}.")
+                raise ArgValidationException(
+                    f"The following required arguments are missing: {', '.join(missing)}."
+                )
         info = Info()
         getattr(one, METHODS[asked["action"]])(info)
         said = {"entries": [{"name": name, "content": dict(item)} for name, item in info.items()]}
     except Exception as error:
-        said = {"error": str(error), "kind": f"{type(error).__module__}.{type(error).__qualname__}", "where": traceback.format_exc()}
+        said = {
+            "error": str(error),
+            "kind": f"{type(error).__module__}.{type(error).__qualname__}",
+            "where": traceback.format_exc(),
+        }
     sys.stdout = real
     json.dump(said, sys.stdout)
