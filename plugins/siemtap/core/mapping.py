@@ -38,7 +38,7 @@ EPOCH = datetime(1970, 1, 1)
 LATEST: Millis = 253_402_300_799_999  # the end of the year 9999
 ABSENT = (None, "", "-")
 REMEMBERED = 1_024  # combinations of what `few` names said, a dataset and its settings
-DEEPEST = 100  # levels of what the vendor's objects hold
+DEEPEST = 128  # levels of what the vendor's objects hold
 REFUSED = (
     ValueError,
     TypeError,
