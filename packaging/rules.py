@@ -17,7 +17,9 @@ from xml.etree import ElementTree
 # beside the plugin's own folder: what is not ours is pinned and looked at by AppInspect
 OURS = ("/siemtap/", "/bin/")
 PYTHONS = "3.9, 3.13"
-ASKS_ITSELF = "centurylink_ips/commands.py"  # looks at the certificate of our own listener
+# Where a certificate is looked at before anybody vouches for it: that of our own listener, and one
+# that is compared with a pin before anything is sent.
+LOOK_FIRST = ("centurylink_ips/commands.py", "siemtap/edge/pins.py")
 LARGEST = 3 * 2**20
 
 
@@ -62,7 +64,7 @@ def _stanzas(path: Path) -> Dict[str, Dict[str, str]]:
 
 def certificates_are_verified(folder: Path) -> Iterator[str]:
     for path, said in _sources(folder):
-        if not path.as_posix().endswith(ASKS_ITSELF) and re.search(
+        if not path.as_posix().endswith(LOOK_FIRST) and re.search(
             r"verify\s*=\s*False|CERT_NONE|check_hostname\s*=\s*False|_create_unverified", said
         ):
             yield path.name

@@ -10,7 +10,6 @@ from __future__ import annotations
 import email.utils
 import json
 import re
-import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional
@@ -26,7 +25,7 @@ from ..core.errors import AuthError, ConfigError, Malformed, Retry
 from ..core.forms import Connection
 from ..core.windows import HOUR, SECOND, Millis
 from .clock import SYSTEM, TOLERANCE, Clock
-from .pins import Mismatch, Pin, pinned
+from .pins import Mismatch, Pin, pinned, proxy_context
 from .quoted import secrets, without_secrets
 
 if TYPE_CHECKING:
@@ -382,7 +381,10 @@ class _Adapter(requests.adapters.HTTPAdapter):
             return super().proxy_manager_for(proxy, **kwargs)
         # the proxy is verified by authorities: the pin is the server's
         if proxy.lower().startswith("https:"):
-            kwargs["proxy_ssl_context"] = self._context_of_proxy()
+            kwargs["proxy_ssl_context"] = proxy_context(
+                self.connection.ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH,
+                self.connection.verify,
+            )
         return self._use_pin(super().proxy_manager_for(proxy, **kwargs))
 
     def _use_pin(self, manager: Any) -> Any:
@@ -395,14 +397,6 @@ class _Adapter(requests.adapters.HTTPAdapter):
             )
             manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": made}
         return manager
-
-    def _context_of_proxy(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(
-            cafile=self.connection.ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH
-        )
-        if not self.connection.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
 
 
 def _read(answer: requests.Response, deadline: float, seconds: float, request: Request) -> bytes:
