@@ -267,8 +267,22 @@ def fill(page, values):
         page.locator(f"[data-name={field}] input, [data-name={field}] textarea").first.fill(value)
 
 
+# What fades in or out has, half way, a contrast that nobody reads: wait until two looks are equal.
+STANDS_STILL = """async () => {
+    const look = () => JSON.stringify([...document.querySelectorAll("*")].map((one) => {
+        const style = getComputedStyle(one);
+        return [style.opacity, style.color, style.backgroundColor, style.transform];
+    }));
+    for (let before, now = look(), tries = 0; before !== now && tries < 40; tries++) {
+        await new Promise((done) => setTimeout(done, 250));
+        [before, now] = [now, look()];
+    }
+}"""
+
+
 def serious(page):
-    """What axe-core calls serious or critical: (rule, where)."""
+    """What axe-core calls serious or critical on a page that stands still: (rule, where)."""
+    page.evaluate(STANDS_STILL)
     page.evaluate((CACHE / "axe-core-4.14.1/package/axe.min.js").read_text())
     found = page.evaluate(
         "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
