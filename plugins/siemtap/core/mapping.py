@@ -153,7 +153,7 @@ class Dataset:
     def targets(self) -> List[str]:
         """Every field of ours that this dataset can set, sorted."""
         paths = {path for row in self.rows for path in _ours(row)}
-        return sorted(paths | set(self.constant) | set(_fixed(self)) | set(ALWAYS))
+        return sorted(paths | set(self.constant) | set(fixed(self)) | set(ALWAYS))
 
     def redact_for(self, settings: Any) -> Callable[[Record], Record]:
         """`redact`, as one input's settings want it."""
@@ -192,7 +192,7 @@ class Dataset:
             for row in self.rows
             if isinstance(row, Given)
         }
-        return _Bound(self, settings, {**_fixed(self), **self.constant, **given, **(also or {})})
+        return _Bound(self, settings, {**fixed(self), **self.constant, **given, **(also or {})})
 
 
 ALWAYS = (
@@ -211,13 +211,14 @@ ALWAYS = (
 def _constants(dataset: Dataset) -> List[str]:
     """Every path that may be the same in all events of an input."""
     return [
-        *_fixed(dataset),
+        *fixed(dataset),
         *dataset.constant,
         *(row.ours for row in dataset.rows if isinstance(row, Given)),
     ]
 
 
-def _fixed(dataset: Dataset) -> Dict[str, Any]:
+def fixed(dataset: Dataset) -> Dict[str, Any]:
+    """What every event of the dataset says, here and in Elastic's package."""
     return {
         "ecs.version": ECS_VERSION,
         "data_stream.type": "logs",
@@ -232,7 +233,7 @@ def lost_event(
 ) -> Event:
     """Says which time was lost. Its id is of where the loss begins: that is known before and
     after a crash alike."""
-    event = nest(_present({**_fixed(dataset), **also}))
+    event = nest(_present({**fixed(dataset), **also}))
     event["@timestamp"] = rfc3339(lost.stop)
     event["message"] = f"lost {rfc3339(lost.start)} to {rfc3339(lost.stop)}: {lost.why}"
     event["event"].update(

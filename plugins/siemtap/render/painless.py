@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
 from ..core.mapping import (
-    ECS_VERSION,
     Dataset,
     Field,
     Given,
@@ -24,6 +23,7 @@ from ..core.mapping import (
     Split,
     as_sent,
     collects,
+    fixed,
     named_by,
     nest,
 )
@@ -308,17 +308,6 @@ def _last_resort(dataset: Dataset) -> Iterator[str]:
     )
     yield from (f"  {line}" for line in MERGED)
     yield "}"
-
-
-def fixed(dataset: Dataset) -> Dict[str, Any]:
-    """What the package's own fields say too, so that `siemtap` and an agent write alike."""
-    return {
-        "ecs.version": ECS_VERSION,
-        "data_stream.type": "logs",
-        "data_stream.dataset": dataset.name,
-        "event.dataset": dataset.name,
-        "event.module": dataset.namespace,
-    }
 
 
 def _row(row: Any, dataset: Dataset, there: Mapping[str, str]) -> Iterator[str]:
