@@ -17,6 +17,21 @@ from siemtap.runners.shipper import Shipper
 from world import NOON
 
 
+def delivered(folder, output, query):
+    """The events in the files below folder/out, or those that the query finds in the database."""
+    if output == "file":
+        return [
+            json.loads(line)
+            for path in sorted((folder / "out").glob("*.ndjson"))
+            for line in path.read_bytes().splitlines()
+        ]
+    database = Database(folder / "data/siemtap.db")
+    try:
+        return [json.loads(event) for (event,) in database.read(query)]
+    finally:
+        database.close()
+
+
 class Life:
     """`now`: the true time, and the vendor's. `shift`: how far our wall clock is ahead of it.
     `date`: whether the vendor says what time it is."""
@@ -84,17 +99,7 @@ class Life:
         return collections.Counter(event["event"]["id"] for event in self.events())
 
     def events(self):
-        if self.output == "file":
-            return [
-                json.loads(line)
-                for path in sorted((self.folder / "out").glob("*.ndjson"))
-                for line in path.read_bytes().splitlines()
-            ]
-        database = Database(self.folder / "data/siemtap.db")
-        try:
-            return [json.loads(event) for (event,) in database.read("SELECT event FROM event")]
-        finally:
-            database.close()
+        return delivered(self.folder, self.output, "SELECT event FROM event")
 
     def cursors(self):
         return {saved.unit: saved.mark.cursor for saved in self.shipper.checkpoints.all()}

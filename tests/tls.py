@@ -107,6 +107,20 @@ class Certificate:
         return path
 
 
+def accept(listening, serve):
+    """Each connection in a thread of its own, until the listening socket is closed."""
+
+    def run():
+        while True:
+            try:
+                taken, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=[taken], daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
 class Listening:
     """A TLS server of one chain. `heard`: what each connection said after the handshake; every
     request is answered alike."""
@@ -126,15 +140,7 @@ class Listening:
         self.heard, self.handshakes, self.logged_in = [], 0, []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                taken, _ = self.socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=[taken], daemon=True).start()
+        accept(self.socket, self._serve)
 
     def _serve(self, taken):
         taken.settimeout(10)

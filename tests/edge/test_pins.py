@@ -5,7 +5,6 @@ import select
 import socket
 import ssl
 import sys
-import threading
 from contextlib import suppress
 
 import pytest
@@ -174,15 +173,7 @@ class Proxy:
             self.context.load_cert_chain(chain)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"{'https' if chain else 'http'}://127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                taken, _ = self.socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=[taken], daemon=True).start()
+        tls.accept(self.socket, self._serve)
 
     def _serve(self, taken):
         with (

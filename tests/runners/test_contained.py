@@ -13,6 +13,7 @@ import pytest
 from centurylink_ips import simulator as ips
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from life import delivered
 from pingintelligence import simulator as abs_
 
 from apptrana import simulator as waf
@@ -164,22 +165,11 @@ class House:
         }
 
     def events(self):
-        if self.output == "file":
-            return [
-                json.loads(line)
-                for path in sorted((self.folder / "out").glob("*.ndjson"))
-                for line in path.read_bytes().splitlines()
-            ]
-        database = Database(self.folder / "data/siemtap.db")
-        try:
-            return [
-                json.loads(event)
-                for (event,) in database.read(
-                    "SELECT event FROM event UNION ALL SELECT event FROM rejected"
-                )
-            ]
-        finally:
-            database.close()
+        return delivered(
+            self.folder,
+            self.output,
+            "SELECT event FROM event UNION ALL SELECT event FROM rejected",
+        )
 
     def ids(self):
         return collections.Counter(event["event"]["id"] for event in self.events())
