@@ -34,6 +34,17 @@ def collected(output, marks, time):
     return world.cycles(2)
 
 
+def foreign_twin(world, database):
+    """The newest id from more than an hour ago, and its event under an id that nobody sent."""
+    id, said = database.read(
+        "SELECT id, event FROM event WHERE time < ? ORDER BY time DESC LIMIT 1",
+        [world.time.now - HOUR],
+    )[0]
+    foreign = json.loads(said)
+    foreign["event"]["id"] = "f" * 32
+    return id, foreign
+
+
 def audited(world, output, rejected=frozenset()):
     checking = audit.Audit(output, world.time.clock, 4 * HOUR, set(rejected))
     wish = Input(PLUGIN, world.settings, fill_in(Every, {"id": "it"}), fill_in(Connection, {}))
@@ -95,12 +106,7 @@ def test_exactly_the_deleted_and_the_altered_are_found_and_the_deleted_come_back
 
 def test_what_waits_as_rejected_is_not_missing_and_what_nobody_sent_is_extra(stored):
     world, output, database = stored
-    id, said = database.read(
-        "SELECT id, event FROM event WHERE time < ? ORDER BY time DESC LIMIT 1",
-        [world.time.now - HOUR],
-    )[0]
-    foreign = json.loads(said)
-    foreign["event"]["id"] = "f" * 32
+    id, foreign = foreign_twin(world, database)
     database.write(lambda db: db.execute("DELETE FROM event WHERE id = ?", [id]))
     output.deliver(world.units()[0], [foreign], None)
     found = audited(world, output, {id})[1]
@@ -271,12 +277,7 @@ def test_the_command_with_a_vendor_that_pushes_beside_one_that_is_asked(tmp_path
 
 def test_what_is_pushed_to_an_input_that_is_asked_too_is_not_too_much(stored):
     world, output, database = stored
-    id, said = database.read(
-        "SELECT id, event FROM event WHERE time < ? ORDER BY time DESC LIMIT 1",
-        [world.time.now - HOUR],
-    )[0]
-    foreign = json.loads(said)
-    foreign["event"]["id"] = "f" * 32
+    _, foreign = foreign_twin(world, database)
     output.deliver(world.units()[0], [foreign], None)
     wish = Input(
         PLUGIN,

@@ -175,6 +175,15 @@ class House:
         return collections.Counter(event["event"]["id"] for event in self.events())
 
 
+def errors_of_poison(states):
+    """What the poisoned input says of each unit that asks."""
+    return [
+        state.error
+        for name, state in states.items()
+        if name.startswith("poison/") and not name.endswith("/received")
+    ]
+
+
 def answers(simulated):
     clock = Clock(lambda: NOON)
     return simulate.in_memory(simulated, clock)
@@ -475,11 +484,7 @@ def test_a_token_that_no_header_can_carry(tmp_path, vendor, call, key, token):
     )
     states = house.run()
     check_good(house, good, states)
-    errors = [
-        state.error
-        for name, state in states.items()
-        if name.startswith("poison/") and not name.endswith("/received")
-    ]
+    errors = errors_of_poison(states)
     assert errors and all(
         "a token that no header can carry" in error and token not in error for error in errors
     ), errors
@@ -490,11 +495,7 @@ def test_a_key_that_no_header_can_carry_is_named(tmp_path, key):
     house, good = two(tmp_path, "pingintelligence", access_key=key)
     states = house.run()
     check_good(house, good, states)
-    errors = [
-        state.error
-        for name, state in states.items()
-        if name.startswith("poison/") and not name.endswith("/received")
-    ]
+    errors = errors_of_poison(states)
     assert errors and all(
         "the header x-abs-ak-ru cannot be sent" in error
         and "check the key" in error
