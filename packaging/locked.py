@@ -1,5 +1,5 @@
-"""packaging/requirements/*.txt: what the build of the add-ons installs, to the byte. Asks the
-package index for the digests of each pinned release.
+"""Write plugins/siemtap/bundles/requirements/*.txt: the releases that the build of the add-ons
+installs, with the digests that the package index has for each.
 
 usage: python packaging/locked.py
 """
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-HERE = Path(__file__).parent / "requirements"
+HERE = Path(__file__).parents[1] / "plugins/siemtap/bundles/requirements"
 INDEX = "https://pypi.org/simple"
 PINNED = {
-    # UCC and all that it needs, for the throw-away environment
+    # UCC and its dependencies, for the environment of the build
     "build": (
         "splunk-add-on-ucc-framework==6.6.0",
         "addonfactory-splunk-conf-parser-lib==1.0.0",
@@ -37,10 +37,9 @@ PINNED = {
         "setuptools==80.9.0",
         "wheel==0.46.3",
     ),
-    # There is no wheel of it
+    # splunk-sdk has no wheel
     "sdk": ("splunk-sdk==2.1.1",),
-    # What an add-on carries. splunktaucclib asks for an urllib3 below 2, and uses none of it: ours
-    # wins.
+    # The libraries of an add-on. splunktaucclib requires an urllib3 below 2 and does not use it.
     "carried": (
         "splunktaucclib==8.2.0",
         "solnlib==7.0.0",
@@ -57,40 +56,42 @@ PINNED = {
         "tzdata==2026.6",
         "communityid==1.5",
     ),
-    # What one carries that receives
+    # The further libraries of an add-on with a webhook
     "receiver": ("uvicorn==0.39.0", "h11==0.16.0", "click==8.1.8", "typing-extensions==4.15.0"),
 }
 
 
 def digests(name: str, version: str) -> list[str]:
-    with urlopen(
-        Request(f"{INDEX}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}),
-        timeout=60,
-    ) as answer:
-        files = json.loads(answer.read())["files"]
+    """Return the SHA-256 digests of a release's files; none if the index has no such release."""
+    request = Request(f"{INDEX}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    with urlopen(request, timeout=60) as response:
+        files = json.loads(response.read())["files"]
+    prefix = f"{_normalize(name)}-{_normalize(version)}-"
     return sorted(
         {
             file["hashes"]["sha256"]
             for file in files
-            if f"{_plain(file['filename'])}-".startswith(f"{_plain(name)}-{_plain(version)}-")
+            if f"{_normalize(file['filename'])}-".startswith(prefix)
         }
     )
 
 
-def _plain(said: str) -> str:
-    return re.sub("[-_.]+", "-", said.lower())
+def _normalize(name: str) -> str:
+    return re.sub("[-_.]+", "-", name.lower())
 
 
 def main() -> int:
+    """Write every file; return the exit status."""
     HERE.mkdir(exist_ok=True)
     for group, pins in PINNED.items():
         lines = []
         for pin in pins:
-            found = digests(*pin.split("=="))
-            if not found:
+            name, version = pin.split("==")
+            hashes = [f"--hash=sha256:{digest}" for digest in digests(name, version)]
+            if not hashes:
                 print(f"{pin}: the index has no such release", file=sys.stderr)
                 return 1
-            lines.append(" ".join([pin, *(f"--hash=sha256:{digest}" for digest in found)]) + "\n")
+            lines.append(" ".join([pin, *hashes]) + "\n")
         (HERE / f"{group}.txt").write_text("".join(lines))
         print(f"{group}: {len(pins)} releases")
     return 0

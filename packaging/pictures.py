@@ -1,7 +1,7 @@
-"""docs/<vendor>-overview.png: the panels of a vendor's dashboard, drawn from the embedded store,
-for the README.
+"""Draw plugins/<vendor>/elastic/overview.png: the panels of a vendor's dashboard, with events of
+the embedded store.
 
-usage: packaging/build pictures        (needs chromium)
+usage: packaging/build pictures        (requires chromium)
 """
 
 from __future__ import annotations
@@ -18,37 +18,45 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from siemtap.core.convert import millis_of
+from siemtap.core.paths import get
 from siemtap.core.windows import DAY, HOUR
 from siemtap.edge.clock import SYSTEM
+from siemtap.elastic import kibana_client as kibana
+from siemtap.render import registry
 from siemtap.render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
-from siemtap.runners import demo, kibana, page, plugins
-from siemtap.runners.shipper import Shipper
-from siemtap.runners.stats import severity_name
+from siemtap.shipper import demo
+from siemtap.shipper.process import Shipper
+from siemtap.shipper.stats import severity_name
+from siemtap.shipper.status import page
 
-WIDTH = 1400
-BARS = 48
+WIDTH = 1400  # of a picture, in pixels
+BARS = 48  # of a chart over time
 STYLE = (
     page.STYLE
     + "main{max-width:none}.row{display:flex;gap:12px;margin-bottom:12px}.row section{flex:1 1"
     " 0}.big{font-size:32px;font-weight:600}"
     "table{table-layout:fixed;font-size:12px}td{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.bar{font-size:12px}"
 )
-HEIGHTS = {NUMBER: 120, OVER_TIME: 210, SHARE: 205, TOP: 410, EVENTS: 420}
-ABREAST = {NUMBER: 4, OVER_TIME: 3, SHARE: 4, EVENTS: 1}
+HEADER = 70  # pixels above the first row
+HEIGHTS = {NUMBER: 120, OVER_TIME: 210, SHARE: 205, TOP: 410, EVENTS: 420}  # of a row, in pixels
+PER_ROW = {NUMBER: 4, OVER_TIME: 3, SHARE: 4, EVENTS: 1}  # panels of a shape in a row
 
 
 def make(root: Path) -> int:
-    for events in collected():
-        for shown in kibana.overviews(list(plugins.plugin(events[0]["event"]["module"]).datasets)):
-            target = root / "docs" / f"{shown.name}-overview.png"
-            shoot("".join(document(shown, events)), target, height(shown))
+    """Draw the overview of every vendor; return the exit status."""
+    for events in collect():
+        datasets = list(registry.plugin(events[0]["event"]["module"]).datasets)
+        for overview in kibana.overviews(datasets):
+            target = root / "plugins" / overview.name / "elastic/overview.png"
+            page_html = "".join(document(overview, events))
+            take_screenshot(page_html, target, page_height(overview))
             print(f"drawn: {target.relative_to(root)}, {len(events):,} events")
     return 0
 
 
-def collected() -> Iterator[list[dict[str, Any]]]:
-    """A simulated day of each vendor, through the whole machine into the embedded store and out
-    of it again."""
+def collect() -> Iterator[list[dict[str, Any]]]:
+    """Yield each vendor's events of a simulated day, collected by the shipper into the embedded
+    store."""
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="siemtap-pictures-")))
         vendors = demo.servers(stack)
@@ -56,112 +64,108 @@ def collected() -> Iterator[list[dict[str, Any]]]:
         demo.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
         shipper.run()
         with sqlite3.connect(data / "siemtap.db") as db:
-            events = [
-                json.loads(said) for (said,) in db.execute("SELECT event FROM event ORDER BY time")
-            ]
-    for name in plugins.installed():
+            rows = db.execute("SELECT event FROM event ORDER BY time")
+            events = [json.loads(text) for (text,) in rows]
+    for name in registry.installed():
         yield [event for event in events if event["event"]["module"] == name]
 
 
-def document(shown: Overview, events: list[dict[str, Any]]) -> Iterator[str]:
+def document(overview: Overview, events: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the HTML page of an overview."""
     yield (
         f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style><main><header>'
-        f'<h1>{html.escape(shown.title)}</h1><span class="soft">last 24 hours</span></header>'
+        f'<h1>{html.escape(overview.title)}</h1><span class="soft">last 24 hours</span></header>'
     )
-    left = list(shown.panels)
-    while left:
-        row = [
-            panel for panel in left[: ABREAST.get(left[0].shape, 4)] if panel.shape == left[0].shape
-        ]
-        yield (
-            '<div class="row">' + "".join("".join(drawn(panel, events)) for panel in row) + "</div>"
-        )
-        left = left[len(row) :]
+    for row in rows_of(overview):
+        sections = "".join("".join(section(panel, events)) for panel in row)
+        yield f'<div class="row">{sections}</div>'
     yield "</main>"
 
 
-def drawn(panel: Panel, events: list[dict[str, Any]]) -> Iterator[str]:
+def rows_of(overview: Overview) -> Iterator[list[Panel]]:
+    """Yield the panels row by row. A row has one shape."""
+    panels = list(overview.panels)
+    while panels:
+        shape = panels[0].shape
+        row = [panel for panel in panels[: PER_ROW.get(shape, 4)] if panel.shape == shape]
+        yield row
+        panels = panels[len(row) :]
+
+
+def section(panel: Panel, events: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the HTML of a panel."""
     id = f"p{abs(hash(panel))}"
-    counted = (
-        Counter(said for event in events if (said := value(event, panel.by)) is not None)
-        if panel.by
-        else Counter()
-    )
-    if panel.shape == NUMBER:
-        number = (
-            len(events)
-            if panel.measure == "count"
-            else len({value(event, panel.of) for event in events} - {None})
+    counts: Counter[str] = Counter()
+    if panel.by:
+        counts.update(
+            value for event in events if (value := read_value(event, panel.by)) is not None
         )
+    if panel.shape == NUMBER:
+        number = len(events)
+        if panel.measure != "count":
+            number = len({read_value(event, panel.of) for event in events} - {None})
         yield f'<section><h2>{panel.title}</h2><div class="big">{number:,}</div></section>'
     elif panel.shape == OVER_TIME:
-        colours = (
-            page.COLOURS if panel.by == "event.severity" else page.series(counted.most_common(6))
-        )
-        yield from page.picture(id, panel.title, over_time(panel, events), colours)
+        colours = page.COLOURS
+        if panel.by != "event.severity":
+            colours = page.series(counts.most_common(6))
+        yield from page.stacked_chart(id, panel.title, over_time(panel, events), colours)
     elif panel.shape == EVENTS:
-        rows = [event for event in events if event["event"]["kind"] != "pipeline_error"][-12:]
-        yield (
-            f"<section><h2>{panel.title}</h2><table><tr>"
-            + "".join(f"<th>{name}</th>" for name in ("@timestamp", *panel.columns))
-            + "</tr>"
-        )
-        for event in reversed(rows):
-            yield (
-                "<tr>"
-                + "".join(
-                    f"<td>{html.escape(str(value(event, name) or ''))}</td>"
-                    for name in ("@timestamp", *panel.columns)
-                )
-                + "</tr>"
-            )
-        yield "</table></section>"
+        yield from _event_table(panel, events)
     else:
-        yield from page.bars(
-            id, panel.title, counted.most_common(6 if panel.shape == SHARE else 10)
+        limit = 6 if panel.shape == SHARE else 10
+        yield from page.bars(id, panel.title, counts.most_common(limit))
+
+
+def _event_table(panel: Panel, events: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a table of the last 12 events, newest first."""
+    columns = ("@timestamp", *panel.columns)
+    latest = [event for event in events if event["event"]["kind"] != "pipeline_error"][-12:]
+    names = "".join(f"<th>{name}</th>" for name in columns)
+    yield f"<section><h2>{panel.title}</h2><table><tr>{names}</tr>"
+    for event in reversed(latest):
+        cells = "".join(
+            f"<td>{html.escape(str(read_value(event, name) or ''))}</td>" for name in columns
         )
+        yield f"<tr>{cells}</tr>"
+    yield "</table></section>"
 
 
 def over_time(panel: Panel, events: list[dict[str, Any]]) -> list[tuple[int, Counter[str]]]:
+    """Return (start, count of each value) for each bar of the last 24 hours."""
     stop = millis_of(events[-1]["@timestamp"])
     start = stop - 24 * HOUR
     width = (stop - start) // BARS
-    slots: list[tuple[int, Counter[str]]] = [
-        (start + place * width, Counter()) for place in range(BARS)
+    bars: list[tuple[int, Counter[str]]] = [
+        (start + index * width, Counter()) for index in range(BARS)
     ]
     for event in events:
-        place, said = (millis_of(event["@timestamp"]) - start) // width, value(event, panel.by)
-        if said is not None and 0 <= place < BARS:
-            slots[place][1][said] += 1
-    return slots
+        index = (millis_of(event["@timestamp"]) - start) // width
+        value = read_value(event, panel.by)
+        if value is not None and 0 <= index < BARS:
+            bars[index][1][value] += 1
+    return bars
 
 
-def value(event: dict[str, Any], path: str) -> str | None:
-    found: Any = event
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    if path == "event.severity" and found is not None:
-        return severity_name(found)
-    return None if found is None else str(found)
+def read_value(event: dict[str, Any], path: str) -> str | None:
+    """Return the value at a dotted path as text; severity by its name."""
+    value = get(event, path)
+    if path == "event.severity" and value is not None:
+        return severity_name(value)
+    return None if value is None else str(value)
 
 
-def height(shown: Overview) -> int:
-    """Of the page, in pixels."""
-    rows, left = 70, list(shown.panels)
-    while left:
-        row = [
-            panel for panel in left[: ABREAST.get(left[0].shape, 4)] if panel.shape == left[0].shape
-        ]
-        rows += HEIGHTS[left[0].shape]
-        left = left[len(row) :]
-    return rows
+def page_height(overview: Overview) -> int:
+    """Return the height of an overview's page, in pixels."""
+    return HEADER + sum(HEIGHTS[row[0].shape] for row in rows_of(overview))
 
 
-def shoot(said: str, target: Path, tall: int) -> None:
+def take_screenshot(page_html: str, target: Path, height: int) -> None:
+    """Render a page in Chromium, and save the picture."""
     target.parent.mkdir(exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "chromium"
     with tempfile.TemporaryDirectory(prefix="siemtap-pictures-") as folder:
-        (Path(folder) / "page.html").write_text(said, encoding="utf-8", errors="replace")
+        (Path(folder) / "page.html").write_text(page_html, encoding="utf-8", errors="replace")
         subprocess.run(
             [
                 chromium,
@@ -170,7 +174,7 @@ def shoot(said: str, target: Path, tall: int) -> None:
                 "--disable-gpu",
                 "--hide-scrollbars",
                 f"--user-data-dir={folder}/profile",
-                f"--window-size={WIDTH},{tall}",
+                f"--window-size={WIDTH},{height}",
                 f"--screenshot={target}",
                 f"file://{folder}/page.html",
             ],

@@ -1,4 +1,4 @@
-"""The add-ons that `ci/bundle` has built, and the Pythons that Splunk has."""
+"""The add-ons that `ci/bundle` built, and the Python versions of Splunk."""
 
 import os
 import sys
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from siemtap.runners import plugins
-from siemtap.runners.names import addon
+from siemtap.core.manifest import describe
+from siemtap.render import registry
+from siemtap.splunk.runtime.names import addon
+from siemtap.testing.simulation import simulator
 
 BUILT = Path(os.environ.get("SIEMTAP_ADDONS", "dist"))
 PYTHONS = [
@@ -16,11 +18,16 @@ PYTHONS = [
     for python in os.environ.get("SIEMTAP_PYTHONS", sys.executable).split(os.pathsep)
     if python
 ]
-PLUGINS = list(plugins.installed().values())
+PLUGINS = list(registry.installed().values())
+# plugin -> the secrets of an account that its simulator asks for
 SECRETS = {
-    "apptrana": ("client_secret",),
-    "centurylink_ips": ("password",),
-    "pingintelligence": ("access_key", "secret_key"),
+    plugin.name: tuple(
+        setting["name"]
+        for setting in describe(plugin.settings)
+        if setting["kind"] == "secret"
+        and setting["name"] in simulator(plugin.name, {}).settings("https://api.example.com")
+    )
+    for plugin in PLUGINS
 }
 each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 each_python = pytest.mark.parametrize(
@@ -33,7 +40,7 @@ def tarball(plugin):
 
 
 def unpacked(plugin, folder):
-    """The add-on's folder."""
+    """Unpack the add-on; return its folder."""
     with tarfile.open(tarball(plugin)) as tar:
         tar.extractall(folder, filter="data")
     return folder / addon(plugin).name

@@ -1,4 +1,4 @@
-"""Where ci/ keeps what the tests read beside Python."""
+"""The cache folder of ci/, with the files that tests read."""
 
 import os
 from pathlib import Path

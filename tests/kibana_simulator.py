@@ -1,17 +1,16 @@
-"""Kibana's API for saved objects, strict: what a real one refuses is refused, and what it takes is
-looked through, string by string.
+"""A strict simulator of Kibana's API for saved objects. It parses the JSON strings inside objects,
+too.
 
-No registry has Kibana. What it demands is from Elastic's reference: the header kbn-xsrf, a form
-with one NDJSON file, objects whose version is not newer than its own, references that lead
-somewhere.
-"""
+No package registry has Kibana. The rules follow Elastic's reference: the header kbn-xsrf, a form
+with one NDJSON file, objects whose version is not newer than Kibana's, references to existing
+objects."""
 
 import email
 import email.policy
 import json
 import re
 
-from elastic_simulator import Refusal
+from elastic_refusal import Refusal
 
 NEEDED = {
     "index-pattern": {"title"},
@@ -65,19 +64,21 @@ class Kibana:
             return self.take(query, headers, body)
         raise Refusal(404, "Not Found", "Not Found")
 
-    def export(self, asked):
-        missing = [one for one in asked["objects"] if (one["type"], one["id"]) not in self.saved]
+    def export(self, request):
+        missing = [
+            item for item in request["objects"] if (item["type"], item["id"]) not in self.saved
+        ]
         if missing:
             errors = [
                 {
-                    **one,
+                    **item,
                     "error": {
                         "statusCode": 404,
                         "error": "Not Found",
-                        "message": f"Saved object [{one['type']}/{one['id']}] not found",
+                        "message": f"Saved object [{item['type']}/{item['id']}] not found",
                     },
                 }
-                for one in missing
+                for item in missing
             ]
             return 400, {
                 "statusCode": 400,
@@ -86,7 +87,7 @@ class Kibana:
                 "attributes": {"objects": errors},
             }
         return 200, b"\n".join(
-            json.dumps(self.saved[one["type"], one["id"]]).encode() for one in asked["objects"]
+            json.dumps(self.saved[item["type"], item["id"]]).encode() for item in request["objects"]
         )
 
     def take(self, query, headers, body):
@@ -105,29 +106,38 @@ class Kibana:
         objects = [
             json.loads(line) for line in parts[0].get_payload(decode=True).decode().splitlines()
         ]
-        fresh = {(one["type"], one["id"]): one for one in objects}
+        fresh = {
+            (saved_object["type"], saved_object["id"]): saved_object for saved_object in objects
+        }
         errors = []
-        for one in objects:
-            problem = self.problem(one, {*fresh, *self.saved}) or (
+        for saved_object in objects:
+            problem = self.problem(saved_object, {*fresh, *self.saved}) or (
                 "conflict"
-                if (one["type"], one["id"]) in self.saved and query.get("overwrite") != ["true"]
+                if (saved_object["type"], saved_object["id"]) in self.saved
+                and query.get("overwrite") != ["true"]
                 else ""
             )
             if problem:
-                errors.append({"type": one["type"], "id": one["id"], "error": {"type": problem}})
+                errors.append(
+                    {
+                        "type": saved_object["type"],
+                        "id": saved_object["id"],
+                        "error": {"type": problem},
+                    }
+                )
         if errors:
             return 200, {"success": False, "successCount": 0, "errors": errors}
-        for one in fresh.values():  # Kibana keeps its own spelling of them
-            self.saved[one["type"], one["id"]] = {
-                **one,
-                "attributes": {**one["attributes"], "fieldAttrs": "{}"},
+        for saved_object in fresh.values():  # Kibana stores them in its own notation
+            self.saved[saved_object["type"], saved_object["id"]] = {
+                **saved_object,
+                "attributes": {**saved_object["attributes"], "fieldAttrs": "{}"},
                 "typeMigrationVersion": "10.2.0",
                 "managed": False,
             }
         return 200, {"success": True, "successCount": len(objects)}
 
-    def problem(self, one, there):
-        """Why an object cannot be taken; "" if it can."""
+    def problem(self, saved_object, known):
+        """Return why an object is rejected, or ""."""
         if not {
             "type",
             "id",
@@ -135,21 +145,23 @@ class Kibana:
             "references",
             "coreMigrationVersion",
             "typeMigrationVersion",
-        } >= set(one):
+        } >= set(saved_object):
             return "unknown_keys"
-        if number(one["typeMigrationVersion"]) > number(self.version) or number(
-            one["coreMigrationVersion"]
+        if number(saved_object["typeMigrationVersion"]) > number(self.version) or number(
+            saved_object["coreMigrationVersion"]
         ) > number(self.version):
             return "newer_version"
-        if not NEEDED[one["type"]] <= set(one["attributes"]):
+        if not NEEDED[saved_object["type"]] <= set(saved_object["attributes"]):
             return "missing_attributes"
         if any(
-            (reference["type"], reference["id"]) not in there for reference in one["references"]
+            (reference["type"], reference["id"]) not in known
+            for reference in saved_object["references"]
         ):
             return "missing_references"
         return (
             ""
-            if named(one) == {reference["name"] for reference in one["references"]}
+            if references_of(saved_object)
+            == {reference["name"] for reference in saved_object["references"]}
             else "references_and_their_names_differ"
         )
 
@@ -158,23 +170,23 @@ def number(version):
     return tuple(map(int, version.split(".")))
 
 
-def source(one):
-    meta = one["attributes"].get("kibanaSavedObjectMeta")
+def source(saved_object):
+    meta = saved_object["attributes"].get("kibanaSavedObjectMeta")
     return json.loads(meta["searchSourceJSON"]) if meta else {"filter": []}
 
 
-def panels(one):
-    return json.loads(one["attributes"].get("panelsJSON", "[]"))
+def panels(saved_object):
+    return json.loads(saved_object["attributes"].get("panelsJSON", "[]"))
 
 
-def named(one):
-    """Every name of a reference that the object's inside asks for."""
-    said = source(one)
-    names = {filter["meta"]["indexRefName"] for filter in said["filter"]} | (
-        {said["indexRefName"]} if "indexRefName" in said else set()
+def references_of(saved_object):
+    """Return the names of all references that an object uses."""
+    search_source = source(saved_object)
+    names = {filter["meta"]["indexRefName"] for filter in search_source["filter"]} | (
+        {search_source["indexRefName"]} if "indexRefName" in search_source else set()
     )
     taken = set()
-    for panel in panels(one):
+    for panel in panels(saved_object):
         id, grid = panel["panelIndex"], panel["gridData"]
         if grid["i"] != id or id in {other for other, _ in taken} or grid["x"] + grid["w"] > 48:
             raise Refusal(400, "Bad Request", f"panel {id}: grid")
@@ -190,10 +202,10 @@ def named(one):
     return names
 
 
-def lens(said):
-    """A panel by itself: every column that the picture names is there, in the order that says
-    which is asked first."""
-    state = said["state"]
+def lens(attributes):
+    """Check a panel: every column that the visualization names exists, and buckets come before
+    metrics."""
+    state = attributes["state"]
     ((layer, inner),) = state["datasourceStates"]["formBased"]["layers"].items()
     drawn = json.dumps(state["visualization"])
     columns = inner["columns"]
@@ -202,37 +214,37 @@ def lens(said):
         set(inner["columnOrder"]) != set(columns),
         used != set(columns),
         f'"layerId": "{layer}"' not in drawn,
-        said["references"][0]["name"] != f"indexpattern-datasource-layer-{layer}",
-        not set(LENS[said["visualizationType"]]) <= set(state["visualization"]),
+        attributes["references"][0]["name"] != f"indexpattern-datasource-layer-{layer}",
+        not set(LENS[attributes["visualizationType"]]) <= set(state["visualization"]),
         [columns[id]["isBucketed"] for id in inner["columnOrder"]]
         != sorted((columns[id]["isBucketed"] for id in inner["columnOrder"]), reverse=True),
     ]
     if any(problems):
-        raise Refusal(400, "Bad Request", f"{said['title']}: {problems}")
+        raise Refusal(400, "Bad Request", f"{attributes['title']}: {problems}")
 
 
-def asked(one):
-    """(field, Lens's name for its type, operation) of everything that an object looks at."""
-    found = [(filter["meta"]["field"], "string", "filter") for filter in source(one)["filter"]] + [
-        (path, None, "column") for path in one["attributes"].get("columns", [])
-    ]
-    for panel in panels(one):
+def used_fields(saved_object):
+    """Return (field, Lens's name for its type, operation) of every field that an object uses."""
+    fields = [
+        (filter["meta"]["field"], "string", "filter") for filter in source(saved_object)["filter"]
+    ] + [(path, None, "column") for path in saved_object["attributes"].get("columns", [])]
+    for panel in panels(saved_object):
         if panel["type"] == "lens":
             state = panel["embeddableConfig"]["attributes"]["state"]
             for layer in state["datasourceStates"]["formBased"]["layers"].values():
                 for column in layer["columns"].values():
-                    found += (
+                    fields += (
                         [(column["sourceField"], column["dataType"], column["operationType"])]
                         if "sourceField" in column
                         else []
                     )
-                    found += [
+                    fields += [
                         (filter["input"]["query"].partition(":")[0], None, "filter")
                         for filter in column["params"].get("filters", [])
                     ]
-            found += (
+            fields += (
                 [(state["query"]["query"].partition(":")[0], None, "filter")]
                 if state["query"]["query"]
                 else []
             )
-    return found
+    return fields

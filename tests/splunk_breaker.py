@@ -1,16 +1,15 @@
-"""What splunkd makes events of: a model of how it reads a modular input's standard output, and as
-strict as the papers allow.
+"""A model of how splunkd splits the standard output of a modular input into events, as strict as
+the documentation allows.
 
-1. An element without `unbroken` is a whole event, and has no `<done/>`: solnlib 7.0.0,
-   modular_input/event.py line 85, refuses the pair.
-2. `unbroken="1"` is a fragment: it is glued to the fragments of its channel before it, until one
-   has `<done/>` (splunk-sdk-python 2.1.1, splunklib/modularinput/event.py lines 45 to 71; Splunk's
-   manual of modular inputs, "Set up streaming"). What never ends is an error here.
-3. What is whole then goes through the sourcetype's LINE_BREAKER, TRUNCATE and SHOULD_LINEMERGE
-   (props.conf.spec 10.2.3, "Line breaking"): the first group of each match lies between two
-   events, TRUNCATE counts bytes, rounded down to a whole character, 0 is never; lines that may be
-   merged are an error here, for nobody can tell how.
-"""
+1. An element without `unbroken` is a whole event and has no `<done/>`: solnlib 7.0.0,
+modular_input/event.py line 85, rejects the pair.
+2. `unbroken="1"` is a fragment: it is appended to the previous fragments of its channel until one
+has `<done/>` (splunk-sdk-python 2.1.1, splunklib/modularinput/event.py lines 45 to 71; Splunk's
+manual of modular inputs, "Set up streaming"). Fragments without an end are an error here.
+3. A whole event is then processed by LINE_BREAKER, TRUNCATE and SHOULD_LINEMERGE of the
+sourcetype (props.conf.spec 10.2.3, "Line breaking"): the first group of each match separates two
+events; TRUNCATE counts bytes, rounded down to a whole character, 0 is no limit; lines that may
+be merged are an error here, because the documentation does not say how."""
 
 import re
 from typing import NamedTuple
@@ -20,13 +19,12 @@ DEFAULTS = {
     "LINE_BREAKER": r"([\r\n]+)",
     "TRUNCATE": "10000",
     "SHOULD_LINEMERGE": "true",
-}  # props.conf.spec's own
+}  # the defaults of props.conf.spec
 CHANNEL = ("source", "sourcetype", "host", "index")
 
 
-class Indexed(NamedTuple):
-    """One event: where it came from, when it was (None: splunkd reads it from the text), and
-    what is searched."""
+class IndexedEvent(NamedTuple):
+    """An indexed event. `time`: seconds; None if splunkd extracts the timestamp from the text."""
 
     stanza: str
     source: str
@@ -35,9 +33,10 @@ class Indexed(NamedTuple):
     raw: str
 
 
-def broken(out, props):
-    """The events of a whole stream. AssertionError for what splunkd would glue, cut or keep
-    waiting for. `props`: stanza -> settings of props.conf."""
+def break_events(out, props):
+    """Return the events of a whole stream. `props`: stanza -> settings of props.conf.
+
+    Raise AssertionError where splunkd would join two events, truncate one, or wait for more."""
     stream, events, fragments = ElementTree.fromstring(out), [], {}
     assert stream.tag == "stream"
     for element in stream:
@@ -59,28 +58,29 @@ def broken(out, props):
                 fragments[channel] = data
                 continue
         else:
-            assert not is_done, "an end of fragments that are none"
-            assert channel not in fragments, "a whole event between fragments: glued to them"
+            assert not is_done, "<done/> without fragments"
+            assert channel not in fragments, "a whole event between fragments is joined to them"
         rules = {**DEFAULTS, **props.get(channel[2], {})}
         assert rules["SHOULD_LINEMERGE"].lower() in (
             "false",
             "0",
         ), f"lines of {channel[2]} may be merged"
-        for line in lines(data, rules["LINE_BREAKER"]):
+        for line in break_lines(data, rules["LINE_BREAKER"]):
             events.append(
-                Indexed(
+                IndexedEvent(
                     channel[0],
                     channel[1],
                     channel[2],
                     float(element.findtext("time")) if element.findtext("time") else None,
-                    cut(line, int(rules["TRUNCATE"])),
+                    truncate(line, int(rules["TRUNCATE"])),
                 )
             )
     assert not fragments, f"never ended: {[text[:80] for text in fragments.values()]}"
     return events
 
 
-def lines(text, breaker):
+def break_lines(text, breaker):
+    """Yield the lines between the first groups of the matches of a LINE_BREAKER."""
     start = 0
     for match in re.finditer(breaker, text):
         if match.start(1) > start:
@@ -90,12 +90,13 @@ def lines(text, breaker):
         yield text[start:]
 
 
-def cut(line, most):
+def truncate(line, most):
+    """Return a line truncated to so many bytes, at a whole character; 0 is no limit."""
     return line.encode()[:most].decode("utf-8", "ignore") if most else line
 
 
-def props_of(text):
-    """A conf file -> stanza -> settings."""
+def parse_props(text):
+    """Return a conf file as stanza -> settings."""
     stanzas, stanza = {}, {}
     for line in text.splitlines():
         if line.startswith("["):

@@ -1,5 +1,5 @@
-"""A stand-in for Splunk Web above that for splunkd: a built add-on's own pages, its handlers as
-processes of a Python of Splunk's, its input's validation."""
+"""A simulator of Splunk Web and splunkd around a built add-on: its pages, its REST handlers as
+processes of one of Splunk's Python versions, and the validation of its input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from splunk_breaker import broken, props_of
+from splunk_breaker import break_events, parse_props
 from splunkd_stand_in import KEY, Handler, Refused, Splunkd, form
 
 PYTHON = Path(__file__).with_name("splunk_python")
@@ -32,11 +32,11 @@ JAVASCRIPT = "text/javascript"
 
 
 def conf(path):
-    """stanza -> key -> value"""
-    found = configparser.RawConfigParser(strict=False, delimiters=("=",), allow_no_value=True)
-    found.optionxform = str
-    found.read(path, encoding="utf-8")
-    return {name: dict(found.items(name)) for name in found.sections()}
+    """Return stanza -> key -> value of a conf file."""
+    parser = configparser.RawConfigParser(strict=False, delimiters=("=",), allow_no_value=True)
+    parser.optionxform = str
+    parser.read(path, encoding="utf-8")
+    return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
 class Web(Splunkd):
@@ -62,13 +62,13 @@ class Web(Splunkd):
         self.confs["web"] = {"settings": {"mgmtHostPort": self.url.partition("//")[2]}}
         self.documents[f"{app.root}_checkpoints"] = {}
         self.handlers = {
-            name.partition(":")[2]: said
-            for name, said in self.confs["restmap"].items()
+            name.partition(":")[2]: keys
+            for name, keys in self.confs["restmap"].items()
             if name.startswith("admin_external:")
         }
         self.exposed = [
-            (re.compile(re.escape(said["pattern"]).replace(r"\*", "[^/]+")), said["methods"])
-            for said in conf(self.folder / "default/web.conf").values()
+            (re.compile(re.escape(keys["pattern"]).replace(r"\*", "[^/]+")), keys["methods"])
+            for keys in conf(self.folder / "default/web.conf").values()
         ]
 
     @property
@@ -83,25 +83,25 @@ class Web(Splunkd):
 
     def rest(self, method, place, query, body, key):
         if place[0] in self.handlers:
-            return self.handled(method, place, query, form(body), key)
+            return self.run_handler(method, place, query, form(body), key)
         if place[0] == "web-features":
             return []
         return super().rest(method, place, query, body, key)
 
-    def handled(self, method, place, query, said, key):
-        """By the add-on's own script, as splunkd starts it."""
+    def run_handler(self, method, place, query, fields, key):
+        """Run the add-on's REST handler, as splunkd starts it, and return its entries."""
         known = self.handlers[place[0]]
         name = place[1] if len(place) > 1 else None
         action = ACTIONS.get(method) or ("edit" if name else "create")
         if action not in known["handleractions"].split(", ") or (action == "remove" and not name):
             raise Refused(405, "method not allowed")
-        said.pop("output_mode", None)
+        fields.pop("output_mode", None)
         if action == "create":
-            if "name" not in said:
+            if "name" not in fields:
                 raise Refused(400, "The following required arguments are missing: name.")
-            name = said.pop("name")
+            name = fields.pop("name")
         if action == "list":
-            said = {
+            fields = {
                 word: value
                 for word, value in query.items()
                 if word
@@ -115,18 +115,18 @@ class Web(Splunkd):
                     "sort_mode",
                 )
             }
-        asked = json.dumps(
-            {"action": action, "id": name, "data": said, "session_key": key, "app": self.app}
+        request = json.dumps(
+            {"action": action, "id": name, "data": fields, "session_key": key, "app": self.app}
         )
-        self.lock.release()  # the script asks us in its turn
+        self.lock.release()  # the script calls this server
         try:
             done = subprocess.run(
                 [str(self.python), str(self.folder / "bin" / known["handlerfile"])],
-                input=asked,
+                input=request,
                 capture_output=True,
                 text=True,
                 env=self.environment,
-                timeout=60,
+                timeout=300,
             )
         finally:
             self.lock.acquire()
@@ -152,18 +152,18 @@ class Web(Splunkd):
             for word, value in settings.items()
             if word != "name"
         )
-        said = (
+        stdin = (
             '<?xml version="1.0"'
             f' encoding="UTF-8"?><items><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir><item'
             f' name="{escape(name)}">{params}</item></items>'
         )
         done = subprocess.run(
             [str(self.python), str(self.folder / f"bin/{kind}.py"), "--validate-arguments"],
-            input=said,
+            input=stdin,
             capture_output=True,
             text=True,
             env=self.environment,
-            timeout=30,
+            timeout=300,
         )
         return (
             (
@@ -176,12 +176,12 @@ class Web(Splunkd):
         )
 
     def cycle(self, kind, name):
-        """The input, started once as splunkd does; (exit status, events as text)."""
+        """Run the input once as splunkd does, and return (exit status, events as text)."""
         params = "".join(
             f'<param name="{escape(word)}">{escape(str(value))}</param>'
             for word, value in self.inputs[kind][name].items()
         )
-        said = (
+        stdin = (
             '<?xml version="1.0"'
             f' encoding="UTF-8"?><input><server_host>h</server_host><server_uri>{self.url}</server_uri><session_key>{KEY}</session_key><checkpoint_dir>{self.home}</checkpoint_dir><configuration><stanza'
             f' name="{kind}://{escape(name)}"'
@@ -189,16 +189,16 @@ class Web(Splunkd):
         )
         done = subprocess.run(
             [str(self.python), str(self.folder / f"bin/{kind}.py")],
-            input=said,
+            input=stdin,
             capture_output=True,
             text=True,
             env=self.environment,
-            timeout=60,
+            timeout=300,
         )
         return done.returncode, [
             indexed.raw
-            for indexed in broken(
-                done.stdout, props_of((self.folder / "default/props.conf").read_text())
+            for indexed in break_events(
+                done.stdout, parse_props((self.folder / "default/props.conf").read_text())
             )
         ]
 
@@ -210,10 +210,10 @@ class WebHandler(Handler):
             "utf-8", "replace"
         )
         path = re.sub(r"^/[a-z]{2}-[A-Z]{2}/", "/", parts.path)
-        self.server.asked.append((method, path))
+        self.server.requests.append((method, path))
         if not path.startswith("/splunkd/__raw/"):
             return (
-                self.rest(method, path, {**form(parts.query), **form_mode(body)}, body)
+                self.rest(method, path, {**form(parts.query), **output_mode(body)}, body)
                 if path.startswith("/services")
                 else self.page(re.sub(r"^/static/@[^/]+", "/static", path))
             )
@@ -233,7 +233,7 @@ class WebHandler(Handler):
     def page(self, path):
         server = self.server
         if path == "/config":
-            said = {
+            config = {
                 "BUILD_NUMBER": 1,
                 "LOCALE": "en-US",
                 "MRSPARKLE_ROOT_PATH": "",
@@ -241,16 +241,16 @@ class WebHandler(Handler):
                 "SPLUNKD_PATH": "/en-US/splunkd/__raw",
                 "USERNAME": "admin",
             }
-            return self.say(200, f"window.$C={json.dumps(said)};", JAVASCRIPT, self.cookie())
+            return self.reply(200, f"window.$C={json.dumps(config)};", JAVASCRIPT, self.cookie())
         if path == "/static/build/api/get_theme.js":
-            return self.say(
+            return self.reply(
                 200,
                 "window.__get_theme__={getTheme:function(){return"
                 f" Promise.resolve('{server.theme}')}}}};",
                 JAVASCRIPT,
             )
         if path in SCRIPTS or path.startswith("/static/build/api/layout"):
-            return self.say(
+            return self.reply(
                 200, SCRIPTS.get(path, SCRIPTS["/static/build/api/layout.js"]), JAVASCRIPT
             )
         own = f"/static/app/{server.app}/"
@@ -259,10 +259,10 @@ class WebHandler(Handler):
         elif re.fullmatch(rf"/app/{server.app}/\w+", path):
             file = server.folder / "appserver/templates/base.html"
         else:
-            return self.say(404, "not found", "text/plain")
+            return self.reply(404, "not found", "text/plain")
         if not file.is_file():
-            return self.say(404, "not found", "text/plain")
-        return self.say(
+            return self.reply(404, "not found", "text/plain")
+        return self.reply(
             200,
             file.read_bytes(),
             (
@@ -279,5 +279,5 @@ class WebHandler(Handler):
         ]
 
 
-def form_mode(body):
+def output_mode(body):
     return {name: value for name, value in form(body).items() if name == "output_mode"}

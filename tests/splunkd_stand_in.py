@@ -1,9 +1,7 @@
-"""A stand-in for splunkd's REST, as far as an add-on needs it: confs, storage/passwords, the KV
-store, data/inputs. Answers Atom and JSON, as the SDK asks.
+"""A simulator of splunkd's REST API, as far as an add-on calls it: confs, storage/passwords, the KV
+store, data/inputs. It answers in Atom and JSON, as the SDK requests.
 
-What a real splunkd does and this does not: layers of conf files, replication, sharing, persistent
-handlers, schedules.
-"""
+It does not simulate: layers of conf files, replication, sharing, persistent handlers, schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-# an admin's, and one without any capability
+# session keys of an admin and of a user without capabilities
 KEY, POOR = "session-key-of-a-test", "session-key-of-someone-who-may-read"
 CUT = "``splunk_cred_sep``"
 END = CUT.join(("", "S", "P", "L", "U", "N", "K", ""))
@@ -26,15 +24,15 @@ VERSION = "10.2.0"
 
 
 class Refused(Exception):
-    """A status, and what splunkd says with it."""
+    """An HTTP status with splunkd's message."""
 
-    def __init__(self, status, said):
-        super().__init__(said)
-        self.status, self.said = status, said
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status, self.message = status, message
 
 
-class Whole(list):
-    """A list that is the answer itself, and no feed."""
+class JsonList(list):
+    """A list that is sent as JSON, not as a feed of entries."""
 
 
 class Splunkd(ThreadingHTTPServer):
@@ -47,7 +45,7 @@ class Splunkd(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.app, self.root = app, root
         self.confs, self.passwords, self.documents, self.inputs = {}, {}, {}, {}
-        self.kv_starts_after, self.kv_off, self.asked = 0, False, []
+        self.kv_starts_after, self.kv_off, self.requests = 0, False, []
         self.lock = threading.RLock()
         threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -62,8 +60,8 @@ class Splunkd(ThreadingHTTPServer):
         self.server_close()
 
     def account(self, name, secrets, **settings):
-        """As the pages' handlers keep one: asterisks in the conf, JSON in pieces of 255
-        characters under a realm."""
+        """Save an account as the REST handlers do: asterisks in the conf file, the secrets as JSON in
+        parts of 255 characters under a realm."""
         file = f"{self.root}_account"
         self.confs.setdefault(file, {})[name] = {**settings, **dict.fromkeys(secrets, "******")}
         whole = json.dumps(secrets) + END
@@ -85,16 +83,16 @@ class Splunkd(ThreadingHTTPServer):
         }
 
     def validate(self, kind, name, settings):
-        """What is wrong with an input, as the add-on's own script says; here nobody is asked."""
+        """Return the error that an input's script gives for a stanza; always none here."""
         return ""
 
-    # What an endpoint answers: [(name, content)], or anything else as JSON
+    # The answer of an endpoint: [(name, content)], or any other value as JSON
 
     def rest(self, method, place, query, body, key):
         if place[:1] == ["configs"] and len(place) > 1:
             if place[2:] == ["_reload"]:
                 return []
-            self.may(method == "GET" or key != POOR, "configs")
+            self.require(method == "GET" or key != POOR, "configs")
             return self.collection(
                 method, self.confs.setdefault(place[1][len("conf-") :], {}), place[2:], form(body)
             )
@@ -104,13 +102,15 @@ class Splunkd(ThreadingHTTPServer):
                 for name in (self.confs.get(place[1], {}) if len(place) > 1 else self.confs)
             ]
         if place[:2] == ["storage", "passwords"]:
-            self.may(key != POOR, "storage/passwords")
-            # the SDK leaves a slash in a name as it is
-            return self.vault(method, ["/".join(place[2:])] if place[2:] else [], form(body))
+            self.require(key != POOR, "storage/passwords")
+            # the SDK does not encode a slash in a name
+            return self.storage_passwords(
+                method, ["/".join(place[2:])] if place[2:] else [], form(body)
+            )
         if place[:2] == ["storage", "collections"]:
             return self.collections(method, place[2:], query, body)
         if place[:2] == ["data", "inputs"] and len(place) > 2:
-            self.may(method == "GET" or key != POOR, "data/inputs")
+            self.require(method == "GET" or key != POOR, "data/inputs")
             return self.input(method, place[2], place[3:], form(body))
         if place[:2] == ["data", "indexes"]:
             return [("main", {}), ("security", {})]
@@ -129,40 +129,40 @@ class Splunkd(ThreadingHTTPServer):
             ]
         raise Refused(404, "Not Found")
 
-    def may(self, allowed, what):
+    def require(self, allowed, endpoint):
         if not allowed:
             raise Refused(
                 403,
                 "You (user=poor) do not have permission to perform this operation (requires"
-                f" capability: {NEEDED[what]}).",
+                f" capability: {NEEDED[endpoint]}).",
             )
 
-    def collection(self, method, found, place, said):
+    def collection(self, method, entries, place, fields):
         if method == "POST" and not place:
-            name = said.pop("name")
-            if name in found:
+            name = fields.pop("name")
+            if name in entries:
                 raise Refused(409, f"An object with name={name} already exists")
-            found[name] = said
-            return [(name, said)]
+            entries[name] = fields
+            return [(name, fields)]
         if not place:
-            return list(found.items())
-        if place[0] not in found:
+            return list(entries.items())
+        if place[0] not in entries:
             raise Refused(404, f"Could not find object id={place[0]}")
         if method == "DELETE":
-            del found[place[0]]
+            del entries[place[0]]
             return []
         if method == "POST":
-            found[place[0]].update(said)
-        return [(place[0], found[place[0]])]
+            entries[place[0]].update(fields)
+        return [(place[0], entries[place[0]])]
 
-    def vault(self, method, place, said):
+    def storage_passwords(self, method, place, fields):
         if method == "POST" and not place:
-            name = f"{said.get('realm', '')}:{said['name']}:"
+            name = f"{fields.get('realm', '')}:{fields['name']}:"
             if name in self.passwords:
                 raise Refused(409, "Cannot create object: it exists")
-            if not said["password"]:
+            if not fields["password"]:
                 raise Refused(400, "password may not be empty")
-            self.password(said.get("realm", ""), said["name"], said["password"])
+            self.password(fields.get("realm", ""), fields["name"], fields["password"])
             return [(name, self.passwords[name])]
         if place and place[0] not in self.passwords:
             raise Refused(404, "Could not find object")
@@ -170,24 +170,24 @@ class Splunkd(ThreadingHTTPServer):
             del self.passwords[place[0]]
             return []
         if method == "POST":
-            self.passwords[place[0]]["clear_password"] = said["password"]
+            self.passwords[place[0]]["clear_password"] = fields["password"]
         return [
             (name, content)
             for name, content in self.passwords.items()
             if not place or name == place[0]
         ]
 
-    def input(self, method, kind, place, said):
-        found = self.inputs.setdefault(kind, {})
-        if place[1:] in (["enable"], ["disable"]) and place[0] in found:
-            found[place[0]]["disabled"] = "1" if place[1] == "disable" else "0"
-            return [(place[0], found[place[0]])]
+    def input(self, method, kind, place, fields):
+        entries = self.inputs.setdefault(kind, {})
+        if place[1:] in (["enable"], ["disable"]) and place[0] in entries:
+            entries[place[0]]["disabled"] = "1" if place[1] == "disable" else "0"
+            return [(place[0], entries[place[0]])]
         if method == "POST":
-            name = place[0] if place else said.get("name", "")
-            wrong = self.validate(kind, name, {**found.get(name, {}), **said})
+            name = place[0] if place else fields.get("name", "")
+            wrong = self.validate(kind, name, {**entries.get(name, {}), **fields})
             if wrong:
                 raise Refused(400, wrong)
-        return self.collection(method, found, place, said)
+        return self.collection(method, entries, place, fields)
 
     def collections(self, method, place, query, body):
         if self.kv_off:
@@ -199,10 +199,10 @@ class Splunkd(ThreadingHTTPServer):
             if method == "POST":
                 self.documents.setdefault(form(body)["name"], {})
                 return [(form(body)["name"], {})]
-            there = [(name, {}) for name in self.documents if len(place) < 2 or name == place[1]]
-            if not there:
+            names = [(name, {}) for name in self.documents if len(place) < 2 or name == place[1]]
+            if not names:
                 raise Refused(404, "Could not find object")
-            return there
+            return names
         documents = self.documents.get(place[1])
         if documents is None:
             raise Refused(404, "Could not find object")
@@ -211,18 +211,18 @@ class Splunkd(ThreadingHTTPServer):
             for document in json.loads(body):
                 assert len(json.dumps(document)) < 16 * 2**20
                 documents[document["_key"]] = document
-            return Whole(document["_key"] for document in json.loads(body))
+            return JsonList(document["_key"] for document in json.loads(body))
         if method == "DELETE":
-            wanted = json.loads(query.get("query", "{}"))
+            query_fields = json.loads(query.get("query", "{}"))
             for name in [
                 name
                 for name, document in documents.items()
-                if (name == key or not key) and wanted.items() <= document.items()
+                if (name == key or not key) and query_fields.items() <= document.items()
             ]:
                 del documents[name]
             return {}
         if not key:
-            return Whole(documents.values())
+            return JsonList(documents.values())
         if key not in documents:
             raise Refused(404, "Could not find object.")
         return documents[key]
@@ -235,7 +235,7 @@ def form(body):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *words):
+    def log_message(self, *arguments):
         pass
 
     def do_GET(self):
@@ -258,7 +258,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(
             "utf-8", "replace"
         )
-        self.server.asked.append((method, parts.path))
+        self.server.requests.append((method, parts.path))
         self.rest(method, parts.path, form(parts.query), body)
 
     def rest(self, method, path, query, body):
@@ -270,22 +270,22 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(401, "call not properly authenticated", query)
         try:
             with splunkd.lock:
-                found = splunkd.rest(method, place, query, body, key)
-                said = json.dumps(found) if isinstance(found, (dict, Whole)) else None
-                if said is None:
+                result = splunkd.rest(method, place, query, body, key)
+                text = json.dumps(result) if isinstance(result, (dict, JsonList)) else None
+                if text is None:
                     new = method == "POST" and place in (
                         ["storage", "passwords"],
                         ["configs", place[-1]],
                     )
                     return self.feed(
-                        found,
+                        result,
                         "/".join(quote(part, safe="") for part in place),
                         query,
                         201 if new else 200,
                     )
         except Refused as error:
-            return self.fail(error.status, error.said, query)
-        return self.say(200, said, "application/json")
+            return self.fail(error.status, error.message, query)
+        return self.reply(200, text, "application/json")
 
     def feed(self, entries, place, query, status=200):
         server = self.server
@@ -300,25 +300,30 @@ class Handler(BaseHTTPRequestHandler):
             "perms": {"read": ["*"], "write": ["admin"]},
         }
         content = [
-            (name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **said})
-            for name, said in entries
+            (name, {"disabled": "0", "eai:appName": server.app, "eai:userName": "nobody", **fields})
+            for name, fields in entries
         ]
         if query.get("output_mode") == "json":
-            made = [
+            entries = [
                 {
                     "name": name,
                     "id": f"{server.url}/{place}",
                     "links": {},
                     "author": "nobody",
                     "acl": acl,
-                    "content": {**said, "eai:acl": None},
+                    "content": {**fields, "eai:acl": None},
                 }
-                for name, said in content
+                for name, fields in content
             ]
-            return self.say(
+            return self.reply(
                 status,
                 json.dumps(
-                    {"links": {}, "entry": made, "paging": {"total": len(made)}, "messages": []}
+                    {
+                        "links": {},
+                        "entry": entries,
+                        "paging": {"total": len(entries)},
+                        "messages": [],
+                    }
                 ),
                 "application/json",
             )
@@ -332,33 +337,33 @@ class Handler(BaseHTTPRequestHandler):
         whole = "".join(
             f"<entry><title>{escape(name)}</title><id>{server.url}{own[name]}</id><link"
             f' href="{own[name]}" rel="alternate"/><content'
-            f' type="text/xml">{_xml({**said, "eai:acl": acl})}</content></entry>'
-            for name, said in content
+            f' type="text/xml">{_xml({**fields, "eai:acl": acl})}</content></entry>'
+            for name, fields in content
         )
-        return self.say(
+        return self.reply(
             status,
             '<?xml version="1.0" encoding="UTF-8"?><feed xmlns="http://www.w3.org/2005/Atom"'
             f' xmlns:s="http://dev.splunk.com/ns/rest"><title>x</title>{whole}</feed>',
             "text/xml",
         )
 
-    def fail(self, status, said, query):
+    def fail(self, status, message, query):
         if query.get("output_mode") == "json":
-            return self.say(
+            return self.reply(
                 status,
-                json.dumps({"messages": [{"type": "ERROR", "text": said}]}),
+                json.dumps({"messages": [{"type": "ERROR", "text": message}]}),
                 "application/json",
             )
-        return self.say(
+        return self.reply(
             status,
-            f'<response><messages><msg type="ERROR">{escape(said)}</msg></messages></response>',
+            f'<response><messages><msg type="ERROR">{escape(message)}</msg></messages></response>',
             "text/xml",
         )
 
-    def say(self, status, said, kind, headers=()):
-        data = said if isinstance(said, bytes) else said.encode()
+    def reply(self, status, body, kind, headers=()):
+        data = body if isinstance(body, bytes) else body.encode()
         self.send_response(status)
-        # the SDK reads empty bodies otherwise
+        # the SDK cannot read an empty body
         for name, value in (
             ("Content-Type", kind),
             ("Content-Length", str(len(data))),
@@ -371,18 +376,18 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def _xml(said):
-    if isinstance(said, dict):
+def _xml(value):
+    if isinstance(value, dict):
         return (
             "<s:dict>"
             + "".join(
-                f'<s:key name="{escape(str(name))}">{_xml(value)}</s:key>'
-                for name, value in said.items()
+                f'<s:key name="{escape(str(name))}">{_xml(item)}</s:key>'
+                for name, item in value.items()
             )
             + "</s:dict>"
         )
-    if isinstance(said, list):
+    if isinstance(value, list):
         return (
-            "<s:list>" + "".join(f"<s:item>{_xml(value)}</s:item>" for value in said) + "</s:list>"
+            "<s:list>" + "".join(f"<s:item>{_xml(item)}</s:item>" for item in value) + "</s:list>"
         )
-    return escape("" if said is None else str(said))
+    return escape("" if value is None else str(value))

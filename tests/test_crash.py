@@ -1,5 +1,5 @@
-"""Stop the world at its n-th step, start it again: everything is there, and nothing twice where
-the design says so."""
+"""Crash at the n-th step and start again, for each n: no event is lost, and none is duplicated
+where the output stores events and marks together."""
 
 import collections
 import json
@@ -10,17 +10,19 @@ from apptrana import PLUGIN, simulator
 from siemtap.core.errors import Retry
 from siemtap.core.model import Mark
 from siemtap.core.windows import MINUTE, SECOND
-from siemtap.edge.checkpoints import Checkpoints, Database
-from siemtap.engine import Then, pump
-from siemtap.outputs import Around, file, sqlite
-from world import NOON, Crash, Fuse, Marks, Memory, Time, World
+from siemtap.edge.store.checkpoints import Checkpoints, Database
+from siemtap.engine.protocols import Feed
+from siemtap.engine.pump import pump
+from siemtap.engine.sinks import CheckpointAfter
+from siemtap.outputs import OutputContext, file, sqlite
+from siemtap.testing.world import NOON, Crash, Fuse, Marks, Memory, Time, World
 
 LATE = {"late": (0.0, 83.0), "rate": 1.5, "websites": ("shop.example.com",)}
 STEPS = 150
 
 
-class FusedFile(file.File):
-    """Dies after any line, and in the middle of one."""
+class CrashingFile(file.File):
+    """A file output that crashes before or after any line, and within one."""
 
     fuse = Fuse()
 
@@ -35,8 +37,8 @@ class FusedFile(file.File):
         self.end += len(lines)
 
 
-class FusedMarks(Checkpoints):
-    """Dies before a mark is saved, and after."""
+class CrashingMarks(Checkpoints):
+    """Checkpoints that crash before and after a mark is saved."""
 
     fuse = Fuse()
 
@@ -46,8 +48,8 @@ class FusedMarks(Checkpoints):
         self.fuse.step()
 
 
-class FusedStore(sqlite.Sqlite):
-    """Dies before the transaction, inside it, and after it."""
+class CrashingStore(sqlite.Sqlite):
+    """A SQLite output that crashes before, inside and after the transaction."""
 
     fuse = Fuse()
 
@@ -55,14 +57,14 @@ class FusedStore(sqlite.Sqlite):
         self.fuse.step()
         write = self.database.write
 
-        def torn(work):
-            def dies(db):
+        def crashing_write(work):
+            def crash_inside(db):
                 work(db)
                 self.fuse.step()
 
-            return write(dies)
+            return write(crash_inside)
 
-        self.database.write = torn
+        self.database.write = crashing_write
         try:
             super().deliver(unit, events, mark)
         finally:
@@ -79,14 +81,20 @@ def in_memory(folder, fuse, old=None):
 
 def in_files(folder, fuse, old=None):
     database = Database(folder / "siemtap.db")
-    output, marks = FusedFile(file.Settings(str(folder / "out"), 20_000)), FusedMarks(database)
+    output, marks = (
+        CrashingFile(file.Settings(str(folder / "out"), 20_000)),
+        CrashingMarks(database),
+    )
     output.fuse = marks.fuse = fuse
     return output, marks, lambda: (output.close(), database.close())
 
 
 def in_sqlite(folder, fuse, old=None):
     database = Database(folder / "siemtap.db")
-    output, marks = FusedStore(sqlite.Settings(0, 0), Around(database)), Checkpoints(database)
+    output, marks = (
+        CrashingStore(sqlite.Settings(0, 0), OutputContext(database)),
+        Checkpoints(database),
+    )
     output.fuse = fuse
     return output, marks, lambda: (output.close(), database.close())
 
@@ -104,7 +112,7 @@ def ids(output):
     return collections.Counter(id for (id,) in output.database.read("SELECT id FROM event"))
 
 
-def life(opened, simulated, time, fuse, cycles, apart=MINUTE):
+def run_cycles(opened, simulated, time, fuse, cycles, apart=MINUTE):
     output, marks, close = opened
     world = World(
         PLUGIN,
@@ -123,8 +131,9 @@ def life(opened, simulated, time, fuse, cycles, apart=MINUTE):
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [in_memory, in_files, in_sqlite], ids=lambda kind: kind.__name__)
-def test_no_crash_at_any_step_loses_or_doubles(kind, tmp_path):
+def test_crash_at_any_step_neither_loses_nor_duplicates_events(kind, tmp_path):
     died = 0
     for steps in range(STEPS):
         folder = tmp_path / str(steps)
@@ -133,27 +142,27 @@ def test_no_crash_at_any_step_loses_or_doubles(kind, tmp_path):
         fuse, world = Fuse(steps), None
         opened = kind(folder, fuse)
         try:
-            world = life(opened, simulated, time, fuse, 3)
+            world = run_cycles(opened, simulated, time, fuse, 3)
         except Crash:
             died += 1
         time.now += 7 * SECOND
         old = type("Old", (), {"output": opened[0], "marks": opened[1]})
-        world = life(kind(folder, Fuse(), old), simulated, time, Fuse(), 4)
+        world = run_cycles(kind(folder, Fuse(), old), simulated, time, Fuse(), 4)
         output, marks, close = kind(folder, Fuse(), old)
         got = ids(output)
         until = min(marks.load(unit).cursor["until"] for unit in world.units())
         close()
         must = simulated.ledger(time.now, NOON - 12 * MINUTE, until - 100 * SECOND)
         assert len(must) > 10 and must <= set(got), f"lost after a crash at step {steps}"
-        assert max(got.values()) == 1, f"doubled after a crash at step {steps}"
+        assert max(got.values()) == 1, f"duplicates after a crash at step {steps}"
     assert 20 < died < STEPS, (
-        "the first life has fewer steps than were tried, so that each was the last one once"
+        "the first run has fewer steps than were tested, so that each step was the last once"
     )
 
 
 @pytest.mark.parametrize("kind", [in_memory, in_files, in_sqlite], ids=lambda kind: kind.__name__)
-def test_a_mark_that_cannot_be_saved_doubles_nothing(kind, tmp_path):
-    """Events on one disk, marks on another, which is full every third time."""
+def test_mark_that_cannot_be_saved_causes_no_duplicates(kind, tmp_path):
+    """Events and marks are on different disks; the disk of the marks is full every third time."""
     simulated, time = simulator.Simulator(simulator.Knobs(**LATE)), Time()
     output, marks, close = kind(tmp_path, Fuse())
     save, tries = marks.save, [0]
@@ -177,57 +186,99 @@ def test_a_mark_that_cannot_be_saved_doubles_nothing(kind, tmp_path):
     close()
 
 
-def test_the_mark_is_saved_after_the_events():
+def test_mark_is_saved_after_the_events():
     order = []
 
     class Output:
         def deliver(self, unit, events, mark):
             order.append("events")
+            return []
 
-    class Marks_:
+    class RecordingMarks:
         def save(self, unit, mark):
             order.append("mark")
 
-    Then(Output(), Marks_(), set()).deliver(None, [{"event": {"id": "a"}}], None)
+    CheckpointAfter(Output(), RecordingMarks(), set()).deliver(
+        None, [{"event": {"id": "a"}}], Mark()
+    )
     assert order == ["events", "mark"]
 
 
-def test_an_empty_batch_still_moves_the_mark():
+def test_empty_batch_moves_the_mark():
     simulated = simulator.Simulator(simulator.Knobs(rate=0.0))
     world = World(PLUGIN, simulated, lookback="5m").cycles(1)
     assert world.output.kept == [] and world.until() > NOON - MINUTE
 
 
-def test_pump_hands_on_what_is_fresh_with_its_mark():
+def test_pump_delivers_new_events_with_their_mark():
     from siemtap.core.model import Batch, Unit
 
-    given = []
+    delivered = []
 
     class Output:
         def deliver(self, unit, events, mark):
-            given.append(([event["event"]["id"] for event in events], dict(mark.cursor)))
+            delivered.append(([event["event"]["id"] for event in events], dict(mark.cursor)))
+            return []
 
     batches = [
         Batch(None, ["a", "b"], {"n": 1}, 10),
         Batch(None, ["b", "c"], {"n": 2}, 10),
         Batch(None, [], {"n": 3}, 11),
     ]
-    mark = pump(
+    deliveries = []
+    assert pump(
         Unit("it", "x"),
         Mark(),
-        batches,
+        Feed(iter(batches)),
         lambda batch: [{"event": {"id": record}} for record in batch.records],
         Output(),
+        on_delivery=deliveries.append,
     )
-    assert given == [(["a", "b"], {"n": 1}), (["c"], {"n": 2}), ([], {"n": 3})] and mark.cursor == {
-        "n": 3
-    }
+    assert delivered == [
+        (["a", "b"], {"n": 1}),
+        (["c"], {"n": 2}),
+        ([], {"n": 3}),
+    ]
+    assert deliveries[-1].mark.cursor == {"n": 3}
+    assert [(delivery.mapped, len(delivery.events)) for delivery in deliveries] == [
+        (2, 2),
+        (2, 1),
+        (0, 0),
+    ]
 
 
-def test_what_has_its_mark_is_in_doubt_no_more():
-    """`unmarked` stays as small as what failed, however long a process runs."""
-    unmarked = set()
-    then = Then(Memory(), Marks(), unmarked)
+def test_pump_stops_between_two_batches():
+    from siemtap.core.model import Batch, Unit
+
+    output, closed = Memory(), []
+
+    def batches():
+        try:
+            for number in range(3):
+                yield Batch(None, [], {"n": number}, number)
+        finally:
+            closed.append(True)
+
+    marks = Marks()
+    sink = CheckpointAfter(output, marks, set())
+    unit = Unit("it", "x")
+    finished = pump(
+        unit,
+        Mark(),
+        Feed(batches()),
+        lambda batch: [],
+        sink,
+        must_stop=lambda: marks.load(unit).cursor["n"] == 1,
+    )
+    assert not finished
+    assert marks.load(unit).cursor == {"n": 1}
+    assert closed == [True]
+
+
+def test_events_with_a_saved_mark_are_no_longer_in_doubt():
+    """`unsaved` holds only events of failed deliveries, however long a process runs."""
+    unsaved_ids = set()
+    then = CheckpointAfter(Memory(), Marks(), unsaved_ids)
     for number in range(5):
         then.deliver("unit", [{"event": {"id": str(number)}}], Mark({"until": number}))
-    assert unmarked == set()
+    assert unsaved_ids == set()

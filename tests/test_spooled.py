@@ -1,5 +1,5 @@
-"""Out of the spool in batches that are bounded, whatever a plugin makes of a payload; a crash
-between two of them loses and doubles nothing."""
+"""Batches read from the spool are bounded, whatever a plugin makes of a payload; a crash between
+two of them neither loses nor duplicates events."""
 
 import gzip
 import itertools
@@ -9,24 +9,28 @@ import pytest
 from centurylink_ips import PLUGIN as IPS
 from pingintelligence import PLUGIN as ABS
 
-from siemtap import engine
 from siemtap.core import bounds
 from siemtap.core.errors import ConfigError, Malformed
-from siemtap.core.forms import Every
+from siemtap.core.events import ids_of
 from siemtap.core.manifest import fill_in
-from siemtap.core.model import Batch, Payload, Unit
-from siemtap.core.windows import DAY
-from siemtap.edge.arrivals import Arrivals
-from siemtap.edge.checkpoints import Checkpoints, Database
-from siemtap.edge.spool import Spool
-from siemtap.engine import InDoubt, Then, pump, spooled, voice
-from world import NOON, Crash, Fuse, Memory
+from siemtap.core.model import Payload, Records, Unit
+from siemtap.core.settings import CommonSettings
+from siemtap.edge.receive.spool import Spool
+from siemtap.edge.store.checkpoints import Checkpoints, Database
+from siemtap.engine import feeds
+from siemtap.engine.feeds import spooled_batches
+from siemtap.engine.mapper import batch_mapper
+from siemtap.engine.protocols import Feed
+from siemtap.engine.pump import pump
+from siemtap.engine.sinks import CheckpointAfter, SkipDelivered
+from siemtap.testing.contract import SteppedIds
+from siemtap.testing.world import NOON, Crash, Fuse, Memory
 
 EVENT, OTHER = IPS.datasets
 
 
 class Payloads:
-    """A spool of one read."""
+    """A spool that returns all its payloads in one read."""
 
     def __init__(self, *bodies, **headers):
         self.payloads = [
@@ -47,19 +51,19 @@ class Payloads:
     def read(self, cursor, at_most):
         return ([], cursor) if cursor else (self.payloads, {"offset": 1})
 
-    def forget(self, cursor):
+    def delete_before(self, cursor):
         self.forgotten.append(cursor)
 
 
-def words(payload):
-    """A record a word."""
-    yield Batch(EVENT, payload.body.decode().split(), {}, payload.received)
+def record_for_each_word(payload):
+    """Make a record of each word."""
+    yield Records(EVENT, payload.body.decode().split())
 
 
-def test_batches_are_cut_by_records_and_the_cursor_moves_with_the_last(monkeypatch):
-    monkeypatch.setattr(engine, "GATHERED", 10)
+def test_batches_are_limited_in_records_and_the_last_moves_the_cursor(monkeypatch):
+    monkeypatch.setattr(feeds, "BATCH_RECORDS", 10)
     spool = Payloads(b"a " * 25, b"b " * 4, b"c")
-    batches = list(spooled(spool, {}, words, EVENT))
+    batches = list(spooled_batches(spool, {}, record_for_each_word, EVENT))
     assert [len(batch.records) for batch in batches] == [10, 10, 10] and [
         batch.cursor for batch in batches
     ] == [{}, {}, {"offset": 1}]
@@ -68,26 +72,31 @@ def test_batches_are_cut_by_records_and_the_cursor_moves_with_the_last(monkeypat
     ] and spool.forgotten == [{"offset": 1}]
 
 
-def test_batches_are_cut_by_bytes(monkeypatch):
-    monkeypatch.setattr(engine, "GATHERED_BYTES", 100)
+def test_batches_are_limited_in_bytes(monkeypatch):
+    monkeypatch.setattr(feeds, "BATCH_BYTES", 100)
     assert [
-        len(batch.records) for batch in spooled(Payloads(*[b"x" * 40] * 7), {}, words, EVENT)
+        len(batch.records)
+        for batch in spooled_batches(Payloads(*[b"x" * 40] * 7), {}, record_for_each_word, EVENT)
     ] == [3, 3, 1]
-    packed = list(spooled(Payloads(*[b"x"] * 3, content_encoding="gzip"), {}, words, EVENT))
+    packed = list(
+        spooled_batches(
+            Payloads(*[b"x"] * 3, content_encoding="gzip"), {}, record_for_each_word, EVENT
+        )
+    )
     assert [len(batch.records) for batch in packed] == [
         1,
         1,
         1,
-    ], "a byte of what is packed may be very many"
+    ], "a compressed byte may expand to many"
 
 
-def test_of_several_datasets(monkeypatch):
-    monkeypatch.setattr(engine, "GATHERED", 3)
+def test_batches_of_several_datasets(monkeypatch):
+    monkeypatch.setattr(feeds, "BATCH_RECORDS", 3)
     batches = list(
-        spooled(
+        spooled_batches(
             Payloads(b"x", b"y"),
             {},
-            lambda payload: [Batch(EVENT, [1, 2], {}, 0), Batch(OTHER, [3, 4, 5, 6, 7], {}, 0)],
+            lambda payload: [Records(EVENT, [1, 2]), Records(OTHER, [3, 4, 5, 6, 7])],
             EVENT,
         )
     )
@@ -99,19 +108,18 @@ def test_of_several_datasets(monkeypatch):
     ) == [3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
 
 
-def test_a_plugin_without_bounds_is_bounded(monkeypatch):
-    """Any number of batches, of records; what is beyond stands in the text of the payload."""
-    monkeypatch.setattr(bounds, "RECORDS", 10)
-    endless = (Batch(EVENT, ["a", "b", "c"], {}, 0) for _ in itertools.count())
-    (batch,) = spooled(Payloads(b"what came"), {}, lambda payload: endless, EVENT)
+def test_records_of_any_plugin_are_limited(monkeypatch):
+    """A plugin returns any number of batches and records; beyond the limit the text of the
+    payload is kept."""
+    monkeypatch.setattr(bounds, "MAX_RECORDS", 10)
+    endless = (Records(EVENT, ["a", "b", "c"]) for _ in itertools.count())
+    (batch,) = spooled_batches(Payloads(b"what came"), {}, lambda payload: endless, EVENT)
     assert batch.records == [*"abcabcabca", "what came"]
-    (batch,) = spooled(
+    (batch,) = spooled_batches(
         Payloads(b"what came", b"next"),
         {},
         lambda payload: [
-            Batch(
-                EVENT, [number for number in range(11)] if payload.body != b"next" else ["n"], {}, 0
-            )
+            Records(EVENT, [number for number in range(11)] if payload.body != b"next" else ["n"])
         ],
         EVENT,
     )
@@ -130,36 +138,36 @@ def test_a_plugin_without_bounds_is_bounded(monkeypatch):
     ],
     ids=repr,
 )
-def test_a_payload_that_breaks_a_plugin_is_a_text(error):
+def test_payload_that_breaks_the_plugin_is_kept_as_text(error):
     def receive(payload):
-        yield Batch(EVENT, ["half"], {}, 0)
+        yield Records(EVENT, ["half"])
         raise error
 
-    assert [batch.records for batch in spooled(Payloads(b"\xffwhat came"), {}, receive, EVENT)] == [
-        ["\\xffwhat came"]
-    ]
+    assert [
+        batch.records for batch in spooled_batches(Payloads(b"\xffwhat came"), {}, receive, EVENT)
+    ] == [["\\xffwhat came"]]
     packed = gzip.compress(b"what came")
     ((text,),) = [
         batch.records
-        for batch in spooled(Payloads(packed, content_encoding="gzip"), {}, receive, EVENT)
+        for batch in spooled_batches(Payloads(packed, content_encoding="gzip"), {}, receive, EVENT)
     ]
     assert text.startswith("base64:H4sI")
 
 
-def test_what_a_person_must_mend_goes_on_up():
+def test_configuration_error_of_the_plugin_is_raised():
     def receive(payload):
         raise ConfigError("no such zone")
         yield
 
     with pytest.raises(ConfigError):
-        list(spooled(Payloads(b"x"), {}, receive, EVENT))
+        list(spooled_batches(Payloads(b"x"), {}, receive, EVENT))
 
 
 def read(plugin, body, channel="webhook", **headers):
     settings = fill_in(plugin.settings, {})
     return [
         record
-        for batch in spooled(
+        for batch in spooled_batches(
             Payloads(Payload(body, channel, "", "192.0.2.1", NOON, headers)),
             {},
             lambda payload: plugin.receive(settings, payload),
@@ -169,30 +177,32 @@ def read(plugin, body, channel="webhook", **headers):
     ]
 
 
-def test_lines_beyond_the_bound_are_one_text():
+def test_lines_beyond_the_limit_become_one_text():
     line = b"<134>CEF:0|a|b|c|d|e|f|src=192.0.2.1"
-    found = read(
+    records = read(
         IPS, b"\n".join([line] * 20 + [b"<1>%03d" % number for number in range(200)]), "udp"
     )
-    assert len(found) == 101 and [isinstance(record, dict) for record in found[:20]] == [True] * 20
-    assert found[-1].startswith("<1>080\n") and found[-1].endswith("\n<1>199")
+    assert (
+        len(records) == 101 and [isinstance(record, dict) for record in records[:20]] == [True] * 20
+    )
+    assert records[-1].startswith("<1>080\n") and records[-1].endswith("\n<1>199")
     assert [
         record["line"]
         for record in read(ABS, b"\n".join(b"%03d" % number for number in range(150)), "replay")
     ][-1].startswith("100\n101\n")
 
 
-def test_elements_beyond_the_bound_are_one_text():
+def test_elements_beyond_the_limit_become_one_text():
     events = [{"hostName": f"h{number}"} for number in range(1_000)]
-    found = read(IPS, json.dumps(events).encode())
-    assert [record["hostName"] for record in found[:-1]] == [
-        f"h{number}" for number in range(len(found) - 1)
-    ] and len(found) < 400
-    assert json.loads(found[-1]) == events[len(found) - 1 :]
+    records = read(IPS, json.dumps(events).encode())
+    assert [record["hostName"] for record in records[:-1]] == [
+        f"h{number}" for number in range(len(records) - 1)
+    ] and len(records) < 400
+    assert json.loads(records[-1]) == events[len(records) - 1 :]
 
 
-def test_what_a_vendor_sends_is_below_every_bound():
-    """The largest body that may be allowed, full of events of the page."""
+def test_vendor_payloads_are_below_the_limits():
+    """The largest body that may be allowed, full of documented events."""
     event = {
         "packetSize": 78,
         "rank": 9,
@@ -219,18 +229,20 @@ def test_what_a_vendor_sends_is_below_every_bound():
         "severity": "Critical",
     }
     number = 8 * 1024**2 // len(json.dumps(event))
-    found = read(
+    records = read(
         IPS, json.dumps([{**event, "driverTime": number} for number in range(number)]).encode()
     )
-    assert len(found) == number > 10_000 and all(isinstance(record, dict) for record in found)
+    assert len(records) == number > 10_000 and all(isinstance(record, dict) for record in records)
 
 
-def test_a_crash_between_the_batches_of_a_read_loses_and_doubles_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "GATHERED", 4)
+def test_crash_between_the_batches_of_a_read_neither_loses_nor_duplicates_events(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(feeds, "BATCH_RECORDS", 4)
     settings, output = fill_in(IPS.settings, {}), Memory()
-    unit, say = (
+    unit, map_batch = (
         Unit("it", EVENT.name, "received"),
-        voice(IPS, settings, fill_in(Every, {}), {}, lambda: None),
+        batch_mapper(IPS, settings, fill_in(CommonSettings, {}), {}, lambda: None),
     )
     bodies = [
         json.dumps(
@@ -251,27 +263,28 @@ def test_a_crash_between_the_batches_of_a_read_loses_and_doubles_nothing(tmp_pat
                     for place, body in enumerate(bodies)
                 ]
             ).result(10)
-        arrivals, fuse, unmarked = Arrivals(database, DAY), Fuse(crash_at), set()
-        output.fuse, save = fuse, arrivals.save
-        arrivals.save = lambda unit, mark, fuse=fuse, save=save: (
-            fuse.step(),
-            save(unit, mark),
-            fuse.step(),
-        )
+        fuse, unsaved = Fuse(crash_at), set()
+        output.fuse = fuse
+        delivered_ids = SteppedIds(database, fuse)
 
-        def fresh(batch, arrivals=arrivals):
-            events = say(batch)
-            known = arrivals.known(unit, [event["event"]["id"] for event in events])
-            return [event for event in events if event["event"]["id"] not in known]
+        def known(events, delivered_ids=delivered_ids):
+            return delivered_ids.known(unit, ids_of(events))
 
         try:
             mark = Checkpoints(database).load(unit)
             pump(
                 unit,
                 mark,
-                spooled(spool, mark.cursor, lambda payload: IPS.receive(settings, payload), EVENT),
-                fresh,
-                Then(InDoubt(output, unmarked), arrivals, unmarked),
+                Feed(
+                    spooled_batches(
+                        spool, mark.cursor, lambda payload: IPS.receive(settings, payload), EVENT
+                    ),
+                    known,
+                ),
+                map_batch,
+                CheckpointAfter(
+                    SkipDelivered(output, output.holds, unsaved), delivered_ids, unsaved
+                ),
             )
         except Crash:
             steps += 1

@@ -1,5 +1,5 @@
-"""Certificates: one for localhost and 127.0.0.1 that is its own authority; chains, forged ones
-too; and a server that notes what it is told."""
+"""Test certificates: a self-signed one for localhost and 127.0.0.1, valid and forged chains, and a
+TLS server that records what it receives."""
 
 import datetime
 import hashlib
@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make(folder):
-    """folder/cert.pem and folder/key.pem"""
+    """Write a self-signed certificate to folder/cert.pem and its key to folder/key.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = x509.SubjectAlternativeName(
         [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     )
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -33,7 +33,7 @@ def make(folder):
         .add_extension(names, False)
         .sign(key, hashes.SHA256())
     )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -45,8 +45,8 @@ def make(folder):
 
 
 class Certificate:
-    """A certificate and its key. `by` signs it (itself by default). `named`: whom it names as
-    its issuer, whoever signed it."""
+    """A certificate and its key, signed by `by`, by default by itself. `named` is the issuer
+    named in it, whoever signed it."""
 
     def __init__(
         self, name, by=None, named=None, authority=False, hosts=("localhost", "127.0.0.1"), days=1
@@ -55,7 +55,7 @@ class Certificate:
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         signer, issuer = by or self, named or by or self
         now = datetime.datetime.now(datetime.timezone.utc)
-        made = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(self.name)
             .issuer_name(issuer.name)
@@ -70,7 +70,7 @@ class Certificate:
             )
         )
         if authority:
-            made = made.add_extension(
+            builder = builder.add_extension(
                 x509.KeyUsage(False, False, False, False, False, True, True, False, False), True
             )
         else:
@@ -82,19 +82,19 @@ class Certificate:
                 )
                 for host in hosts
             ]
-            made = made.add_extension(x509.SubjectAlternativeName(names), False)
-        self.made = made.sign(signer.key, hashes.SHA256())
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+        self.certificate = builder.sign(signer.key, hashes.SHA256())
 
     @property
     def pem(self):
-        return self.made.public_bytes(serialization.Encoding.PEM)
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def fingerprint(self):
-        return hashlib.sha256(self.made.public_bytes(serialization.Encoding.DER)).hexdigest()
+        return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
     def write(self, folder, *others):
-        """The chain as it is sent, and the key, in one PEM file."""
+        """Write the key and the chain, in the order sent, to a PEM file. Return its path."""
         path = folder / f"{self.fingerprint[:16]}-{len(others)}.pem"
         path.write_bytes(
             self.key.private_bytes(
@@ -102,13 +102,13 @@ class Certificate:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            + b"".join(one.pem for one in (self, *others))
+            + b"".join(certificate.pem for certificate in (self, *others))
         )
         return path
 
 
 def accept(listening, serve):
-    """Each connection in a thread of its own, until the listening socket is closed."""
+    """Serve each connection in a thread of its own, until the listening socket is closed."""
 
     def run():
         while True:
@@ -121,9 +121,9 @@ def accept(listening, serve):
     threading.Thread(target=run, daemon=True).start()
 
 
-class Listening:
-    """A TLS server of one chain. `heard`: what each connection said after the handshake; every
-    request is answered alike."""
+class TlsServer:
+    """A TLS server with one certificate chain that gives the same answer to all requests.
+    `heard`: the data received after the handshakes."""
 
     def __init__(self, path, answer=b"{}", headers=b"", version=None, clients=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -137,13 +137,13 @@ class Listening:
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
             % (headers, len(answer), answer)
         )
-        self.heard, self.handshakes, self.logged_in = [], 0, []
+        self.received, self.handshakes, self.logged_in = [], 0, []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         accept(self.socket, self._serve)
 
     def _serve(self, taken):
-        taken.settimeout(10)
+        taken.settimeout(300)
         try:
             with self.context.wrap_socket(taken, server_side=True) as peer:
                 self.handshakes += 1
@@ -151,11 +151,11 @@ class Listening:
                     part = peer.recv(65536)
                     if not part:
                         return
-                    self.heard.append(part)
+                    self.received.append(part)
                     self.logged_in.append(bool(peer.getpeercert()))
                     if part.startswith((b"GET", b"HEAD")) or part.endswith((b"}", b"\n")):
                         peer.sendall(self.answer)
-        except OSError:  # a client that goes away, as it should
+        except OSError:  # a client that closes the connection, as expected
             taken.close()
 
     def close(self):
@@ -164,7 +164,7 @@ class Listening:
 
 @contextmanager
 def listening(path, **more):
-    server = Listening(path, **more)
+    server = TlsServer(path, **more)
     try:
         yield server
     finally:

@@ -1,15 +1,20 @@
-"""What Elastic's package needs beside the manifest and the mapping: how an agent asks, and the
-converters of mapping.py once more, in Painless."""
+"""What Elastic's package needs beside the manifest and the mapping: how an agent asks,
+the parsers of mapping.py in Painless, and which settings the form does not have."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from siemtap.render.package import Package, Stream, Way
+from siemtap.elastic.cel import program
+from siemtap.elastic.package.model import Package, Stream, Way
+
+from .mapping import ACTIVITY, ATTACK
 
 HERE = Path(__file__).parent / "elastic"
 
 ACCOUNT = ("url", "client_id", "client_secret", "auth", "account")
+# beats' HTTP client reports a redirect that it must not follow as an error, without its location.
+WITHOUT = {"auth": {"code": "an agent cannot read the code of a redirect"}}
 WALK = ("interval", "lookback", "lag", "overlap")
 
 PACKAGE = Package(
@@ -20,8 +25,8 @@ PACKAGE = Package(
                     "cel",
                     ACCOUNT,
                     (*WALK, "window", "event_type", "alerts"),
-                    (HERE / "attack.cel").read_text(encoding="utf-8"),
-                    without={"auth": ("code",)},
+                    program(HERE, "attack", ATTACK),
+                    without=WITHOUT,
                 ),
             ),
             "a_blocked_attack",
@@ -38,8 +43,8 @@ PACKAGE = Package(
                         "activity_offset_unit",
                         "activity_time_key",
                     ),
-                    (HERE / "activity.cel").read_text(encoding="utf-8"),
-                    without={"auth": ("code",)},
+                    program(HERE, "activity", ACTIVITY),
+                    without=WITHOUT,
                 ),
             ),
             "the_audit_log_on_two_pages",
@@ -47,4 +52,14 @@ PACKAGE = Package(
         ),
     },
     (HERE / "mapping.painless").read_text(encoding="utf-8"),
+    absent={
+        "code": WITHOUT["auth"]["code"],
+        "code_parameter": WITHOUT["auth"]["code"],
+        "token_margin": "a new token is requested five minutes before the old one expires",
+        "websites": "a program has one cursor: the account is read as a whole",
+        "discover_websites": "a program has one cursor: the account is read as a whole",
+        "split_at": "time ranges are not halved; set a shorter window",
+        "redact_headers": "it would be sent with each event; the default headers are redacted",
+        "time_as": "times are sent as strings, which the service accepts",
+    },
 )

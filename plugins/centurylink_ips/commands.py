@@ -1,303 +1,293 @@
-"""What a person may ask of the vendor's API: agents on and off, and where notifications go.
-Nothing here runs by itself."""
+"""Commands that manage the IPS API: install agents, set notification destinations, verify that
+events arrive. `collect` never runs them."""
 
 from __future__ import annotations
 
 import ipaddress
-import socket
-import ssl
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import urlsplit
 
+from siemtap.core.convert import rfc3339
 from siemtap.core.errors import ConfigError, SiemtapError
-from siemtap.core.mapping import rfc3339
-from siemtap.core.model import Command, Option, Outcome, Site
+from siemtap.core.manifest import fill_in
+from siemtap.core.model import Command, CommandContext, Option, Outcome, run_each
+from siemtap.core.settings import Connection
+from siemtap.edge.client.http import connect
 
-from .destinations import Destination, is_ours, same, spelled
+from .destinations import Destination, is_in, is_same, render, render_list, sends_here, without
 
-KINDS = {"webhook": "WEBHOOK", "slack": "SLACK", "syslog": "SYSLOG", "email": "EMAIL"}
-ONE_OF = ("WEBHOOK", "SYSLOG")  # at most one of each a server
-WHERE = (
-    Option("webhook", "URL", "A webhook's URL."),
-    Option("slack", "URL", "A URL that takes Slack's text."),
+# An edit takes the destinations that are set and returns those that are wanted.
+Edit = Callable[[List[Destination]], List[Destination]]
+
+TYPE_CODES = {"webhook": "WEBHOOK", "slack": "SLACK", "syslog": "SYSLOG", "email": "EMAIL"}
+ONE_PER_SERVER = ("WEBHOOK", "SYSLOG")  # a server has at most one destination of each
+LISTENER_TIMEOUT = "5s"
+TARGET_OPTIONS = (
+    Option("webhook", "URL", "The URL of a webhook."),
+    Option("slack", "URL", "A URL that accepts Slack messages."),
     Option(
         "syslog",
         "IP:PORT[/FACILITY]",
-        "A syslog server over UDP; facility 16 to 23, 16 by default.",
+        "A syslog server over UDP. The facility is 16 to 23, by default 16.",
     ),
-    Option("email", "ADDRESS", "A mail address."),
+    Option("email", "ADDRESS", "An email address."),
 )
-DRY = Option("dry_run", "", "Only show the difference.", flag=True)
-REPLACE = Option("replace", "", "Take the place of what somebody else has set.", flag=True)
+DRY_RUN = Option("dry_run", "", "Show the changes without making them.", flag=True)
+REPLACE = Option(
+    "replace",
+    "",
+    "Replace destinations that are set already; without it, a conflict is an error.",
+    flag=True,
+)
 
 
-def each(hosts: Tuple[str, ...], work: Any) -> Iterator[Outcome]:
-    """One host after the other; one that fails stops nobody."""
-    for host in hosts:
-        try:
-            yield work(host)
-        except SiemtapError as error:
-            yield Outcome(host, False, str(error))
+def install(context: CommandContext, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
+    """Install the agent on each host."""
 
-
-def install(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
-    return each(
-        hosts,
-        lambda host: Outcome(
-            host, True, "installed" if site.client.install(host) else "was installed already"
-        ),
-    )
-
-
-def uninstall(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
     def work(host: str) -> Outcome:
-        site.client.uninstall(host)
+        is_new = context.client.install(host)
+        return Outcome(host, True, "installed" if is_new else "already installed")
+
+    return run_each(hosts, work)
+
+
+def uninstall(context: CommandContext, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
+    """Remove the agent from each host."""
+
+    def work(host: str) -> Outcome:
+        context.client.uninstall(host)
         return Outcome(host, True, "uninstalled")
 
-    return each(hosts, work)
+    return run_each(hosts, work)
 
 
-def listed(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
+def list_destinations(context: CommandContext, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
+    """Show the destinations of each host."""
+
     def work(host: str) -> Outcome:
-        there = site.client.destinations(host)
-        return Outcome(host, True, "; ".join(map(spelled, there)) or "none set", there)
+        current = context.client.destinations(host)
+        return Outcome(host, True, "; ".join(map(render, current)) or "none set", current)
 
-    return each(hosts, work)
+    return run_each(hosts, work)
 
 
 def add(
-    site: Site,
+    context: CommandContext,
     hosts: Tuple[str, ...],
     dry_run: bool = False,
     replace: bool = False,
-    **where: Optional[str],
+    **targets: Optional[str],
 ) -> Iterator[Outcome]:
-    wanted = given(where)
-    return each(
-        hosts,
-        lambda host: changed(site, host, lambda there: merged(there, wanted, replace), dry_run),
-    )
+    """Add destinations; all others stay."""
+    wanted = parse_targets(targets)
+
+    def edit(current: List[Destination]) -> List[Destination]:
+        return merge(current, wanted, replace)
+
+    return run_each(hosts, lambda host: apply_edit(context, host, edit, dry_run))
 
 
 def remove(
-    site: Site, hosts: Tuple[str, ...], dry_run: bool = False, **where: Optional[str]
+    context: CommandContext,
+    hosts: Tuple[str, ...],
+    dry_run: bool = False,
+    **targets: Optional[str],
 ) -> Iterator[Outcome]:
-    unwanted = given(where)
-    return each(
-        hosts,
-        lambda host: changed(
-            site,
-            host,
-            lambda there: [one for one in there if not any(same(one, other) for other in unwanted)],
-            dry_run,
-        ),
-    )
+    """Remove destinations; all others stay."""
+    unwanted = parse_targets(targets)
+
+    def edit(current: List[Destination]) -> List[Destination]:
+        return without(current, unwanted)
+
+    return run_each(hosts, lambda host: apply_edit(context, host, edit, dry_run))
 
 
 def set_all(
-    site: Site,
+    context: CommandContext,
     hosts: Tuple[str, ...],
     dry_run: bool = False,
     replace: bool = False,
-    **where: Optional[str],
+    **targets: Optional[str],
 ) -> Iterator[Outcome]:
-    """Exactly these."""
-    wanted = given(where)
+    """Set exactly these destinations. Others are removed with `replace` only."""
+    wanted = parse_targets(targets)
 
-    def only(there: List[Destination]) -> List[Destination]:
-        foreign = [one for one in there if not any(same(one, other) for other in wanted)]
-        if foreign and not replace:
+    def edit(current: List[Destination]) -> List[Destination]:
+        others = without(current, wanted)
+        if others and not replace:
             raise ConfigError(
-                f"{', '.join(map(spelled, foreign))} would go, which somebody set; say --replace if"
-                " that is meant"
+                f"{render_list(others)} would be removed; add --replace to allow that"
             )
-        return [next((one for one in there if same(one, other)), other) for other in wanted]
-
-    return each(hosts, lambda host: changed(site, host, only, dry_run))
-
-
-def changed(site: Site, host: str, wish: Any, dry_run: bool) -> Outcome:
-    """Read, merge, write, read again and compare. The API has no way to write only if nobody else
-    did; so it is read twice before, which leaves a moment, and once after, which tells of most that
-    happened in it."""
-    before = settled(site, host)
-    after = wish(before)
-    difference = [
-        f"+ {spelled(one)}" for one in after if not any(same(one, other) for other in before)
-    ] + [f"- {spelled(one)}" for one in before if not any(same(one, other) for other in after)]
-    if not difference:
-        return Outcome(host, True, "as it should be", after)
-    if dry_run:
-        return Outcome(host, True, "would change: " + ", ".join(difference), after)
-    site.client.set_destinations(host, after)
-    there = site.client.destinations(host)
-    lost = [one for one in after if not any(same(one, other) for other in there)]
-    strange = [one for one in there if not any(same(one, other) for other in after)]
-    if lost or strange:
-        found = [
-            *(f"{spelled(one)} is not there" for one in lost),
-            *(f"{spelled(one)} was set by somebody meanwhile" for one in strange),
+        # an element that is set already stays as received
+        return [
+            next((existing for existing in current if is_same(existing, destination)), destination)
+            for destination in wanted
         ]
-        return Outcome(
-            host,
-            False,
-            f"{', '.join(difference)}; but {', '.join(found)}: look, and try again",
-            there,
-        )
-    return Outcome(host, True, ", ".join(difference), there)
+
+    return run_each(hosts, lambda host: apply_edit(context, host, edit, dry_run))
 
 
-def settled(site: Site, host: str) -> List[Destination]:
-    """A list that two readings agree on."""
-    before: List[Destination] = site.client.destinations(host)
+def apply_edit(context: CommandContext, host: str, edit: Edit, dry_run: bool) -> Outcome:
+    """Read, edit, write, read again and compare.
+
+    The API has no conditional write. The list is therefore read twice before, which leaves a short
+    gap, and once after, which finds most changes that another client made in it.
+    """
+    before = read_stable(context, host)
+    after = edit(before)
+    changes = [
+        *(f"+ {render(destination)}" for destination in without(after, before)),
+        *(f"- {render(destination)}" for destination in without(before, after)),
+    ]
+    difference = ", ".join(changes)
+    if not changes:
+        return Outcome(host, True, "no change needed", after)
+    if dry_run:
+        return Outcome(host, True, f"would change: {difference}", after)
+    context.client.set_destinations(host, after)
+    current = context.client.destinations(host)
+    lost, foreign = without(after, current), without(current, after)
+    conflicts = [f"{render(destination)} is missing" for destination in lost]
+    conflicts += [f"{render(destination)} was set by another client" for destination in foreign]
+    if conflicts:
+        text = f"{difference}; but {', '.join(conflicts)}: check the list and try again"
+        return Outcome(host, False, text, current)
+    return Outcome(host, True, difference, current)
+
+
+def read_stable(context: CommandContext, host: str) -> List[Destination]:
+    """Return a list that two consecutive reads agree on."""
+    before: List[Destination] = context.client.destinations(host)
     for _ in range(3):
-        again: List[Destination] = site.client.destinations(host)
+        again: List[Destination] = context.client.destinations(host)
         if again == before:
             return again
         before = again
-    raise ConfigError("somebody else is changing the destinations just now; try again later")
+    raise ConfigError("another client is changing the destinations; try again later")
 
 
-def merged(there: List[Destination], wanted: List[Destination], replace: bool) -> List[Destination]:
-    """Every element that is not ours is kept, as received."""
-    kept = list(there)
-    for one in wanted:
-        if any(same(one, other) for other in kept):
+def merge(
+    current: List[Destination], wanted: List[Destination], replace: bool
+) -> List[Destination]:
+    """Return the current list, each element as received, with the wanted destinations added."""
+    merged = list(current)
+    for destination in wanted:
+        if is_in(destination, merged):
             continue
+        code = destination["typeCode"]
         rivals = [
-            other
-            for other in kept
-            if one["typeCode"] in ONE_OF and other.get("typeCode") == one["typeCode"]
+            other for other in merged if code in ONE_PER_SERVER and other.get("typeCode") == code
         ]
         if rivals and not replace:
             raise ConfigError(
-                f"{spelled(rivals[0])} is set already, and a server has one {one['typeCode']} at"
-                " most; say --replace to take its place"
+                f"{render(rivals[0])} is set already, and a server has at most one {code}; add"
+                " --replace to replace it"
             )
-        kept = [other for other in kept if other not in rivals] + [one]
-    return kept
+        merged = [other for other in merged if other not in rivals]
+        merged.append(destination)
+    return merged
 
 
-def verify(site: Site, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
-    """Is a destination of ours set? Does our listener answer? Did an event come lately?"""
-    listening = reachable(site)
+# Verify
+
+
+def verify(context: CommandContext, hosts: Tuple[str, ...]) -> Iterator[Outcome]:
+    """Check the path of events: the host's destinations, the listener, the last event received."""
+    listens, listener_text = check_listener(context)
+    last_event = rfc3339(context.last) if context.last else None
 
     def work(host: str) -> Outcome:
-        there = site.client.destinations(host)
-        ours = is_ours(there, site.settings)
-        said = [
-            (
-                "its events come here"
-                if ours
-                else (
-                    "`our_url` and `our_syslog` are not set, so nobody can tell which destination"
-                    " is ours"
-                    if ours is None
-                    else (
-                        "no destination is ours, but"
-                        f" {'; '.join(map(spelled, there)) or 'none is set'}"
-                    )
-                )
-            ),
-            listening[1],
-            f"an event came last at {rfc3339(site.last)}" if site.last else "no event came yet",
-        ]
+        current = context.client.destinations(host)
+        ours = sends_here(current, context.settings)
+        if ours:
+            destination_text = "it sends its events here"
+        elif ours is None:
+            destination_text = (
+                "`our_url` and `our_syslog` are not set, so its destinations cannot be checked"
+            )
+        else:
+            destination_text = "no destination is this input; current destinations: " + (
+                "; ".join(map(render, current)) or "none"
+            )
+        event_text = f"last event at {last_event}" if last_event else "no event received yet"
         return Outcome(
             host,
-            bool(ours) and listening[0],
-            "; ".join(said),
-            {
-                "ours": ours,
-                "listening": listening[0],
-                "last_event": rfc3339(site.last) if site.last else None,
-            },
+            bool(ours) and listens,
+            "; ".join((destination_text, listener_text, event_text)),
+            {"ours": ours, "listening": listens, "last_event": last_event},
         )
 
-    return each(hosts, work)
+    return run_each(hosts, work)
 
 
-def reachable(site: Site) -> Tuple[bool, str]:
-    """From here, which is not from there; but what does not answer here answers nobody."""
-    url = site.settings.our_url
-    if not url:
-        return bool(site.settings.our_syslog), (
-            "syslog over UDP cannot be asked whether it listens"
-            if site.settings.our_syslog
-            else "no listener is named"
-        )
-    parts = urlsplit(url)
+def check_listener(context: CommandContext) -> Tuple[bool, str]:
+    """Return whether the listener answers, and a sentence for a person.
+
+    The check runs from this host. The vendor may still be unable to connect.
+    """
+    settings = context.settings
+    if not settings.our_url:
+        if settings.our_syslog:
+            return True, "syslog over UDP cannot be checked"
+        return False, "no listener is configured"
+    host = urlsplit(settings.our_url).netloc
+    # The vendor's sender verifies the certificate; this check only needs a response.
+    http = connect(fill_in(Connection, {"timeout": LISTENER_TIMEOUT, "verify": False}))
     try:
-        with socket.create_connection(
-            (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), 5
-        ) as plain:
-            if parts.scheme == "https":
-                context = ssl.create_default_context()
-                # the sender judges the certificate; here it is asked for an answer
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                with context.wrap_socket(plain, server_hostname=parts.hostname) as wrapped:
-                    return _greeted(wrapped, parts.hostname or "", parts.path)
-            return _greeted(plain, parts.hostname or "", parts.path)
-    except OSError as error:
-        return False, f"our listener does not answer at {parts.netloc}: {error.strerror or error}"
+        status = http.ask(http.get(settings.our_url)).status
+    except SiemtapError as error:
+        return False, f"the listener does not answer at {host}: {error.message}"
+    # Our listener answers 405 to a GET if the secret in the path is right, otherwise 404.
+    if status == 405:
+        return True, "the listener answers"
+    return False, f"{host} does not answer as the listener of this input (it sent {status})"
 
 
-def _greeted(peer: Any, host: str, path: str) -> Tuple[bool, str]:
-    """405 to a GET is our listener with the right secret; 404 is a wrong one."""
-    peer.sendall(
-        f"GET {path or '/'} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-    )
-    status = peer.recv(64).split(b" ")[1:2]
-    if status == [b"405"]:
-        return True, "our listener answers"
-    return (
-        False,
-        (
-            f"what answers at {host} is not our listener with this secret"
-            f" ({status[0].decode() if status else 'nothing'})"
-        ),
-    )
+# Options
 
 
-# Destinations
-
-
-def given(where: Dict[str, Optional[str]]) -> List[Destination]:
-    """What the options say, checked as the vendor should."""
-    found = []
-    for name, code in KINDS.items():
-        said = where.get(name)
-        if not said:
+def parse_targets(targets: Dict[str, Optional[str]]) -> List[Destination]:
+    """Return the destinations that the options name. ConfigError for an invalid or missing one."""
+    destinations: List[Destination] = []
+    for name, code in TYPE_CODES.items():
+        value = targets.get(name)
+        if not value:
             continue
+        destination: Destination = {"typeCode": code}
         if name == "syslog":
-            found.append({"typeCode": code, "sysLogSettings": syslog(said)})
+            destination["sysLogSettings"] = parse_syslog(value)
         elif name == "email":
-            if "@" not in said:
-                raise ConfigError(f'--email: "{said}" is no mail address')
-            found.append({"typeCode": code, "emailAddress": said})
+            if "@" not in value:
+                raise ConfigError(f'--email: "{value}" is not an email address')
+            destination["emailAddress"] = value
         else:
-            if urlsplit(said).scheme not in ("http", "https") or not urlsplit(said).hostname:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ConfigError(f"--{name}: a URL with http:// or https:// is needed")
-            found.append({"typeCode": code, "url": said})
-    if not found:
-        raise ConfigError(f"say what: {', '.join(f'--{name}' for name in KINDS)}")
-    return found
+            destination["url"] = value
+        destinations.append(destination)
+    if not destinations:
+        options = ", ".join(f"--{name}" for name in TYPE_CODES)
+        raise ConfigError(f"no destination is given; use at least one of {options}")
+    return destinations
 
 
-def syslog(said: str) -> Dict[str, Any]:
-    address, _, facility = said.partition("/")
+def parse_syslog(value: str) -> Dict[str, Any]:
+    """Return `sysLogSettings` from IP:PORT or IP:PORT/FACILITY."""
+    address, _, facility = value.partition("/")
     host, _, port = address.rpartition(":")
     try:
         ip = str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        raise ConfigError(f'--syslog: "{host}" is no IP address; write 192.0.2.10:514') from None
-    if (
-        not port.isdigit()
-        or not 1 <= int(port) <= 65_535
-        or (facility and (not facility.isdigit() or not 16 <= int(facility) <= 23))
-    ):
         raise ConfigError(
-            f'--syslog: "{said}" is not understood; write 192.0.2.10:514, or 192.0.2.10:514/17 with'
-            " a facility of 16 to 23"
+            f'--syslog: "{host}" is not an IP address; use a value such as 192.0.2.10:514'
+        ) from None
+    is_port = port.isdigit() and 1 <= int(port) <= 65_535
+    is_facility = not facility or (facility.isdigit() and 16 <= int(facility) <= 23)
+    if not is_port or not is_facility:
+        raise ConfigError(
+            f'--syslog: "{value}" is not valid; use 192.0.2.10:514, or 192.0.2.10:514/17 with a'
+            " facility of 16 to 23"
         )
     return {"ipAddress": ip, "udpPort": int(port), "facility": int(facility or 16)}
 
@@ -305,16 +295,32 @@ def syslog(said: str) -> Dict[str, Any]:
 COMMANDS = (
     Command("install", "Install the agent.", install),
     Command("uninstall", "Remove the agent.", uninstall),
-    Command("notifications list", "Where a server's events go.", listed),
+    Command(
+        "notifications list",
+        "Show the destinations that a host's events are sent to: webhook, Slack, syslog, mail.",
+        list_destinations,
+    ),
     Command(
         "notifications add",
-        "One more destination; what others have set stays.",
+        "Add destinations and leave all others unchanged.",
         add,
-        (*WHERE, REPLACE, DRY),
+        (*TARGET_OPTIONS, REPLACE, DRY_RUN),
     ),
-    Command("notifications remove", "One destination less.", remove, (*WHERE, DRY)),
-    Command("notifications set", "Exactly these destinations.", set_all, (*WHERE, REPLACE, DRY)),
     Command(
-        "verify", "Is our destination set, does our listener answer, did an event come?", verify
+        "notifications remove",
+        "Remove destinations and leave all others unchanged.",
+        remove,
+        (*TARGET_OPTIONS, DRY_RUN),
+    ),
+    Command(
+        "notifications set",
+        "Set exactly these destinations.",
+        set_all,
+        (*TARGET_OPTIONS, REPLACE, DRY_RUN),
+    ),
+    Command(
+        "verify",
+        "Check that a host sends to this input, that the listener answers, and that events arrive.",
+        verify,
     ),
 )

@@ -1,11 +1,18 @@
 """What Elastic's package needs beside the manifest and the mapping: how events come to an agent,
-and the converters once more, in Painless."""
+the parsers of mapping.py in Painless, and which settings the form does not have."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Dict
 
-from siemtap.render.package import Package, Stream, Way
+from siemtap.elastic.cel import program
+from siemtap.elastic.package.model import Package, Stream, Way
+from siemtap.elastic.painless import tables
+
+from . import classes, keys
+from .deep_security import NOTHING
+from .mapping import DESTINATION
 
 HERE = Path(__file__).parent / "elastic"
 READS = (
@@ -26,6 +33,19 @@ COMMUNITY_ID = {
     }
 }
 
+# the tables of the readers, which the parsers in Painless call by their name: `LABELS()`
+TABLES: Dict[str, Any] = {
+    name: table
+    for module in (classes, keys)
+    for name, table in vars(module).items()
+    if name.isupper() and isinstance(table, (dict, tuple))
+}
+# in their order, which a map there has not
+for name in ("JSON_KEYS", "CODE_KEYS", "MALWARE_KEYS"):
+    TABLES[name] = list(TABLES[name].items())
+TABLES["PATHS"] = sorted(keys.PATHS)
+TABLES["NOTHING"] = NOTHING
+
 PACKAGE = Package(
     {
         "centurylink_ips.event": Stream(
@@ -38,6 +58,7 @@ PACKAGE = Package(
             "read",
             READS,
             {"network.community_id": COMMUNITY_ID},
+            reads_apart=True,
         ),
         "centurylink_ips.destination": Stream(
             (
@@ -53,7 +74,7 @@ PACKAGE = Package(
                         "token_days",
                     ),
                     ("interval", "servers", "our_url", "our_syslog"),
-                    (HERE / "destination.cel").read_text(encoding="utf-8"),
+                    program(HERE, "destination", DESTINATION),
                     ("username", "password", "account", "servers"),
                     base="ips_url",
                 ),
@@ -62,5 +83,5 @@ PACKAGE = Package(
             wanted=False,
         ),
     },
-    (HERE / "mapping.painless").read_text(encoding="utf-8"),
+    tables(TABLES) + (HERE / "mapping.painless").read_text(encoding="utf-8"),
 )

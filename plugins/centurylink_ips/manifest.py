@@ -1,12 +1,22 @@
-"""What a person fills in."""
+"""The settings of a CenturyLink IPS input, as Splunk, Kibana and `siemtap.yml` show them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
-from siemtap.core.forms import SEVERITIES
-from siemtap.core.manifest import choice, duration, integer, many, secret, switch, table, text, url
+from siemtap.core.manifest import (
+    choice,
+    duration,
+    integer,
+    secret,
+    switch,
+    table,
+    text,
+    text_list,
+    url,
+)
+from siemtap.core.settings import SEVERITIES
 
 LOGIN_URL = "https://api.ctl.io"
 IPS_URL = "https://api.client-security.ctl.io"
@@ -17,6 +27,8 @@ SEVERITY = {
     "medium": MEDIUM,
     "low": LOW,
     "error": MEDIUM,
+    "warning": MEDIUM,
+    "info": LOW,
     "10": CRITICAL,
     "9": CRITICAL,
     "8": HIGH,
@@ -33,17 +45,23 @@ SEVERITY = {
 
 @dataclass(frozen=True)
 class Settings:
+    """The settings of one input."""
+
     account: str = text(
         "Account",
         "",
         of="account",
-        help="The account's alias, where the webhook's path does not say it, and for the API.",
+        help=(
+            "The account alias. Needed for the API, and for events if the path of the webhook's URL"
+            " does not contain it."
+        ),
     )
     observer_vendor: str = text(
         "Vendor",
-        "CenturyLink",
+        "",
         help=(
-            "Put into `observer.vendor`; Trend Micro, say, for a Deep Security manager of your own."
+            "Written to `observer.vendor`. Empty: what the event's header says, such as Trend"
+            " Micro; CenturyLink where it has none."
         ),
     )
     severity_map: Dict[str, int] = table(
@@ -51,7 +69,8 @@ class Settings:
         SEVERITY,
         values=tuple(SEVERITIES.values()),
         help=(
-            "The vendor's word or number, in lower case -> 21 low, 47 medium, 73 high, 99 critical."
+            "Maps the vendor's severity, a number or a word in lower case, to `event.severity`: 21"
+            " low, 47 medium, 73 high, 99 critical."
         ),
     )
     other_events: str = choice(
@@ -59,50 +78,63 @@ class Settings:
         "keep",
         "drop",
         help=(
-            "What is no intrusion: firewall, integrity, log inspection, malware, the manager's own."
+            "Keep or drop events that are not intrusion prevention: firewall, integrity monitoring,"
+            " log inspection, anti-malware, web reputation, application and device control, and the"
+            " manager's system events."
         ),
     )
     json_timezone: str = text(
-        "Time zone of JSON", "UTC", help="Of times without a zone, such as Europe/Berlin."
+        "Time zone of JSON",
+        "UTC",
+        help="Time zone of JSON times that have none, such as Europe/Berlin.",
     )
     syslog_timezone: str = text(
         "Time zone of syslog",
         "UTC",
         help=(
-            "Of syslog's stamps without one. Deep Security adds it by its option Include time zone"
-            " in events."
+            "Time zone of syslog timestamps that have none. Deep Security adds one with its option"
+            " Include time zone in events."
         ),
     )
     decode_data: bool = switch(
         "Decode data",
-        help="Put a printable form of the captured packet into `centurylink_ips.data_text`.",
+        help=(
+            "Write a printable form of the captured packet to `centurylink_ips.data_text`, without"
+            " the values of cookies and of headers and parameters with credentials."
+        ),
     )
-    keep_original: bool = switch("Keep original", help="Put the record into `event.original`.")
+    keep_original: bool = switch("Keep original", help="Write the record to `event.original`.")
 
     login_url: str = url(
-        "Login URL", LOGIN_URL, of="account", help="Where the vendor's API gives tokens."
+        "Login URL", LOGIN_URL, of="account", help="The base URL of the API that issues tokens."
     )
     ips_url: str = url(
-        "IPS URL", IPS_URL, of="account", help="Where the agent and its notifications are managed."
+        "IPS URL",
+        IPS_URL,
+        of="account",
+        help="The base URL of the API that manages agents and their notifications.",
     )
     username: str = text(
-        "User name", "", of="account", help="For the API: the commands, and `servers`."
+        "User name",
+        "",
+        of="account",
+        help="User name for the API. Needed for commands and for `servers`.",
     )
-    password: str = secret("Password", "", of="account", help="With `username`.")
+    password: str = secret("Password", "", of="account", help="Password for the API.")
     token_days: int = integer(
         "Token days",
         10,
         least=1,
         most=14,
         of="account",
-        help="A token is renewed after so many days; the vendor's live two weeks.",
+        help="Renew the API token after this many days. The vendor's tokens expire after 14 days.",
     )
-    servers: Tuple[str, ...] = many(
+    servers: Tuple[str, ...] = text_list(
         "Servers",
         of="asked",
         help=(
-            "Servers whose notification destinations are watched: a change becomes an event of"
-            " centurylink_ips.destination."
+            "Monitor the notification destinations of these servers. Each change becomes an event"
+            " of the dataset centurylink_ips.destination."
         ),
     )
     our_url: str = text(
@@ -110,16 +142,16 @@ class Settings:
         "",
         of="asked",
         help=(
-            "The webhook's address as the vendor is to call it: a server that does not send there"
-            " is reported."
+            "The URL of this webhook as the vendor calls it. An event reports each server without a"
+            " destination that begins with it."
         ),
     )
     our_syslog: str = text(
         "Our syslog",
         "",
         of="asked",
-        help="The syslog address as the vendor is to send to it, such as 192.0.2.10:514.",
+        help="The address of this syslog listener as the vendor sends to it: 192.0.2.10:5514.",
     )
     interval: int = duration(
-        "Interval", "15m", least="1m", help="How often the destinations are asked for."
+        "Interval", "15m", least="1m", help="How often the notification destinations are read."
     )

@@ -1,5 +1,5 @@
-"""The pushed event -> ours. One row per field of the vendor's table, in its order; then what
-Deep Security adds."""
+"""Mapping of pushed events and of destination changes to events: the fields of the vendor's table,
+in its order, then those that Deep Security adds."""
 
 from __future__ import annotations
 
@@ -7,37 +7,36 @@ import base64
 import binascii
 import hashlib
 import re
-from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
-import communityid
+from siemtap.core.bounds import cached
+from siemtap.core.convert import (
+    LongText,
+    StoredText,
+    Timestamp,
+    endpoint,
+    mac,
+    millis_of,
+    rfc3339,
+    text,
+    truth,
+)
+from siemtap.core.declared import each, integer, lookup
+from siemtap.core.rows import Dataset, Field, Given, Join, Record, Row, Split, sources_of
 
-from siemtap.core.convert import integer, ip, millis_of, truth
-from siemtap.core.mapping import ABSENT, Dataset, Field, Given, Join, Record, Split, rfc3339, text
+from . import cim, packets
+from .classes import categories, event_kind, outcome, types
+from .deep_security_rows import MAX_LONG, ROWS, number, parts
+from .network import community, direction, egress, ingress, macs, port, transport
+from .times import moment
 
-from .formats import moment
-
-DATA_AT_MOST = 16_384  # characters of Base64
-LONG = 2**63
-DENIED = ("reset", "block", "deny", "drop")
-MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,7}")
-TRANSPORTS = {
-    "icmp": "1",
-    "igmp": "2",
-    "tcp": "6",
-    "udp": "17",
-    "gre": "47",
-    "esp": "50",
-    "ah": "51",
-    "icmpv6": "58",
-    "sctp": "132",
-}
-PORTLESS = ("icmp", "icmpv6")
+MAX_DATA = 16_384  # characters of Base64
 RULE = re.compile(r"([0-9]{1,12})(?: - |\s)")
-TEXTS = re.compile(r"[^\x20-\x7e\s]+")
+FOLD = re.compile(r"\s+|\\[nrt]")  # between the lines of folded Base64; LEEF has no escapes
 
 
-OWN_WORDS = (
+OBSERVER = {"observer.product": "Client Security IPS", "observer.type": "ips"}
+IDENTITY_KEYS = (
     "hostName",
     "driverTime",
     "reason",
@@ -52,266 +51,202 @@ OWN_WORDS = (
 
 
 def named(record: Record) -> List[Any]:
-    """Return the words that name what was pushed: all it says, for nobody sends it again.
+    """Return the identity values of a pushed event.
 
-    Behind the transport's header, that is; the instant of that header is one of them where it is
-    the only time there is. The webhook's own object has a time in microseconds, and is named by
-    the listed words.
+    The sender never repeats an event on request, so everything in it counts: the whole element
+    behind the transport's header, and the header's time where it is the only time of the event. The
+    webhook's own object has a time in microseconds; the documented fields identify it.
     """
     if "@element" in record:
         return [record["@element"], record.get("@instant")]
-    return [*map(record.get, OWN_WORDS), data_of(record)]
+    return [*map(record.get, IDENTITY_KEYS), data_of(record)]
 
 
 def data_of(record: Record) -> Any:
-    """Always the whole, without blanks."""
-    said = record.get("data")
-    return re.sub(r"\s+", "", said) if isinstance(said, str) else said
+    """Return the captured packet, complete and without blanks."""
+    data = record.get("data")
+    return re.sub(r"\s+", "", data) if isinstance(data, str) else data
 
 
 def as_sent(record: Record) -> Record:
-    """Without what is ours."""
-    return (
-        {name: value for name, value in record.items() if not name.startswith("@")} or record
-        if isinstance(record, dict)
-        else record
-    )
+    """Return the record without the keys that siemtap added."""
+    if not isinstance(record, dict):
+        return record
+    return {name: value for name, value in record.items() if not name.startswith("@")} or record
+
+
+def vendor(setting: Any) -> str:
+    """Return `observer.vendor`: the setting, or whose service this was."""
+    return text(setting) or "CenturyLink"
 
 
 def stamp(record: Record) -> Optional[str]:
-    said: Optional[str] = record["@when"]
-    return said
+    """Return `@timestamp`."""
+    timestamp: Optional[str] = record["@when"]
+    return timestamp
 
 
-@lru_cache(maxsize=1024)
-def action(said: Any) -> Tuple[str, List[str], str]:
-    word = text(said).strip()
-    lower = word.lower()
-    if lower.startswith(("detect only", "ids:")) or lower == "log only":
-        return lower, ["allowed"], word
-    return lower, ["denied" if lower in DENIED else "info"], word
+def action(name: Any, value: Any, result: Any) -> Optional[str]:
+    """Return `event.action`: what was done; of anti-malware what came of it, which may be something
+    else."""
+    done = result if name == "anti_malware" and isinstance(result, str) and result else value
+    return text(done).strip().lower() or None if isinstance(done, (str, int)) else None
 
 
-@lru_cache(maxsize=4096)
-def reason(said: Any) -> Tuple[Optional[str], ...]:
-    """A leading number is Deep Security's rule id."""
-    name = text(said)
-    found = RULE.match(name)
-    id = found[1] if found else None
-    return name, name, name, id, id
+@cached(4096)
+def reason(value: Any) -> Tuple[Optional[str], ...]:
+    """Return the reason, the rule's name, the reason again, and twice the rule's id: a number in
+    front of the name. CEF and LEEF give the number apart, so it is no part of the name."""
+    words = text(value)
+    match = RULE.match(words)
+    if not match:
+        return words, words, words, None, None
+    return words, words[match.end() :].strip() or words, words, match[1], match[1]
 
 
-def rank(said: Any) -> Tuple[float, int]:
-    found = integer(said)
-    if abs(found) >= LONG:
-        raise ValueError("not a number that an index can hold")
-    return float(max(0, min(found, 100))), found
+def rank(value: Any) -> Tuple[float, int]:
+    """Return `event.risk_score`, 0 to 100, and the vendor's number."""
+    level = integer(value)
+    if abs(level) >= MAX_LONG:
+        raise ValueError("a number that an index cannot hold")
+    return float(max(0, min(level, 100))), level
 
 
-def severity(said: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int], str]:
-    word = text(said).strip()
-    return severity_map.get(word.lower()), word
+def severity(value: Any, *, severity_map: Dict[str, int]) -> Tuple[Optional[int], str]:
+    """Return `event.severity` by the severity map, and the vendor's severity."""
+    name = text(value).strip()
+    return severity_map.get(name.lower()), name
 
 
-def time(said: Any, *, json_timezone: str) -> str:
-    found = moment(said, json_timezone)
-    if found is None:
+def time(value: Any, *, json_timezone: str) -> Timestamp:
+    """Return a time as RFC 3339."""
+    timestamp = moment(value, json_timezone)
+    if timestamp is None:
         raise ValueError("not a time")
-    return found
+    return timestamp
 
 
 def duration(start: Any, stop: Any, *, json_timezone: str) -> Optional[int]:
-    """Return nanoseconds; None where an index cannot hold them: after 292 years."""
-    first, last = moment(start, json_timezone), moment(stop, json_timezone)
-    lasted = (millis_of(last) - millis_of(first)) * 1_000_000 if first and last else -1
-    return lasted if 0 <= lasted < LONG else None
-
-
-@lru_cache(maxsize=4096, typed=True)
-def address(said: Any) -> Tuple[Optional[str], ...]:
-    found = ip(text(said))
-    return found, text(said), found
-
-
-@lru_cache(maxsize=4096, typed=True)
-def mac(said: Any) -> Optional[str]:
-    if not MAC.fullmatch(text(said)):
-        raise ValueError("not a MAC")
-    spelled = text(said).upper().replace(":", "-")
-    return None if set(spelled) <= set("0-") else spelled
-
-
-def macs(said: Any) -> Optional[List[str]]:
-    found = mac(said) if MAC.fullmatch(text(said)) else None
-    return [found] if found else None
-
-
-def number(said: Any) -> int:
-    found = integer(said)
-    if not 0 <= found < LONG:
-        raise ValueError("not a number that an index can hold")
-    return found
-
-
-def port(said: Any) -> int:
-    found = integer(said)
-    if not 0 <= found <= 65_535:
-        raise ValueError("no port")
-    return found
-
-
-@lru_cache(maxsize=64, typed=True)
-def transport(said: Any) -> Tuple[str, Optional[str]]:
-    name = text(said).strip().lower()
-    return name, TRANSPORTS.get(name)
-
-
-def community(
-    protocol: Any, source: Any, source_port: Any, destination: Any, destination_port: Any
-) -> Optional[str]:
-    """Community ID 1, of whole TCP, UDP and SCTP flows; None where something is missing."""
-    name = protocol.strip().lower() if isinstance(protocol, str) else ""
-    one, other = (
-        ip(said.strip()) if isinstance(said, str) else None for said in (source, destination)
-    )
-    if not one or not other or name not in ("tcp", "udp", "sctp") or (":" in one) != (":" in other):
+    """Return nanoseconds; None if a time is missing or an index cannot hold the number, which is
+    292 years."""
+    first = moment(start, json_timezone)
+    last = moment(stop, json_timezone)
+    if not first or not last:
         return None
+    nanoseconds = (millis_of(last) - millis_of(first)) * 1_000_000
+    return nanoseconds if 0 <= nanoseconds < MAX_LONG else None
+
+
+def words(value: Any) -> Optional[List[str]]:
+    """Return the parts of a text between blanks."""
+    return text(value).split() or None
+
+
+def packet(
+    value: Any, *, decode_data: bool
+) -> Tuple[
+    StoredText,
+    Optional[bool],
+    Optional[bool],
+    Optional[str],
+    Optional[str],
+    Optional[LongText],
+]:
+    """Return the captured packet: Base64 of at most MAX_DATA characters, whether it is truncated,
+    whether it is invalid, the SHA-256 of the whole twice, and a printable form if `decode_data` is
+    set."""
+    encoded = FOLD.sub("", text(value))
+    if not encoded:
+        raise ValueError("no packet")
     try:
-        made = {
-            "tcp": communityid.FlowTuple.make_tcp,
-            "udp": communityid.FlowTuple.make_udp,
-            "sctp": communityid.FlowTuple.make_sctp,
-        }[name]
-        return str(
-            communityid.CommunityID().calc(
-                made(one, other, port(source_port), port(destination_port))
-            )
-        )
-    except (ValueError, TypeError, communityid.FlowTupleError):
-        return None
-
-
-@lru_cache(maxsize=64, typed=True)
-def direction(said: Any) -> Tuple[Optional[str], str]:
-    word = text(said).strip()
-    return {"incoming": "ingress", "outgoing": "egress"}.get(word.lower()), word
-
-
-def ingress(iface: Any, way: Any) -> Optional[str]:
-    return _side(iface, way, "incoming")
-
-
-def egress(iface: Any, way: Any) -> Optional[str]:
-    return _side(iface, way, "outgoing")
-
-
-def _side(iface: Any, way: Any, wanted: str) -> Optional[str]:
-    if (
-        not isinstance(iface, str)
-        or not isinstance(way, str)
-        or iface.strip() in ABSENT
-        or way.strip().lower() != wanted
-    ):
-        return None
-    return iface.strip()
-
-
-def words(said: Any) -> Optional[List[str]]:
-    return text(said).split() or None
-
-
-def tags(said: Any) -> Optional[List[str]]:
-    items = said if isinstance(said, list) else re.split("[,;]", text(said))
-    return [trimmed for item in items if (trimmed := text(item).strip())] or None
-
-
-def packet(said: Any, *, decode_data: bool) -> Tuple[Any, ...]:
-    """The captured bytes: capped, never decoded into the message; a hash over all of them."""
-    packed = re.sub(r"\s+", "", text(said))
-    try:
-        plain: Optional[bytes] = base64.b64decode(packed, validate=True)
+        content: Optional[bytes] = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        plain = None
-    digest = hashlib.sha256(plain).hexdigest() if plain is not None else None
-    shown = (
-        TEXTS.sub(".", plain.decode("latin-1"))[:DATA_AT_MOST].strip() or None
-        if plain and decode_data
-        else None
-    )
+        content = None
+    digest = hashlib.sha256(content).hexdigest() if content is not None else None
+    printable = None
+    if content and decode_data:
+        printable = packets.printable(content, MAX_DATA) or None
     return (
-        packed[:DATA_AT_MOST],
-        len(packed) > DATA_AT_MOST or None,
-        plain is None or None,
+        encoded[:MAX_DATA],
+        len(encoded) > MAX_DATA or None,
+        content is None or None,
         digest,
         digest,
-        shown,
+        printable,
     )
 
 
-def other(said: Any) -> Tuple[Any, ...]:
-    """What is no intrusion: an event of the host's, whatever its action."""
-    return (
-        (None, None, None, None)
-        if said == "intrusion_prevention"
-        else (said, "event", ["host"], ["info"])
-    )
+def message(
+    name: Any, channel: Any, description: Any, rule: Any, scan: Any, log: Any
+) -> Optional[str]:
+    """Return what an event says of itself; None where the rule's name says it, as the title of a
+    system event does."""
+    if name in ("system", "authentication"):
+        return None
+    if name == "anti_malware" and channel in ("cef", "leef"):
+        description = scan
+    for candidate in (rule, description, log):
+        if isinstance(candidate, str) and candidate.strip():
+            return candidate.strip()
+    return None
 
 
 # fmt: off
+PAGE_ROWS: Tuple[Row, ...] = (
+    Field("packetSize",        "network.bytes", number),
+    Split("rank",              ("event.risk_score", "centurylink_ips.rank"), rank),
+    Field("driverTime",        "centurylink_ips.driver_time", number),
+    Field("startTime",         "event.start", time),
+    Field("endTime",           "event.end", time),
+    Join(("startTime", "endTime"), "event.duration", duration),
+    Field("action",            "centurylink_ips.action"),
+    Split("data",              ("centurylink_ips.data", "centurylink_ips.data_truncated", "centurylink_ips.data_invalid", "centurylink_ips.data_sha256", "related.hash",
+                                "centurylink_ips.data_text"), packet),
+    Split("sourceIP",          ("source.ip", "source.port", "source.address", "related.ip"), endpoint),
+    Field("sourceMAC",         "source.mac", mac),
+    Field("sourcePort",        "source.port", port),
+    Split("destinationIP",     ("destination.ip", "destination.port", "destination.address", "related.ip"), endpoint),
+    Field("destinationMAC",    "destination.mac", mac),
+    Field("destinationPort",   "destination.port", port),
+    Split("direction",         ("network.direction", "centurylink_ips.direction"), direction),
+    Field("eventOrigin",       "centurylink_ips.origin"),
+    Field("flags",             "centurylink_ips.flags", words),
+    Field("flow",              "centurylink_ips.flow"),
+    Field("hostName",          ("host.name", "host.hostname", "related.hosts")),
+    Field("iface",             "centurylink_ips.iface"),
+    Field("iface",             "host.mac", macs),
+    Join(("iface", "direction"), "observer.ingress.interface.name", ingress),
+    Join(("iface", "direction"), "observer.egress.interface.name", egress),
+    Split("protocol",          ("network.transport", "network.iana_number"), transport),
+    Join(("protocol", "sourceIP", "sourcePort", "destinationIP", "destinationPort"), "network.community_id", community),
+    Split("reason",            ("message", "rule.name", "event.reason", "rule.id", "event.code"), reason),
+    Field("tags",              "centurylink_ips.tags", parts),
+    Split("severity",          ("event.severity", "centurylink_ips.severity"), severity),
+)
+WEBHOOK_KEYS = frozenset(key for row in PAGE_ROWS for key in sources_of(row))
+
 EVENT = Dataset(
     name="centurylink_ips.event",
+    cim=cim.EVENT,
     clock=stamp,
     identity=named,
     redact=as_sent,
-    constant={"observer.product": "Client Security IPS", "observer.type": "ips", "event.kind": "alert", "event.category": ["intrusion_detection", "network"], "event.type": ["info"]},
+    constant={**OBSERVER, "event.kind": "alert", "event.category": ["intrusion_detection", "network"], "event.type": ["info"]},
     rows=(
-        Given("observer_vendor",   "observer.vendor"),
-        Field("packetSize",        "network.bytes", number),
-        Split("rank",              ("event.risk_score", "centurylink_ips.rank"), rank),
-        Field("driverTime",        "centurylink_ips.driver_time", number),
-        Field("startTime",         "event.start", time),
-        Field("endTime",           "event.end", time),
-        Join(("startTime", "endTime"), "event.duration", duration),
-        Split("action",            ("event.action", "event.type", "centurylink_ips.action"), action),
-        Split("data",              ("centurylink_ips.data", "centurylink_ips.data_truncated", "centurylink_ips.data_invalid", "centurylink_ips.data_sha256", "related.hash",
-                                    "centurylink_ips.data_text"), packet),
-        Split("sourceIP",          ("source.ip", "source.address", "related.ip"), address),
-        Field("sourceMAC",         "source.mac", mac),
-        Field("sourcePort",        "source.port", port),
-        Split("destinationIP",     ("destination.ip", "destination.address", "related.ip"), address),
-        Field("destinationMAC",    "destination.mac", mac),
-        Field("destinationPort",   "destination.port", port),
-        Split("direction",         ("network.direction", "centurylink_ips.direction"), direction),
-        Field("eventOrigin",       "centurylink_ips.origin"),
-        Field("flags",             "centurylink_ips.flags", words),
-        Field("flow",              "centurylink_ips.flow"),
-        Field("hostName",          ("host.name", "host.hostname", "related.hosts")),
-        Field("iface",             "centurylink_ips.iface"),
-        Field("iface",             "host.mac", macs),
-        Join(("iface", "direction"), "observer.ingress.interface.name", ingress),
-        Join(("iface", "direction"), "observer.egress.interface.name", egress),
-        Split("protocol",          ("network.transport", "network.iana_number"), transport),
-        Join(("protocol", "sourceIP", "sourcePort", "destinationIP", "destinationPort"), "network.community_id", community),
-        Split("reason",            ("message", "rule.name", "event.reason", "rule.id", "event.code"), reason),
-        Field("tags",              "centurylink_ips.tags", tags),
-        Split("severity",          ("event.severity", "centurylink_ips.severity"), severity),
-        # Deep Security
-        Field("DPIRuleID",         ("rule.id", "event.code")),
-        Field("DPIEventID",        "centurylink_ips.dpi_event_id"),
-        Field("hostID",            "centurylink_ips.host_id"),
-        Field("repeatCount",       "centurylink_ips.repeat_count", number),
-        Field("note",              "centurylink_ips.note"),
-        Field("status",            "centurylink_ips.status"),
-        Field("dataFlags",         "centurylink_ips.data_flags"),
-        Field("dataIndex",         "centurylink_ips.data_index"),
-        Field("tenant",            "centurylink_ips.tenant"),
-        Field("tenant_id",         "centurylink_ips.tenant_id"),
-        Field("frame_type",        "centurylink_ips.frame_type"),
-        Field("packet_position",   "centurylink_ips.packet_position"),
-        Field("stream_position",   "centurylink_ips.stream_position"),
-        Field("ips_flags",         "centurylink_ips.ips_flags"),
-        # How and when it came
-        Split("@kind",             ("centurylink_ips.kind", "event.kind", "event.category", "event.type"), other),
+        Given("observer_vendor",   "observer.vendor", vendor),
+        *PAGE_ROWS,
+        *ROWS,
+        # Class of the event, transport and time of arrival
+        Field("@kind",             "centurylink_ips.kind"),
+        Field("@kind",             "event.kind", event_kind),
+        Join(("@kind", "DPIRuleID", "registryPath", "entity"), "event.category", categories),
+        Join(("@kind", "DPIRuleID", "action", "result", "reason", "description"), "event.type", types),
+        Join(("@kind", "DPIRuleID", "action", "result", "reason", "description"), "event.outcome", outcome),
+        Join(("@kind", "action", "result"), "event.action", action),
+        Join(("@kind", "@channel", "description", "ruleDescription", "scanType", "log"), "message", message),
+        Field("@vendor",           "observer.vendor"),
+        Field("@product",          "observer.product"),
+        Field("@version",          "observer.version"),
         Field("@account",          ("organization.id", "cloud.account.id", "centurylink_ips.account")),
         Field("@server",           "centurylink_ips.server"),
         Field("@channel",          "centurylink_ips.channel"),
@@ -323,7 +258,7 @@ EVENT = Dataset(
         Field("@relay",            "log.syslog.hostname"),
         Field("@appname",          "log.syslog.appname"),
     ),
-    quiet=("@when", "@stamp", "@date", "@element", "@instant"),
+    expected_keys=("@when", "@stamp", "@date", "@element", "@instant"),
 )
 # fmt: on
 
@@ -339,71 +274,77 @@ STATES = {
 
 
 def asked(record: Record) -> str:
+    """Return `@timestamp`: when the destinations were read."""
     return rfc3339(int(record["asked"]))
 
 
-def state(said: Any) -> Tuple[List[str], str]:
-    return [STATES[said][0]], said
+state = each(lookup({word: [kind] for word, (kind, _) in STATES.items()}), text)
 
 
-def sentence(server: Any, word: Any, code: Any) -> str:
-    return f"{server}: {f'{code} destination ' if code else ''}{STATES[word][1]}"
+def sentence(server: Any, state: Any, code: Any) -> str:
+    """Return the event's message."""
+    subject = f"{code} destination " if code else ""
+    return f"{server}: {subject}{STATES[state][1]}"
 
 
-def target(said: Any, code: Any, wanted: str) -> Any:
-    if not isinstance(said, str) or not isinstance(code, str):
+def target(value: Any, code: Any, part: str) -> Any:
+    """Return one part of a destination's target: url, email, ip, port or facility."""
+    if not isinstance(value, str) or not isinstance(code, str):
         return None
-    address, _, facility = said.rpartition("/")
-    host, _, port_ = address.rpartition(":")
-    found: Dict[str, Any] = (
-        {"url": said}
-        if code in ("WEBHOOK", "SLACK")
-        else (
-            {"email": said}
-            if code == "EMAIL"
-            else (
-                {"ip": host, "port": _number(port_), "facility": _number(facility)}
-                if code == "SYSLOG"
-                else {"url": said}
-            )
-        )
-    )
-    return found.get(wanted) or None
+    if code == "EMAIL":
+        return (value or None) if part == "email" else None
+    if code != "SYSLOG":
+        return (value or None) if part == "url" else None
+    address, _, facility = value.rpartition("/")
+    host, _, port_text = address.rpartition(":")
+    parts = {"ip": host, "port": _number(port_text), "facility": _number(facility)}
+    return parts.get(part) or None
 
 
-def _number(said: str) -> Optional[int]:
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 16 else None
+def _number(value: str) -> Optional[int]:
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
 
 
-def url_of(said: Any, code: Any) -> Any:
-    return target(said, code, "url")
+def url_of(value: Any, code: Any) -> Optional[str]:
+    """Return the URL of a webhook."""
+    url: Optional[str] = target(value, code, "url")
+    return url
 
 
-def email_of(said: Any, code: Any) -> Any:
-    return target(said, code, "email")
+def email_of(value: Any, code: Any) -> Optional[str]:
+    """Return the mail address."""
+    email: Optional[str] = target(value, code, "email")
+    return email
 
 
-def ip_of(said: Any, code: Any) -> Any:
-    return target(said, code, "ip")
+def ip_of(value: Any, code: Any) -> Optional[str]:
+    """Return the syslog server's address."""
+    ip: Optional[str] = target(value, code, "ip")
+    return ip
 
 
-def port_of(said: Any, code: Any) -> Any:
-    return target(said, code, "port")
+def port_of(value: Any, code: Any) -> Optional[int]:
+    """Return the syslog server's port."""
+    port: Optional[int] = target(value, code, "port")
+    return port
 
 
-def facility_of(said: Any, code: Any) -> Any:
-    return target(said, code, "facility")
+def facility_of(value: Any, code: Any) -> Optional[int]:
+    """Return the syslog facility."""
+    facility: Optional[int] = target(value, code, "facility")
+    return facility
 
 
 # fmt: off
 DESTINATION = Dataset(
     name="centurylink_ips.destination",
+    cim=cim.DESTINATION,
     clock=asked,
     identity=("account", "server", "type_code", "target", "state", "asked"),
     snapshot=True,
-    constant={"observer.product": "Client Security IPS", "observer.type": "ips", "event.kind": "state", "event.category": ["configuration"], "event.type": ["info"]},
+    constant={**OBSERVER, "event.kind": "state", "event.category": ["configuration"], "event.type": ["info"]},
     rows=(
-        Given("observer_vendor",   "observer.vendor"),
+        Given("observer_vendor",   "observer.vendor", vendor),
         Field("account",           ("organization.id", "cloud.account.id", "centurylink_ips.account")),
         Field("server",            ("host.name", "related.hosts")),
         Split("state",             ("event.type", "centurylink_ips.state"), state),

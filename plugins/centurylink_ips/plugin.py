@@ -1,246 +1,217 @@
-"""CenturyLink Client Security IPS: events that its Deep Security manager pushes, by webhook and by
-syslog; and the API that says where it pushes them.
+"""CenturyLink Client Security IPS: events that its Deep Security manager sends by webhook and by
+syslog, and the API that manages agents and notification destinations.
 
-Follows the vendor's page "IPS - RESTful API". A comment in quotation marks is the vendor speaking;
-one without is us.
+Follows the vendor's page "IPS - RESTful API", in its order. A comment in quotation marks quotes the
+page.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import quote
 
 from siemtap.core.convert import zone
-from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry
-from siemtap.core.model import Batch, Cursor, Payload, Plugin, Unit
+from siemtap.core.errors import AuthError, ConfigError, Malformed
+from siemtap.core.model import Batch, Cursor, Payload, Plugin, Records, Unit, query_time
 from siemtap.core.windows import DAY, Millis
-from siemtap.edge.bearer import Bearer
-from siemtap.edge.http import JSON, Http, Reply, Request, wait
-from siemtap.edge.quoted import secrets, without_secrets
+from siemtap.edge.client.api import Api
+from siemtap.edge.client.bearer import Bearer, token_of
+from siemtap.edge.client.http import Http
+from siemtap.edge.client.messages import Reply, Request
+from siemtap.edge.client.quoted import redact, request_secrets
+from siemtap.edge.client.replies import json_of, raise_for_status
 
 from .commands import COMMANDS
-from .destinations import Seen, compared, is_ours, presence, remembered
-from .formats import records
+from .destinations import SavedDestination, diff, diff_delivery, save, sends_here
+from .formats import read
 from .manifest import Settings
 from .mapping import DESTINATION, EVENT
 
-DONE = (200, 201, 202, 204)
+SUCCESS = (200, 201, 202, 204)
+# The keys of a destination on the vendor's page.
+DOCUMENTED_KEYS = ("typeCode", "url", "emailAddress", "sysLogSettings")
 
 
 class Client:
-    """The calls of the API. One per account."""
+    """Client of the IPS API. One per account."""
 
     def __init__(self, settings: Settings, http: Http) -> None:
-        self.settings, self.http = settings, http
+        self.settings = settings
+        self.http = http
         self.bearer = Bearer(http, self.login)
+        self.api = Api(http, self.bearer, settings.ips_url, self.check_reply)
         for name in (settings.json_timezone, settings.syslog_timezone):
-            zone(name)
+            zone(name)  # ConfigError for an unknown one
         if settings.servers and not settings.account:
             raise ConfigError("`servers` needs the `account` that they belong to")
 
     # Authentication
 
     def login(self) -> Tuple[str, Millis]:
-        """ "In order to use the IPS-API you must retrieve a bearer token from CLC." It lives two
-        weeks; nothing in the answer says so."""
-        mine = self.settings
-        if not mine.username or not mine.password:
+        """Return a new token and how long to use it. The vendor's tokens expire after two weeks;
+        the response does not say so.
+
+        "In order to use the IPS-API you must retrieve a bearer token from CLC."
+        """
+        settings = self.settings
+        if not settings.username or not settings.password:
             raise ConfigError("the API needs `username` and `password`")
         request = self.http.post(
-            f"{mine.login_url}/v2/authentication/login",
-            {"username": mine.username, "password": mine.password},
+            f"{settings.login_url}/v2/authentication/login",
+            {"username": settings.username, "password": settings.password},
         )
         reply = self.http.ask(request)
-        if reply.status in (400, 401, 403):  # 400 is how it says that name or password is wrong
+        if reply.status in (400, 401, 403):  # 400: wrong user name or password
             raise AuthError(
-                f"{words(request, reply)}; check `username` and `password`",
+                f"{error_text(request, reply)}; check `username` and `password`",
                 f"{request.line}: {reply.status}",
                 reply.status,
             )
-        token = _object(self.understood(request, reply)).get("bearerToken")
-        if not isinstance(token, str) or not token:
-            raise Retry("a token was asked for, and the answer has none", request.line)
-        return token, mine.token_days * DAY
+        self.check_reply(request, reply)
+        token = token_of(request, json_of(request, reply), "bearerToken")
+        return token, settings.token_days * DAY
 
     # Install, uninstall
 
     def install(self, host: str) -> bool:
-        """ "Installs an IPS agent on the designated host." False: it was there already."""
-        return (
-            self.call(
-                "POST", "app/", {"hostName": host, "accountAlias": self.account()}, fine=(409,)
-            ).status
-            != 409
-        )
+        """Install the agent; return False if it is installed already.
+
+        "Installs an IPS agent on the designated host."
+        """
+        body = {"hostName": host, "accountAlias": self.account()}
+        reply = self.call("POST", "app/", body, accept=(409,))
+        return reply.status != 409
 
     def uninstall(self, host: str) -> None:
-        """ "Uninstalls an IPS agent from a designated host." The body stands in a DELETE."""
+        """Remove the agent. The DELETE request has a body.
+
+        "Uninstalls an IPS agent from a designated host."
+        """
         self.call("DELETE", "app/", {"hostName": host, "accountAlias": self.account()})
 
     # Notification destinations
 
     def destinations(self, server: str) -> List[Dict[str, Any]]:
-        """As received, unknown keys too. None set is an answer."""
-        reply = self.call("GET", self.place(server), fine=(404,))
+        """Return the destinations as received, with unknown keys. A 404 without "exist" means that
+        none is set."""
+        reply = self.call("GET", self.notifications_path(server), accept=(404,))
         if reply.status == 404:
-            said = without_secrets(told(reply), [self.bearer.text])
-            if "exist" in said.lower():  # the server, and not its destinations
-                raise ConfigError(said, f"notifications of {server}", 404)
+            text = redact(read_error(reply), [self.bearer.text])
+            if "exist" in text.lower():  # the server does not, rather than its destinations
+                raise ConfigError(text, f"notifications of {server}", 404)
             return []
-        found = self.understood(Request("GET", server), reply)
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        body = json_of(Request("GET", server), reply)
+        if not isinstance(body, list):
+            return []
+        return [destination for destination in body if isinstance(destination, dict)]
 
     def set_destinations(self, server: str, wanted: List[Dict[str, Any]]) -> None:
-        """The whole list; once more without the keys that are not the page's, where these are
-        refused."""
-        reply = self.call("PUT", self.place(server), wanted, fine=(400,))
-        if reply.status == 400:
-            plain = [
-                {
-                    name: value
-                    for name, value in one.items()
-                    if name in ("typeCode", "url", "emailAddress", "sysLogSettings")
-                }
-                for one in wanted
-            ]
-            if plain == wanted:
-                # a webhook's URL is a secret, too
-                urls = [str(one["url"]) for one in wanted if one.get("url")]
-                raise ConfigError(
-                    without_secrets(told(reply), [self.bearer.text, *urls]),
-                    f"notifications of {server}: 400",
-                    400,
-                )
-            self.call("PUT", self.place(server), plain)
+        """Replace the whole list. A 400 is tried again without the keys that the page does not
+        document."""
+        path = self.notifications_path(server)
+        reply = self.call("PUT", path, wanted, accept=(400,))
+        if reply.status != 400:
+            return
+        documented = [
+            {name: value for name, value in destination.items() if name in DOCUMENTED_KEYS}
+            for destination in wanted
+        ]
+        if documented == wanted:
+            # the URL of a webhook is a secret, too
+            urls = [str(destination["url"]) for destination in wanted if destination.get("url")]
+            raise ConfigError(
+                redact(read_error(reply), [self.bearer.text, *urls]),
+                f"notifications of {server}: 400",
+                400,
+            )
+        self.call("PUT", path, documented)
 
-    def place(self, server: str) -> str:
+    def notifications_path(self, server: str) -> str:
         return f"notifications/{quote(self.account(), safe='')}/{quote(server, safe='')}"
 
     def account(self) -> str:
+        """Return the account alias; ConfigError if it is not set."""
         if not self.settings.account:
-            raise ConfigError("the API needs the `account`, its alias")
+            raise ConfigError("the API needs the `account` alias")
         return self.settings.account
 
-    # How a call is made
+    # Authenticated calls
 
-    def call(self, method: str, path: str, body: Any = None, fine: Tuple[int, ...] = ()) -> Reply:
-        """A success, or one of the statuses that the caller understands. 401 costs one fresh
-        token."""
-        token = self.bearer()
-        for attempt in (1, 2):
-            request = Request(
-                method,
-                f"{self.settings.ips_url}/ips/api/{path}",
-                {**JSON, "Authorization": f"Bearer {token}"},
-                json.dumps(body).encode() if body is not None else b"",
-            )
-            reply = self.http.ask(request)
-            if reply.status != 401 or attempt == 2:
-                break
-            token = self.bearer(refused=token)
-        if reply.status not in fine:
-            self.refuse(request, reply)
-        return reply
+    def call(self, method: str, path: str, body: Any = None, accept: Tuple[int, ...] = ()) -> Reply:
+        """Return a success or one of the accepted statuses; raise for every other one. A 401 is
+        tried again once, with a new token."""
+        url = f"{self.settings.ips_url}/ips/api/{path}"
+        return self.api.send(self.http.request(method, url, body), accept)
 
-    def understood(self, request: Request, reply: Reply) -> Any:
-        self.refuse(request, reply)
-        try:
-            return reply.json()
-        except (ValueError, RecursionError):
-            raise Retry("the answer is no JSON", f"{request.line}: {reply.status}") from None
-
-    def refuse(self, request: Request, reply: Reply) -> None:
-        status, where = reply.status, f"{request.line}: {reply.status}"
-        if status in DONE and not reply.is_html:
-            return
-        if status in (408, 425, 429) or status >= 500:
-            raise Retry(
-                words(request, reply),
-                where,
-                after=wait(reply.headers.get("retry-after"), self.http.now()),
-                status=status,
-            )
-        if status in (401, 403):
-            raise AuthError(words(request, reply), where, status)
-        if (reply.is_html and status in DONE) or 300 <= status < 400:
-            raise Retry(
-                "HTML or a redirect where JSON was asked for: a proxy in between answered",
-                where,
-                status=status,
-            )
-        raise ConfigError(words(request, reply), where, status)
+    def check_reply(self, request: Request, reply: Reply) -> None:
+        """Raise for anything but a success without HTML."""
+        raise_for_status(
+            request, reply, self.http.now(), SUCCESS, reason=error_text(request, reply)
+        )
 
 
-def words(request: Request, reply: Reply) -> str:
-    """What an error says, without the request's secrets."""
-    return without_secrets(told(reply), secrets(request))
+def error_text(request: Request, reply: Reply) -> str:
+    """Return the text of an error response, without the secrets of the request."""
+    return redact(read_error(reply), request_secrets(request))
 
 
-def told(reply: Reply) -> str:
-    """In any of the vendor's ways: modelState, message, error, a list of messages, plain text."""
+def read_error(reply: Reply) -> str:
+    """Return the text of an error response in any of the vendor's forms: modelState, message,
+    error, a list of messages, or plain text."""
     try:
-        said = reply.json()
+        body = reply.json()
     except (ValueError, RecursionError, Malformed):
         text = reply.body.decode("utf-8", "replace").strip()
         return "refused" if not text or reply.is_html else text
-    if isinstance(said, dict):
-        state = said.get("modelState")
-        if isinstance(state, dict) and state:
-            return "; ".join(
-                str(word)
-                for value in state.values()
-                for word in (value if isinstance(value, list) else [value])
-            )
-        said = said.get("message") or said.get("error") or "refused"
-    if isinstance(said, list):
-        said = (
-            "; ".join(
-                str(one.get("message", one) if isinstance(one, dict) else one) for one in said
-            )
-            or "refused"
-        )
-    return str(said)
+    if isinstance(body, dict):
+        model_state = body.get("modelState")
+        if isinstance(model_state, dict) and model_state:
+            return "; ".join(_model_state_messages(model_state))
+        body = body.get("message") or body.get("error") or "refused"
+    if isinstance(body, list):
+        messages = [
+            str(item.get("message", item) if isinstance(item, dict) else item) for item in body
+        ]
+        body = "; ".join(messages) or "refused"
+    return str(body)
 
 
-def _object(said: Any) -> Mapping[str, Any]:
-    return said if isinstance(said, dict) else {}
+def _model_state_messages(model_state: Mapping[str, Any]) -> Iterator[str]:
+    for value in model_state.values():
+        for message in value if isinstance(value, list) else [value]:
+            yield str(message)
 
 
-# The destinations as an input: who is told, and that we still are
+# The destinations as an input
 
 
 def units(client: Client, settings: Settings) -> List[Tuple[str, str]]:
+    """Return one (dataset, server) per monitored server."""
     return [(DESTINATION.name, server) for server in settings.servers]
 
 
 def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator[Batch]:
-    """What changed since the last question; the first answer is the baseline. The time of the
-    question is saved before it is put, so that what a crash repeats has the same id."""
-    asked = int(cursor.get("asked", now))
-    if "asked" not in cursor:
-        yield Batch(DESTINATION, [], {**cursor, "asked": asked}, asked)
-    there = client.destinations(unit.scope)
-    seen = sorted({remembered(one) for one in there})
-    here = is_ours(there, client.settings)
-    before = [Seen(*one) for one in cursor["seen"]] if "seen" in cursor else None
-    changes = [*compared(before, seen), *presence(cursor.get("here"), here)]
-    found = [
-        {"account": client.account(), "server": unit.scope, "asked": asked, **change}
+    """Yield the changes since the last read. The first read is the baseline."""
+    read_at = yield from query_time(DESTINATION, cursor, now)
+    current = client.destinations(unit.scope)
+    saved = sorted({save(destination) for destination in current})
+    here = sends_here(current, client.settings)
+    before = None
+    if "seen" in cursor:
+        before = [SavedDestination(*fields) for fields in cursor["seen"]]
+    changes = [*diff(before, saved), *diff_delivery(cursor.get("here"), here)]
+    changed = [
+        {"account": client.account(), "server": unit.scope, "asked": read_at, **change}
         for change in changes
     ]
-    yield Batch(
-        DESTINATION,
-        found,
-        {"seen": [list(one) for one in seen], "here": here, "until": asked},
-        asked,
-    )
+    after = {"seen": [list(destination) for destination in saved], "here": here, "until": read_at}
+    yield Batch(DESTINATION, changed, after, read_at)
 
 
-def receive(settings: Settings, payload: Payload) -> Iterator[Batch]:
-    """Every event of a payload; what is none is a record all the same, for nobody sends it
-    twice."""
-    yield Batch(EVENT, records(settings, payload), {}, payload.received)
+def receive(settings: Settings, payload: Payload) -> Iterator[Records]:
+    """Yield one batch with all events of a payload. What is not an event is a record, too, because
+    the sender does not send it again."""
+    yield Records(EVENT, *read(settings, payload))
 
 
 PLUGIN = Plugin(
@@ -256,5 +227,5 @@ PLUGIN = Plugin(
     receive=receive,
     webhook=True,
     commands=COMMANDS,
-    greet=lambda client: client.bearer(),
+    check_login=lambda client: client.bearer(),
 )

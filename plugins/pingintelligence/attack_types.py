@@ -1,20 +1,23 @@
-"""The vendor's attack types, and what we say of each: category and severity are ours, for the
-vendor has none."""
+"""The vendor's attack types.
+
+ABS assigns neither category nor severity; those in this table are siemtap's.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from siemtap.core.forms import SEVERITIES
+from siemtap.core.bounds import cached
+from siemtap.core.settings import SEVERITIES
 
 CRITICAL, HIGH, MEDIUM, LOW = (SEVERITIES[name] for name in ("critical", "high", "medium", "low"))
 ACROSS, API, UNKNOWN = "across", "api", "unknown"
 
 
 class AttackType(NamedTuple):
-    """`kinds`: with which identifiers it is reported, where a name alone does not tell."""
+    """A row of the table. `scope`: ACROSS or API. `kinds`: the kinds of identifier that the type
+    is reported with; set only where several types share a name."""
 
     name: str
     scope: str
@@ -75,7 +78,7 @@ TYPES: Mapping[int, AttackType] = {
     39: AttackType("User Data Exfiltration Type 2", API, "data_exfiltration", CRITICAL),
     40: AttackType("User Data Injection", API, "data_injection", CRITICAL),
     41: AttackType("Query Manipulation Attack", API, "query_manipulation", HIGH),
-    # the names of 50 to 53 are published nowhere
+    # the vendor does not publish the names of 50 to 53
     50: AttackType("WebSocket attack 50", API, "websocket_attack", HIGH),
     51: AttackType("WebSocket attack 51", API, "websocket_attack", HIGH),
     52: AttackType("WebSocket attack 52", API, "websocket_attack", HIGH),
@@ -84,51 +87,53 @@ TYPES: Mapping[int, AttackType] = {
     101: AttackType("Invalid API Activity", API, "invalid_activity", LOW),
 }
 ALSO_CALLED = {"Stolen Cookie Attack Type 1": 4}
-REAL_TIME = (100, 101)  # from ASE; whether type 0 has them, no page says
+REAL_TIME = (100, 101)  # from ASE; not documented whether type 0 includes them
 OTHER = AttackType("", UNKNOWN, UNKNOWN, MEDIUM)
 WORD = re.compile(r"\battack\b")
 NUMBER = re.compile(r"\btype ([0-9]+)\b")
 
 
 def _stem(name: str) -> Tuple[str, int]:
-    """What is left of a name without the parts that pages leave out now and then, and its
-    number."""
-    said = re.split(r"- per ", name.lower(), maxsplit=1)[0].rstrip("- ")
-    number = NUMBER.search(said)
-    said = NUMBER.sub("", WORD.sub("", said))
-    return " ".join(said.split()).rstrip("- "), int(number[1]) if number else 1
+    """Return (base name, type number) of a name, without the parts that the vendor's pages leave
+    out in places."""
+    base = re.split(r"- per ", name.lower(), maxsplit=1)[0].rstrip("- ")
+    number = NUMBER.search(base)
+    base = NUMBER.sub("", WORD.sub("", base))
+    return " ".join(base.split()).rstrip("- "), int(number[1]) if number else 1
 
 
-def _stems() -> Dict[Tuple[str, int], Tuple[int, ...]]:
-    found: Dict[Tuple[str, int], Tuple[int, ...]] = {}
-    for name, id in [*((of.name, id) for id, of in TYPES.items()), *ALSO_CALLED.items()]:
-        found[_stem(name)] = (*found.get(_stem(name), ()), id)
-    return found
+def _build_stems() -> Dict[Tuple[str, int], Tuple[int, ...]]:
+    names = [(attack_type.name, id) for id, attack_type in TYPES.items()]
+    stems: Dict[Tuple[str, int], Tuple[int, ...]] = {}
+    for name, id in [*names, *ALSO_CALLED.items()]:
+        stem = _stem(name)
+        stems[stem] = (*stems.get(stem, ()), id)
+    return stems
 
 
-STEMS = _stems()
+STEMS = _build_stems()
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def id_of(name: str, across: bool, kind: str) -> Optional[int]:
-    """A name as sent -> the type's number. Several share a name: the scope and the kind of
-    identifier decide; None where they cannot."""
-    found = STEMS.get(_stem(name), ())
-    scoped = [id for id in found if TYPES[id].scope == (ACROSS if across else API)] or list(found)
-    fitting = [id for id in scoped if kind in TYPES[id].kinds] or [
-        id for id in scoped if not TYPES[id].kinds
-    ]
-    return fitting[0] if len(fitting) == 1 else None
+    """Return the type number of a name as sent.
+
+    Several types share a name: the scope and the kind of identifier select one. None if they do
+    not.
+    """
+    ids = STEMS.get(_stem(name), ())
+    scope = ACROSS if across else API
+    in_scope = [id for id in ids if TYPES[id].scope == scope] or list(ids)
+    of_kind = [id for id in in_scope if kind in TYPES[id].kinds]
+    candidates = of_kind or [id for id in in_scope if not TYPES[id].kinds]
+    return candidates[0] if len(candidates) == 1 else None
 
 
-def of(id: Any) -> AttackType:
-    """What the table says of a number, as number or text."""
+def lookup(id: Any) -> AttackType:
+    """Return the row of a type number, given as number or text; OTHER if there is none."""
     text = str(id or "")
-    return (
-        TYPES.get(int(text), OTHER)
-        if text.isascii() and text.isdigit() and len(text) < 10
-        else OTHER
-    )
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    return TYPES.get(int(text), OTHER) if is_number else OTHER
 
 
 def scope_of(id: int) -> str:

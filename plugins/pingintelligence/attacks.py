@@ -1,7 +1,7 @@
-"""What ABS says of attacks, in all its shapes -> records, one for each thing that an attacker did.
+"""ABS attack reports -> records, one for each attack of one identifier.
 
-A record has the vendor's names; those that begin with "@" are ours. A cookie, token or API key is
-in no record, but for its hash.
+A record has the vendor's keys; keys that begin with "@" are siemtap's. A cookie, token or API key
+is in a record only as its hash, unless the setting `hash_identifiers` is off.
 """
 
 from __future__ import annotations
@@ -9,64 +9,17 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from siemtap.core import bounds
-from siemtap.core.convert import epoch
 from siemtap.core.errors import Malformed, Retry
-from siemtap.core.identity import canonical
-from siemtap.core.mapping import Record
+from siemtap.core.identity import canonical, sha256_hex
+from siemtap.core.rows import Record, escape_key
 
 from . import attack_types
 from .manifest import Settings
-from .redaction import KINDS, LISTS, SECRET, WITHIN, hashed, next_sign, redacted
-from .times import moment
+from .redaction import KINDS, LISTS, SECRET, WITHIN, redact
+from .times import parse_time
 
-IN_LOG = {
-    "token": "access_token",
-    "oauth token": "access_token",
-    "oauth_token": "access_token",
-    "access_token": "access_token",
-    "cookie": "cookie",
-    "ip": "ip",
-    "api key": "api_key",
-    "api_key": "api_key",
-    "apikey": "api_key",
-    "user name": "username",
-    "username": "username",
-    "user_name": "username",
-}
 DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
-# a kind of identifier that is on no page
-WORD = re.compile(r"[a-z]{1,16}(?:[ _-][a-z]{1,16})?")
-BEFORE = 16  # braces in the words before the JSON
-IN_LINE = (
-    "timestamp",
-    "protocol",
-    "attack_id",
-    "description",
-    "attack_bucket",
-    "attack_scope",
-    "attacked_api",
-    "attack_identifier_type",
-    "attack_key",
-    "attack_value",
-)
-# What a record of ours has under a name of its own; where an attack.log says one of them, it means
-# something else.
-OURS = frozenset(
-    (
-        "attack_type",
-        "company",
-        "name",
-        "earlier_date",
-        "later_date",
-        "ddos_info",
-        "access_time",
-        "attack_code",
-        "attack_deviation",
-        "identifier",
-    )
-)
-READ = frozenset(
+REPORT_KEYS = frozenset(
     (
         "attack_type",
         "ioc_type",
@@ -84,34 +37,32 @@ READ = frozenset(
 )
 
 
-class Asked(NamedTuple):
-    """The question that a report answers: the number of a type (0: all), the API (empty: across
-    them)."""
+class Query(NamedTuple):
+    """The query that a report answers. `type`: a type number, 0 for all; `api`: empty for attacks
+    across APIs."""
 
     type: int = 0
     api: str = ""
 
 
-def flatten(said: Any, asked: Asked, settings: Settings) -> List[Record]:
-    """Every attack of an answer, exact repeats counted. What has no known shape comes whole, and
-    cannot be mapped."""
-    if said is None:
+def flatten(response: Any, query: Query, settings: Settings) -> List[Record]:
+    """Return a record for every attack in a response; exact repeats are counted.
+
+    An element of unknown shape is returned whole, as a record that cannot be mapped. Retry for an
+    error in a response with status 200; Malformed for what is neither an object nor a list.
+    """
+    if response is None:
         return []
-    if (
-        isinstance(said, dict)
-        and not READ.intersection(said)
-        and not LISTS.keys() & said.keys()
-        and any(said.get(word) for word in ("error", "errors", "message"))
-    ):
-        raise Retry(f"a success that says it failed: {canonical(redacted(said))[:300]}")
-    if not isinstance(said, (dict, list)):
+    if _is_error(response):
+        raise Retry(f"status 200 with an error: {canonical(redact(response))[:300]}")
+    if not isinstance(response, (dict, list)):
         raise Malformed("the answer is neither an object nor a list")
-    found: Dict[Tuple[Any, ...], Dict[str, Any]] = {}
-    odd: List[Record] = []
-    for report in said if isinstance(said, list) else [said]:
-        for record in _report(report, asked, settings):
+    attacks: Dict[Tuple[Any, ...], Dict[str, Any]] = {}
+    unmapped: List[Record] = []
+    for report in response if isinstance(response, list) else [response]:
+        for record in _parse_report(report, query, settings):
             if "@when" not in record:
-                odd.append(record)
+                unmapped.append(record)
                 continue
             key = (
                 record["@name"],
@@ -120,52 +71,63 @@ def flatten(said: Any, asked: Asked, settings: Settings) -> List[Record]:
                 record["access_time"],
                 record["attack_code"],
             )
-            known: Dict[str, Any] = found.setdefault(key, record)
+            known: Dict[str, Any] = attacks.setdefault(key, record)
             if known is not record:
                 known["@count"] += 1
-    return [*found.values(), *odd]
+    return [*attacks.values(), *unmapped]
 
 
-def _report(report: Any, asked: Asked, settings: Settings) -> Iterator[Record]:
+def _is_error(response: Any) -> bool:
+    return (
+        isinstance(response, dict)
+        and not _has_report_keys(response)
+        and any(response.get(key) for key in ("error", "errors", "message"))
+    )
+
+
+def _has_report_keys(report: Mapping[str, Any]) -> bool:
+    return bool(REPORT_KEYS.intersection(report) or LISTS.keys() & report.keys())
+
+
+def _parse_report(report: Any, query: Query, settings: Settings) -> Iterator[Record]:
+    """Yield the records of one report."""
     if not isinstance(report, dict):
-        yield {"element": redacted(report)}
+        yield {"element": redact(report)}
         return
     if not report:
         return
-    base = _base(report, asked)
-    items = False
+    base = base_record(report, query)
+    has_elements = False
     for name, value in report.items():
-        if isinstance(value, list) and (
-            name in LISTS
-            or any(
-                isinstance(one, dict) and ("details" in one or "access_time" in one)
-                for one in value
+        if not _is_identifier_list(name, value):
+            continue
+        for element in value:
+            has_elements = True
+            yield from _parse_element(
+                element, kind=LISTS.get(name, ""), base=base, query=query, settings=settings
             )
-        ):
-            for element in value:
-                items = True
-                yield from _element(element, LISTS.get(name, ""), base, asked, settings)
-    if not items and report.get("ddos_info"):
-        yield from _ddos(base, asked, settings)
-    elif not items and not READ.intersection(report) and not LISTS.keys() & report.keys():
-        yield {"element": redacted(report)}
+    if not has_elements and report.get("ddos_info"):
+        yield _ddos_record(base, query, settings)
+    elif not has_elements and not _has_report_keys(report):
+        yield {"element": redact(report)}
 
 
-def _base(report: Mapping[str, Any], asked: Asked) -> Record:
-    """What all attacks of a report share."""
-    name = next(
-        (
-            report[key].strip()
-            for key in ("attack_type", "ioc_type")
-            if isinstance(report.get(key), str) and report[key].strip()
-        ),
-        "",
+def _is_identifier_list(name: str, value: Any) -> bool:
+    """Return whether a value is a list of identifiers, by its key or by what its elements hold."""
+    if not isinstance(value, list):
+        return False
+    return name in LISTS or any(
+        isinstance(element, dict) and ("details" in element or "access_time" in element)
+        for element in value
     )
-    api = (
-        report.get("api_name")
-        if isinstance(report.get("api_name"), str) and report["api_name"]
-        else asked.api or "all"
-    )
+
+
+def base_record(report: Mapping[str, Any], query: Query) -> Record:
+    """Return the part of a record that all attacks of a report share."""
+    name = _attack_name(report)
+    api = query.api or "all"
+    if isinstance(report.get("api_name"), str) and report["api_name"]:
+        api = report["api_name"]
     return {
         "attack_type": name,
         "description": report.get("description"),
@@ -177,7 +139,7 @@ def _base(report: Mapping[str, Any], asked: Asked) -> Record:
         "access_time": "",
         "attack_code": "",
         "attack_deviation": "",
-        "@name": name or str(asked.type),
+        "@name": name or str(query.type),
         "@api": api,
         "@scope": attack_types.ACROSS if api == "all" else attack_types.API,
         "@type": None,
@@ -198,223 +160,157 @@ def _base(report: Mapping[str, Any], asked: Asked) -> Record:
             {
                 key: value
                 for key, value in report.items()
-                if key not in READ
+                if key not in REPORT_KEYS
                 and key not in LISTS
-                and not (isinstance(value, list) and any(isinstance(one, dict) for one in value))
+                and not (isinstance(value, list) and any(isinstance(item, dict) for item in value))
             }
         ),
     }
 
 
+def _attack_name(report: Mapping[str, Any]) -> str:
+    """Return the name of the attack type; empty if the report has none."""
+    for key in ("attack_type", "ioc_type"):
+        name = report.get(key)
+        if isinstance(name, str) and name.strip():
+            return name.strip()
+    return ""
+
+
 def foreign(values: Mapping[str, Any]) -> Record:
-    """Return keys of the vendor's with a "_" before those that look like ours."""
-    return {f"_{key}" if key.startswith("@") else key: value for key, value in values.items()}
+    """Return a copy in which vendor keys that begin with "@" have the prefix "_"."""
+    return {escape_key(key): value for key, value in values.items()}
 
 
-def _element(
-    element: Any, of: str, base: Record, asked: Asked, settings: Settings
+def _parse_element(
+    element: Any, kind: str, base: Record, query: Query, settings: Settings
 ) -> Iterator[Record]:
-    """One identifier. Its own key says what it is, and not the list it stands in."""
-    if isinstance(element, (str, int, float)) and of:
-        element = {of: element}
-    key = (
-        next(
-            (
-                key
-                for key in KINDS
-                if key in element
-                and (element[key] is None or isinstance(element[key], (str, int, float)))
-            ),
-            "",
-        )
-        if isinstance(element, dict)
-        else ""
-    )
+    """Yield the records of one identifier in a report.
+
+    `kind`: of the list it stands in. The element's own key takes precedence: ABS puts identifiers
+    into wrong lists.
+    """
+    if isinstance(element, (str, int, float)) and kind:
+        element = {kind: element}
+    key = _identifier_key(element)
     details = element.get("details", element.get("access_time", [])) if key else None
     if isinstance(details, (str, dict)):
         details = [details]
-    if not isinstance(details, list) or not all(isinstance(one, (dict, str)) for one in details):
+    if not isinstance(details, list) or not all(isinstance(item, (dict, str)) for item in details):
         yield {
-            "element": redacted(element, of=WITHIN),
+            "element": redact(element, context=WITHIN),
             "attack_type": base["@name"],
             "api_name": base["@api"],
         }
         return
-    kind, value = KINDS[key], element[key]
-    own = {
+    kind = KINDS[key]
+    shared = {
         **base,
-        **identified(kind, value, settings),
-        "@type": type_of(base, kind, asked),
+        **identifier_fields(kind, element[key], settings),
+        "@type": type_of(base, kind, query),
         **foreign(
             {
-                name: said
-                for name, said in element.items()
+                name: value
+                for name, value in element.items()
                 if name not in KINDS and name not in ("details", "access_time")
             }
         ),
     }
-    zone = settings.timezone
     if not details:
-        yield {**own, **_when(own, zone)}
+        yield {**shared, **_fallback_time(shared, settings.timezone)}
     for detail in details:
-        record = (
-            {**own, **foreign(detail)}
-            if isinstance(detail, dict)
-            else {**own, "access_time": detail}
-        )
-        found = moment(record["access_time"], zone)
-        if found:
-            record["@when"], record["@time_source"] = found.text, "access_time"
-            if found.ambiguous:
-                record["@ambiguous"] = True
-        else:
-            record.update(_when(record, zone))
-        yield record
+        yield _detail_record(detail, shared, settings.timezone)
 
 
-def identified(kind: str, value: Any, settings: Settings) -> Record:
-    """Whose doing it was; a secret only as its hash. To the restricted user ABS shows some as a
-    hash already."""
-    said = "" if value is None else str(value)
+def _identifier_key(element: Any) -> str:
+    """Return the key that holds the identifier of an element; empty if there is none."""
+    if not isinstance(element, dict):
+        return ""
+    for key in KINDS:
+        if key in element and (element[key] is None or isinstance(element[key], (str, int, float))):
+            return key
+    return ""
+
+
+def _detail_record(detail: Any, shared: Record, zone_name: str) -> Record:
+    """Return the record of one access: an object of details, or only its time."""
+    own = foreign(detail) if isinstance(detail, dict) else {"access_time": detail}
+    record = {**shared, **own}
+    moment = parse_time(record["access_time"], zone_name)
+    if not moment:
+        return {**record, **_fallback_time(record, zone_name)}
+    record["@when"] = moment.text
+    record["@time_source"] = "access_time"
+    if moment.ambiguous:
+        record["@ambiguous"] = True
+    return record
+
+
+def identifier_fields(kind: str, value: Any, settings: Settings) -> Record:
+    """Return the fields of an identifier: `@who` (kind, value), and `@clear` if secrets are kept.
+
+    A cookie, token or API key is given as SHA-256. What ABS shows to the restricted user as 64 hex
+    digits is taken as a hash already.
+    """
+    text = "" if value is None else str(value)
     if kind not in SECRET:
-        return {"@who": (kind, said)}
-    if settings.role == "restricted" and DIGEST.fullmatch(said):
-        return {"@who": (kind, said.lower())}
-    return {"@who": (kind, hashed(said)), "@clear": None if settings.hash_identifiers else said}
+        return {"@who": (kind, text)}
+    if settings.role == "restricted" and DIGEST.fullmatch(text):
+        return {"@who": (kind, text.lower())}
+    return {
+        "@who": (kind, sha256_hex(text)),
+        "@clear": None if settings.hash_identifiers else text,
+    }
 
 
-def type_of(base: Record, kind: str, asked: Asked) -> Optional[str]:
-    """The question's number, else the one of the name."""
-    found = asked.type or attack_types.id_of(
-        base["attack_type"], base["@scope"] == attack_types.ACROSS, kind
-    )
-    return str(found) if found else None
+def type_of(base: Record, kind: str, query: Query) -> Optional[str]:
+    """Return the type number of the query, else the one that belongs to the attack's name."""
+    across = base["@scope"] == attack_types.ACROSS
+    number = query.type or attack_types.id_of(base["attack_type"], across, kind)
+    return str(number) if number else None
 
 
-def _when(record: Record, zone: str) -> Record:
-    """The time of what has no time of its own: the end of the denial of service, else that of
-    the question, as ABS repeats it."""
-    for source, said in (
+def _fallback_time(record: Record, zone_name: str) -> Record:
+    """Return the time fields of an attack without an access time: the end of the denial of
+    service, else the `later_date` of the query as ABS repeats it."""
+    candidates = (
         ("ddos_info", end_of(record["ddos_info"])),
         ("later_date", record["later_date"]),
-    ):
-        found = moment(said, zone)
-        if found:
+    )
+    for source, value in candidates:
+        moment = parse_time(value, zone_name)
+        if moment:
             return {
-                "@when": found.text,
+                "@when": moment.text,
                 "@time_source": source,
-                "@ambiguous": found.ambiguous or None,
+                "@ambiguous": moment.ambiguous or None,
             }
     return {"@when": None, "@time_source": "query"}
 
 
 def end_of(ddos_info: Any) -> str:
-    """The `end_time` that a pointer holds, wherever; it is how MongoDB finds the addresses."""
+    """Return the first `end_time` in a `ddos_info`, at any depth; empty if there is none.
+
+    MongoDB stores the addresses of the attack under this time.
+    """
     if isinstance(ddos_info, str):
-        found = re.search(r"\S{3} [A-Z][a-z]{2} +[0-9]{1,2} [0-9:]{12} [0-9]{4}", ddos_info)
-        return found[0] if found else ""
+        match = re.search(r"\S{3} [A-Z][a-z]{2} +[0-9]{1,2} [0-9:]{12} [0-9]{4}", ddos_info)
+        return match[0] if match else ""
     if isinstance(ddos_info, dict):
-        return (
-            ddos_info["end_time"]
-            if isinstance(ddos_info.get("end_time"), str)
-            else next(filter(None, map(end_of, ddos_info.values())), "")
-        )
-    return next(filter(None, map(end_of, ddos_info)), "") if isinstance(ddos_info, list) else ""
+        if isinstance(ddos_info.get("end_time"), str):
+            return str(ddos_info["end_time"])
+        return next(filter(None, map(end_of, ddos_info.values())), "")
+    if isinstance(ddos_info, list):
+        return next(filter(None, map(end_of, ddos_info)), "")
+    return ""
 
 
-def _ddos(base: Record, asked: Asked, settings: Settings) -> Iterator[Record]:
-    end = end_of(base["ddos_info"])
+def _ddos_record(base: Record, query: Query, settings: Settings) -> Record:
+    """Return the record of a report that points into MongoDB and names no identifier."""
     record = {
         **base,
         "@who": ("ddos_info", canonical(base["ddos_info"])),
-        "access_time": end,
-        "@type": type_of(base, "ddos_info", asked),
+        "access_time": end_of(base["ddos_info"]),
+        "@type": type_of(base, "ddos_info", query),
     }
-    yield {**record, **_when(record, settings.timezone)}
-
-
-def of_log(line: str, settings: Settings) -> List[Record]:
-    """Return the record of a line of attack.log, or of the message of its syslog form: perhaps
-    some words, then JSON in which all values are text."""
-    element = element_of(line)
-    if element is None:
-        return [{"line": line}] if line.strip() else []
-    said = dict.fromkeys(IN_LINE)
-    said.update(element)
-    word = _text(said["attack_identifier_type"]).lower()
-    kind, value = IN_LOG.get(word, ""), said["attack_value"]
-    across = said["attacked_api"] == "MULTI_API" or _text(said["attack_scope"]).upper().startswith(
-        "MULTI"
-    )
-    name, id = _text(said["description"]), _text(said["attack_id"])
-    subject = (
-        identified(kind, value, settings)
-        if kind
-        else {"@who": (word if WORD.fullmatch(word) else "unknown", hashed(str(value)))}
-    )
-    try:
-        when: Optional[str] = epoch(said["timestamp"])
-    except ValueError:
-        when = None
-    return [
-        {
-            **_base({}, Asked()),
-            "attack_type": name,
-            "@name": name or id,
-            "@api": said["attacked_api"] or "",
-            "@scope": attack_types.ACROSS if across else attack_types.API,
-            "@type": id or None,
-            **subject,
-            "access_time": str(said["timestamp"] or ""),
-            "@when": when,
-            "@time_source": "access_time" if when else "arrival",
-            "@protocol": said["protocol"],
-            "@bucket": said["attack_bucket"],
-            "@identifier_name": said["attack_key"],
-            "@report": None,
-            "@element": hashed(canonical(element)),
-            **{
-                f"_{key}" if key.startswith("@") or key in OURS else key: inner
-                for key, inner in element.items()
-                if key not in IN_LINE
-            },
-        }
-    ]
-
-
-def element_of(line: str) -> Optional[Dict[str, Any]]:
-    """Return the JSON object that ends a line; None where there is none, or none of the page's
-    shape. What says a key twice is none: nobody knows which of them counts."""
-    start = line.find("{")
-    for _ in range(BEFORE):
-        if start >= 0 and next_sign(line, start + 1) not in ('"', "}"):
-            start = line.find("{", start + 1)
-    try:
-        element = (
-            bounds.parse(line[start:], object_pairs_hook=_once, parse_constant=_refused)
-            if start >= 0
-            else None
-        )
-    except (ValueError, RecursionError):
-        return None
-    fits = (
-        isinstance(element, dict)
-        and "attack_identifier_type" in element
-        and not any(isinstance(element.get(key), (dict, list)) for key in IN_LINE)
-    )
-    return element if fits else None
-
-
-def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    element = dict(pairs)
-    if len(element) != len(pairs):
-        raise ValueError("a key twice")
-    return element
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _text(value: Any) -> str:
-    return str(value or "").strip()
+    return {**record, **_fallback_time(record, settings.timezone)}

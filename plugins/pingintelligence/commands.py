@@ -1,19 +1,20 @@
-"""What a person may ask of ABS: entries off the deny list, and all it knows of one client.
-Nothing here runs by itself."""
+"""Commands for ABS: remove entries from the deny list, and show all data of one client.
+
+A command runs only when a person or an alert action calls it; collection never does.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from siemtap.core.convert import instant, millis_of
-from siemtap.core.errors import ConfigError, SiemtapError
-from siemtap.core.model import Command, Option, Outcome, Site
+from siemtap.core.errors import ConfigError
+from siemtap.core.model import Command, CommandContext, Option, Outcome, run_each
 from siemtap.core.windows import DAY
 
-from .times import asked
+from .times import query_dates
 
-# `IP` in capitals, as the page has it
+# Option -> query parameter; `IP` in capitals as on the vendor's page
 FORENSICS = {
     "ip": "IP",
     "cookie": "cookie",
@@ -21,106 +22,115 @@ FORENSICS = {
     "api_key": "api_key",
     "username": "username",
 }
-WHO = (
-    Option("ip", "ADDRESS", "An address."),
-    Option("cookie", "VALUE", "A cookie's value."),
-    Option("token", "TOKEN", "An access token."),
-    Option("api_key", "KEY", "An API key."),
-    Option("username", "NAME", "A user's name."),
+CLIENT = (
+    Option("ip", "ADDRESS", "IP address."),
+    Option("cookie", "VALUE", "Value of a cookie."),
+    Option("token", "TOKEN", "Access token."),
+    Option("api_key", "KEY", "API key."),
+    Option("username", "NAME", "User name."),
 )
-LISTED = {"ip": "ips", "token": "oauth_tokens", "api_key": "api_keys", "username": "usernames"}
+COOKIE_PAIR = Option("cookie", "NAME=VALUE", "Cookie, as name and value.", several=True)
+LISTS = {"ip": "ips", "token": "oauth_tokens", "api_key": "api_keys", "username": "usernames"}
 
 
 def unblock(
-    site: Site,
+    context: CommandContext,
     subjects: Tuple[str, ...],
     dry_run: bool = False,
     cookie: Tuple[str, ...] = (),
-    **who: Tuple[str, ...],
+    **clients: Tuple[str, ...],
 ) -> Iterator[Outcome]:
-    """PUT takes off the list what its body names, and leaves the rest."""
-    body: Dict[str, Any] = {LISTED[name]: list(values) for name, values in who.items() if values}
+    """Remove entries from the attack list. PUT removes the entries in its body and keeps the
+    rest."""
+    body = _attack_list_body(cookie, clients)
+    if not body:
+        raise ConfigError(
+            "no client is given; use --ip, --cookie NAME=VALUE, --token, --api-key or --username"
+        )
+    names: List[str] = [f"{len(values)} {kind}" for kind, values in body.items()]
+
+    def work(subject: str) -> Outcome:
+        if dry_run:
+            return Outcome(subject, True, f"would remove {', '.join(names)}", body)
+        answer = context.client.call("PUT", "/v4/abs/attacklist", body=body)
+        message = answer.get("message") if isinstance(answer, dict) else ""
+        return Outcome(subject, True, f"{', '.join(names)}: {message or 'done'}", answer)
+
+    return run_each(["attack list"], work)
+
+
+def _attack_list_body(
+    cookie: Tuple[str, ...], clients: Mapping[str, Tuple[str, ...]]
+) -> Dict[str, Any]:
+    """Return the body of the PUT. `cookie`: NAME=VALUE pairs; `clients`: option -> values."""
+    body: Dict[str, Any] = {
+        LISTS[option]: list(values) for option, values in clients.items() if values
+    }
     for pair in cookie:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise ConfigError("a cookie is named as NAME=VALUE")
+            raise ConfigError("--cookie has no name; write NAME=VALUE")
         body.setdefault("cookies", {}).setdefault(name, []).append(value)
-    if not body:
-        raise ConfigError("say whom: --ip, --cookie NAME=VALUE, --token, --api-key or --username")
-    names: List[str] = [f"{len(values)} {kind}" for kind, values in body.items()]
-    if dry_run:
-        yield Outcome("attack list", True, f"would take off {', '.join(names)}", body)
-        return
-    try:
-        said = site.client.ask("PUT", "/v4/abs/attacklist", {}, json.dumps(body).encode())
-        message = said.get("message") if isinstance(said, dict) else ""
-        yield Outcome("attack list", True, f"{', '.join(names)}: {message or 'done'}", said)
-    except SiemtapError as error:
-        yield Outcome("attack list", False, str(error))
+    return body
 
 
 def forensics(
-    site: Site, subjects: Tuple[str, ...], start: str = "", stop: str = "", **who: str
+    context: CommandContext,
+    subjects: Tuple[str, ...],
+    start: str = "",
+    stop: str = "",
+    **clients: str,
 ) -> Iterator[Outcome]:
-    """All five are for the admin user, and put what they are asked for into a URL."""
-    wanted = {name: value for name, value in who.items() if value}
-    if len(wanted) != 1:
-        raise ConfigError("say whom, once: --ip, --cookie, --token, --api-key or --username")
-    if site.settings.role != "admin":
+    """Show all data of one client. ABS gives it to the admin user only, and takes the identifier
+    only in the URL."""
+    selected = {option: value for option, value in clients.items() if value}
+    if len(selected) != 1:
+        raise ConfigError("give exactly one of --ip, --cookie, --token, --api-key and --username")
+    if context.settings.role != "admin":
         raise ConfigError(
             "ABS gives forensics to the admin user only: use an input with `role: admin`"
         )
-    until = millis_of(instant(stop)) if stop else site.client.http.now()
+    until = millis_of(instant(stop)) if stop else context.client.http.now()
     since = millis_of(instant(start)) if start else until - DAY
-    earlier, later = asked(since, until, site.settings.timezone)
-    name, value = next(iter(wanted.items()))
-    try:
-        yield Outcome(
-            name,
-            True,
-            "found",
-            site.client.get(
-                "/v4/abs", {"later_date": later, "earlier_date": earlier, FORENSICS[name]: value}
-            ),
-        )
-    except SiemtapError as error:
-        yield Outcome(name, False, str(error))
+    earlier, later = query_dates(since, until, context.settings.timezone)
+    ((option, value),) = selected.items()
+    query = {"later_date": later, "earlier_date": earlier, FORENSICS[option]: value}
+    return run_each(
+        [option],
+        lambda option: Outcome(option, True, "found", context.client.get("/v4/abs", query)),
+    )
 
 
 COMMANDS = (
     Command(
-        "unblock",
-        "Take clients off ABS's attack list (PUT).",
-        unblock,
-        (
+        name="unblock",
+        help="Remove clients from ABS's deny list, which its API calls attack list.",
+        run=unblock,
+        options=(
             *(
-                (
-                    option._replace(several=True)
-                    if option.name != "cookie"
-                    else Option(
-                        "cookie", "NAME=VALUE", "A cookie, by name and value.", several=True
-                    )
-                )
-                for option in WHO
+                COOKIE_PAIR if option.name == "cookie" else option._replace(several=True)
+                for option in CLIENT
             ),
-            Option("dry_run", "", "Only show what would be sent.", flag=True),
+            Option("dry_run", "", "Show what would be sent; send nothing.", flag=True),
         ),
         subject="",
         alert="Remove from the ABS attack list",
     ),
     Command(
-        "forensics",
-        "All that ABS knows of one client, as JSON. What is asked for stands in the URL, and so in"
-        " the logs of every proxy in between.",
-        forensics,
-        (
-            *WHO,
+        name="forensics",
+        help=(
+            "Show all that ABS knows of one client, as JSON. The identifier is part of the URL, and"
+            " appears in the logs of proxies."
+        ),
+        run=forensics,
+        options=(
+            *CLIENT,
             Option(
                 "start",
                 "TIME",
-                "From then on, such as 2026-03-04T10:00Z; a day before the end by default.",
+                "Start, such as 2026-03-04T10:00Z. Default: one day before the end.",
             ),
-            Option("stop", "TIME", "Until then; now by default."),
+            Option("stop", "TIME", "End, in the same form. Default: now."),
         ),
         subject="",
         prints=True,

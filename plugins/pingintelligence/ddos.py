@@ -1,20 +1,24 @@
-"""Behind a DDoS report stands a pointer into ABS's MongoDB: collection `login_dos` of
-`abs_data`, found by its end time, holds the addresses."""
+"""Addresses of a DDoS report, read from ABS's MongoDB.
+
+The report has only a reference; the documents are in collection `login_dos` of database `abs_data`,
+under the `end_time` of the attack.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List
 
 from siemtap.core.errors import ConfigError, Retry
-from siemtap.core.mapping import Record
+from siemtap.core.rows import Record
 
 from .manifest import Settings
 
 DATABASE, COLLECTION = "abs_data", "login_dos"
-PATIENCE = 10_000  # milliseconds
+TIMEOUT = 10_000  # milliseconds
 
 
 def check() -> None:
+    """Raise ConfigError if pymongo is not installed."""
     try:
         import pymongo  # noqa: F401
     except ImportError:
@@ -23,47 +27,52 @@ def check() -> None:
         ) from None
 
 
-def resolved(records: List[Record], settings: Settings) -> List[Record]:
-    """The records, and behind each pointer one for every address, up to `ddos_limit`."""
-    pointers = [
+def add_addresses(records: List[Record], settings: Settings) -> List[Record]:
+    """Return the records, and one more for every address of a DDoS report, up to `ddos_limit`."""
+    references = [
         record
         for record in records
         if record.get("@who", ("",))[0] == "ddos_info" and record["access_time"]
     ]
-    if not pointers:
+    if not references:
         return records
-    found = addresses([record["access_time"] for record in pointers], settings)
-    more = [
+    by_end_time = addresses([record["access_time"] for record in references], settings)
+    resolved_records = [
         {**record, "@who": ("ip", ip)}
-        for record in pointers
-        for ip in found.get(record["access_time"], [])
+        for record in references
+        for ip in by_end_time.get(record["access_time"], [])
     ]
-    return [*records, *more]
+    return [*records, *resolved_records]
 
 
-def addresses(ends: List[str], settings: Settings) -> Dict[str, List[str]]:
+def addresses(end_times: List[str], settings: Settings) -> Dict[str, List[str]]:
+    """Return end time -> sorted addresses, at most `ddos_limit` of each.
+
+    ConfigError for a URI that pymongo refuses; Retry if MongoDB does not answer.
+    """
     import pymongo
     import pymongo.errors
 
     try:
         with pymongo.MongoClient(
             settings.mongodb,
-            serverSelectionTimeoutMS=PATIENCE,
-            connectTimeoutMS=PATIENCE,
-            socketTimeoutMS=PATIENCE,
+            serverSelectionTimeoutMS=TIMEOUT,
+            connectTimeoutMS=TIMEOUT,
+            socketTimeoutMS=TIMEOUT,
             appname="siemtap",
         ) as client:
             cursor: Any = client[DATABASE][COLLECTION].find(
-                {"end_time": {"$in": sorted(set(ends))}}, {"end_time": 1, "ips": 1}
+                {"end_time": {"$in": sorted(set(end_times))}}, {"end_time": 1, "ips": 1}
             )
-            found: Dict[str, List[str]] = {}
+            by_end_time: Dict[str, List[str]] = {}
             for document in cursor:
                 ips = [ip for ip in document.get("ips") or [] if isinstance(ip, str)]
-                found.setdefault(document["end_time"], []).extend(ips)
-            return {end: sorted(set(ips))[: settings.ddos_limit] for end, ips in found.items()}
+                by_end_time.setdefault(document["end_time"], []).extend(ips)
     except (pymongo.errors.ConfigurationError, ValueError) as error:
         raise ConfigError(
-            f"`mongodb` is no URI that pymongo takes ({type(error).__name__})"
+            f"pymongo does not accept the URI in `mongodb` ({type(error).__name__}); write"
+            " mongodb://host:27017"
         ) from None
     except pymongo.errors.PyMongoError as error:
         raise Retry(f"MongoDB does not answer ({type(error).__name__})") from None
+    return {end: sorted(set(ips))[: settings.ddos_limit] for end, ips in by_end_time.items()}

@@ -1,15 +1,19 @@
 """What Elastic's package needs beside the manifest and the mapping: how events come to an agent,
-and the converters once more, in Painless."""
+the parsers of mapping.py in Painless, and which settings the form does not have."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from siemtap.render.package import Package, Stream, Way
-from siemtap.render.painless import literal
+from siemtap.elastic.cel import program
+from siemtap.elastic.package.model import Package, Stream, Way
+from siemtap.elastic.painless_rows import literal
 
 from .attack_types import STEMS, TYPES
-from .redaction import BY_NAME, HARMLESS, PAGE, SECRET_WORDS, URLS
+from .attacks import REPORT_KEYS
+from .mapping import ATTACK, ATTACKLIST, REPORT
+from .redaction import BY_NAME, HARMLESS, KINDS, LISTS, PAGE, SECRET, SECRET_WORDS, URLS
+from .report_types import REPORTS
 
 HERE = Path(__file__).parent / "elastic"
 ACCOUNT = ("url", "role", "access_key", "secret_key", "authorization", "timezone")
@@ -18,35 +22,18 @@ WALK = ("interval", "lookback", "lag", "overlap", "max_query_range", "apis", "ex
 SAID = ("ase_blocking", "hash_identifiers")
 
 
-# What the programs share, by the word that stands for it there.
-SHARED = {
-    "$pieces": (HERE / "pieces.cel").read_text(encoding="utf-8").rstrip(),
-    "$entries": (HERE / "entries.cel").read_text(encoding="utf-8").rstrip(),
-    # a moment as ABS's clock on the wall shows it, to the minute
-    "$wall(moment)": (
-        "[moment.getFullYear(state.timezone), moment.getMonth(state.timezone) + 1,"
-        " moment.getDate(state.timezone), moment.getHours(state.timezone),"
-        ' moment.getMinutes(state.timezone)].map(part, (part < 10 ? "0" : "") +'
-        ' string(part)).as(part, part[0] + "-" + part[1] + "-" + part[2] + "T" + part[3] + ":" +'
-        " part[4])"
-    ),
-    # a success that says it failed
-    "$refused(said)": (
-        '["error", "errors", "message"].exists(word, word in said && !(said[word] in [null, "",'
-        ' false])) && !keys(said).exists(key, key in ["attack_type", "ioc_type", "description",'
-        ' "company", "name", "api_name", "earlier_date", "later_date", "cookie", "api_key",'
-        ' "token", "ddos_info", "ips", "cookies", "access_tokens", "oauth_tokens", "tokens",'
-        ' "api_keys", "apikeys", "usernames", "users"])'
-    ),
+# What the programs read of redaction.py, attacks.py and reports.py.
+NAMES = {
+    "kinds": KINDS,
+    "lists": LISTS,
+    "order": list(KINDS),
+    "secret": SECRET,
+    "page": sorted(REPORT_KEYS | LISTS.keys()),
 }
-
-
-def program(name: str) -> str:
-    source = (HERE / f"{name}.cel").read_text(encoding="utf-8")
-    for word, meant in SHARED.items():
-        source = source.replace(word, meant)
-    return source
-
+REPORTED = {
+    "reports": {name: report._asdict() for name, report in REPORTS.items()},
+    "allowed": ", ".join(REPORTS),
+}
 
 TABLE = {str(id): list(of) for id, of in TYPES.items()}
 BY_STEM = {f"{stem} {number}": list(map(str, ids)) for (stem, number), ids in STEMS.items()}
@@ -55,7 +42,13 @@ PACKAGE = Package(
     {
         "pingintelligence.attack": Stream(
             (
-                Way("cel", ACCOUNT, (*WALK, "attack_version", *SAID), program("attack"), NEEDED),
+                Way(
+                    "cel",
+                    ACCOUNT,
+                    (*WALK, "attack_version", *SAID),
+                    program(HERE, "attack", ATTACK, NAMES),
+                    NEEDED,
+                ),
                 Way("filestream", (), ("url", *SAID, "role")),
                 Way("tcp", (), ("url", *SAID, "role"), port=9_515),
             ),
@@ -64,7 +57,15 @@ PACKAGE = Package(
             ("timezone", "role", "hash_identifiers"),
         ),
         "pingintelligence.attacklist": Stream(
-            (Way("cel", ACCOUNT, ("interval", "hash_identifiers"), program("attacklist"), NEEDED),),
+            (
+                Way(
+                    "cel",
+                    ACCOUNT,
+                    ("interval", "hash_identifiers"),
+                    program(HERE, "attacklist", ATTACKLIST, NAMES),
+                    NEEDED,
+                ),
+            ),
             "attack_list_first_look",
         ),
         "pingintelligence.report": Stream(
@@ -73,7 +74,7 @@ PACKAGE = Package(
                     "cel",
                     ACCOUNT,
                     ("interval", "lag", "reports", "report_details", "apis", "exclude_apis"),
-                    program("report"),
+                    program(HERE, "report", REPORT, REPORTED),
                     NEEDED,
                 ),
             ),
@@ -89,4 +90,13 @@ PACKAGE = Package(
     f" {literal(sorted(URLS))};\n}}\n" + "List of_page() {\n  return"
     f" {literal(sorted(PAGE - HARMLESS - URLS - BY_NAME.keys()))};\n}}\nList secret_words() {{\n "
     f" return {literal(SECRET_WORDS)};\n}}\n",
+    absent={
+        "types": "the program queries types 0, 100 and 101, which report attacks of all types",
+        "attack_list": "the deny list is a data stream that can be disabled",
+        "allow_early": "a lag below 30m is accepted",
+        "admin_version": "the program uses v5, or v4 if ABS has no v5",
+        "mongodb": "an agent has no MongoDB client",
+        "ddos_limit": "an agent has no MongoDB client",
+        "attack_log": "the file input has Paths",
+    },
 )

@@ -1,41 +1,30 @@
-"""What a person fills in."""
+"""Settings of a PingIntelligence ABS input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
-from siemtap.core.forms import SEVERITIES
-from siemtap.core.manifest import choice, duration, integer, many, secret, switch, table, text
+from siemtap.core.manifest import choice, duration, integer, secret, switch, table, text, text_list
+from siemtap.core.settings import SEVERITIES
+
+from .report_types import REPORTS
 
 NO_COLON = r"^[^:\s]*$"
-REPORTS = (
-    "metrics",
-    "anomalies",
-    "apikeys",
-    "oauthtokens",
-    "username",
-    "bc",
-    "flowcontrol",
-    "be",
-    "decoy",
-    "discovery",
-    "threshold",
-    "validurl",
-    "hackersurl",
-)
 
 
 @dataclass(frozen=True)
 class Settings:
-    url: Tuple[str, ...] = many(
+    """Settings of one input. Times are in milliseconds."""
+
+    url: Tuple[str, ...] = text_list(
         "ABS addresses",
         pattern=r"^https?://[^\s/?#@]+$",
         allowed="write https://abs.example.com:8080",
         of="account",
         help=(
-            "Where ABS answers, such as https://abs.example.com:8080; several nodes of one cluster,"
-            " tried in order. Nothing is asked without it."
+            "URL of the ABS REST API, such as https://abs.example.com:8080. For a cluster: several"
+            " nodes, used in order when one fails. Without a URL the API is not queried."
         ),
     )
     role: str = choice(
@@ -44,57 +33,61 @@ class Settings:
         "admin",
         of="account",
         help=(
-            "Whose keys these are. To the restricted user ABS shows cookies, tokens and API keys"
-            " only obfuscated."
+            "The ABS user that the keys belong to. The restricted user sees cookies, tokens and API"
+            " keys only obfuscated."
         ),
     )
     access_key: str = secret(
         "Access key",
         "",
         pattern=NO_COLON,
-        allowed="it has no colon and no blanks",
+        allowed="a key has no colon and no blanks",
         of="account",
-        help="Sent as x-abs-ak-ru (restricted) or x-abs-ak (admin).",
+        help="Sent in the header x-abs-ak-ru (restricted) or x-abs-ak (admin).",
     )
     secret_key: str = secret(
         "Secret key",
         "",
         pattern=NO_COLON,
-        allowed="it has no colon and no blanks",
+        allowed="a key has no colon and no blanks",
         of="account",
-        help="Sent as x-abs-sk-ru (restricted) or x-abs-sk (admin).",
+        help="Sent in the header x-abs-sk-ru (restricted) or x-abs-sk (admin).",
     )
     authorization: str = secret(
         "Authorization",
         "",
         of="account",
-        help="For a hosted ABS that asks for it: the whole value of the Authorization header.",
+        help="Full value of the Authorization header, for a hosted ABS that requires one.",
     )
 
-    apis: Tuple[str, ...] = many(
+    apis: Tuple[str, ...] = text_list(
         "APIs",
         ("all",),
-        help=(
-            "The APIs to read, each with a cursor of its own. all: those that ABS's admin report"
-            " names."
-        ),
+        help="APIs to read, each with its own checkpoint. all: every API in ABS's admin report.",
     )
-    exclude_apis: Tuple[str, ...] = many("Not these APIs", help="Left out of `apis: all`.")
-    types: Tuple[str, ...] = many(
+    exclude_apis: Tuple[str, ...] = text_list(
+        "Excluded APIs", help="APIs to leave out of `apis: all`."
+    )
+    types: Tuple[str, ...] = text_list(
         "Attack types",
         ("all",),
         pattern=r"^(all|[0-9]{1,6})$",
         allowed="all, or numbers of attack types",
-        help="Only these types of attack, by number; all by default.",
+        help="Numbers of the attack types to read. all: every type.",
     )
     attack_list: bool = switch(
-        "Attack list", True, help="Read ABS's deny list, and tell what changes in it."
+        "Attack list", True, help="Read the deny list of ABS and emit an event for every change."
     )
-    reports: Tuple[str, ...] = many(
-        "Reports", options=REPORTS, help="Other reports, each asked for once an hour (and API)."
+    reports: Tuple[str, ...] = text_list(
+        "Reports",
+        options=tuple(REPORTS),
+        help=(
+            "Other reports to read, once an hour; some of them for each API. bc: blocked"
+            " connections, be: backend errors, flowcontrol: spikes and connection quotas."
+        ),
     )
     report_details: bool = switch(
-        "Report details", help="Keep a report's details, and not only its summary."
+        "Report details", help="Keep the details of a report as well as its summary."
     )
 
     timezone: str = text(
@@ -102,45 +95,48 @@ class Settings:
         "UTC",
         of="account",
         help=(
-            "Of ABS's times, which never say it: UTC unless abs.properties has timezone=local. A"
-            " name such as Europe/Berlin."
+            "Time zone of ABS, such as Europe/Berlin. ABS times have no zone: they are UTC unless"
+            " abs.properties has timezone=local."
         ),
     )
     interval: int = duration(
         "Interval",
         "10m",
         least="1m",
-        help="How often to ask. ABS itself gets its logs every ten minutes.",
+        help="How often to query ABS. ABS receives its own logs every ten minutes.",
     )
     lag: int = duration(
         "Lag",
         "30m",
-        help="How old a moment must be before it is read. ABS goes on detecting for half an hour.",
+        help=(
+            "A fixed delay behind now: newer attacks are read later. ABS reports attacks up to 30"
+            " minutes late."
+        ),
     )
     allow_early: bool = switch(
-        "Allow early", help="Accept a `lag` below 30m, and the late detections that are then lost."
+        "Allow early", help="Accept a `lag` below 30m. Attacks that ABS reports later are lost."
     )
     overlap: int = duration(
         "Overlap",
         "30m",
         least="1m",
         most="7d",
-        help="How far back every cycle reads again. Repeats are left out.",
+        help="How far before the checkpoint every poll reads again. Duplicates are dropped.",
     )
-    lookback: int = duration("First look back", "24h", help="How far back the first run reads.")
+    lookback: int = duration("Lookback", "24h", help="How far back the first run reads.")
     max_query_range: int = duration(
-        "Widest question",
+        "Maximum query range",
         "24h",
         least="10m",
         most="7d",
-        help="The widest stretch of time to ask for at once.",
+        help="The longest time range of one query.",
     )
     skip_after: int = duration(
         "Skip after",
         "24h",
         help=(
-            "Give up a stretch that stays unreadable for so long while others work. An event"
-            " names it."
+            "Skip a time range that stays unreadable for this long while later ones can be read. An"
+            " event records the skipped range."
         ),
     )
     concurrency: int = integer(
@@ -149,43 +145,46 @@ class Settings:
         least=1,
         most=64,
         help=(
-            "Calls in flight. ABS computes reports while we wait: more of them are not faster for"
-            " long."
+            "Maximum number of calls at the same time. ABS computes a report while the call waits,"
+            " so a high number loads ABS."
         ),
     )
     attack_version: str = choice(
-        "Version of the attack call", "v4", "v5", help="The segment of its path."
+        "Version of the attack call",
+        "v4",
+        "v5",
+        help="Version in the path of the attack report. Choose v5 only if ABS refuses v4.",
     )
     admin_version: str = choice(
         "Version of the admin call",
         "auto",
         "v5",
         "v4",
-        help="The segment of its path; auto: v5, and v4 where there is none.",
+        help="Version in the path of the admin report. auto: v5, or v4 if ABS has no v5.",
     )
 
     severity_map: Dict[str, int] = table(
         "Severity map",
         values=tuple(SEVERITIES.values()),
         help=(
-            "Your own severity for a type, by number or name -> 21 low, 47 medium, 73 high, 99"
-            " critical."
+            "Severity by attack type, as number or name: 21 low, 47 medium, 73 high, 99 critical."
+            " Other types keep their default."
         ),
     )
     ase_blocking: bool = switch(
         "ASE blocks",
         help=(
-            "ASE is set to block what ABS detects: events then say denied, because the report does"
-            " not."
+            "Set this if ASE (API Security Enforcer, the gateway in front of the APIs) blocks what"
+            " ABS detects: `event.type` is then denied. The report does not contain it."
         ),
     )
     hash_identifiers: bool = switch(
         "Hash identifiers",
         True,
-        help="Keep cookies, tokens and API keys as SHA-256 only. false keeps the value, too.",
+        help="Keep only the SHA-256 of cookies, tokens and API keys. false: keep the value too.",
     )
     keep_original: bool = switch(
-        "Keep original", help="Put the record, identifiers hashed, into `event.original`."
+        "Keep original", help="Put the record into `event.original`, with identifiers hashed."
     )
 
     mongodb: str = secret(
@@ -193,8 +192,8 @@ class Settings:
         "",
         of="account",
         help=(
-            "mongodb:// URI of ABS's database: the addresses behind a DDoS report's pointer become"
-            " events. Needs pymongo."
+            "mongodb:// URI of the ABS database. Each address of a DDoS report then becomes an"
+            " event. Shipper only; needs the optional dependency `mongodb`."
         ),
     )
     ddos_limit: int = integer(
@@ -202,13 +201,13 @@ class Settings:
         1_000,
         least=1,
         most=100_000,
-        help="At most so many of them for one report.",
+        help="Maximum number of address events for one DDoS report.",
     )
     attack_log: str = text(
         "attack.log",
         "",
         help=(
-            "Path of the attack.log that ABS writes for Splunk: read it instead of asking. Rolled"
-            " files are followed."
+            "Path of the attack.log that ABS writes for Splunk, read instead of the REST API."
+            " Rotated files are read as well."
         ),
     )

@@ -1,64 +1,59 @@
-"""Record -> event: attacks, changes of the deny list, reports."""
+"""Mappings of the three datasets: attacks, changes of the deny list, reports."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, TypedDict
 
-from siemtap.core.convert import integer, ip, truth
-from siemtap.core.mapping import Dataset, Field, Given, Join, Record, Split, shallow, text
+from siemtap.core.bounds import cached
+from siemtap.core.convert import Ip, Port, Timestamp, endpoint, instant, text, truth
+from siemtap.core.declared import const, integer, lookup, lower, stored_text
+from siemtap.core.rows import Dataset, Field, Given, Join, Record, Split, shallow
 
-from . import attack_types
-from .redaction import redacted, redacted_line
-from .times import moment
+from . import attack_types, cim
+from .redaction import redact, redact_line
+from .times import parse_time
 
 CODE = re.compile(r"var([A-Z])\((T[nx]),\s*([0-9]{1,15})\)")
 DEVIATION = re.compile(r"var([A-Z])\((-?[0-9]{1,15}(?:\.[0-9]{1,15})?)%\)")
-LONGEST = 8_191  # characters of an identifier's name or an attacker's address
+LONGEST = 8_191  # characters of a user name or an attacker's address
 SENTENCES = {"active": "is on the list", "expired": "has expired", "removed": "was removed"}
 
 
 def when(record: Record) -> Optional[str]:
-    said: Optional[str] = record["@when"]
-    return said
+    """Return the time of the event, RFC 3339."""
+    timestamp: Optional[str] = record["@when"]
+    return timestamp
 
 
 def kind_of(record: Record) -> Any:
+    """Return the kind of identifier."""
     return record["@who"][0]
 
 
 def subject_of(record: Record) -> Any:
-    """Return the identifier; nothing for a line of attack.log: how its identifier is shown is up
-    to settings, and the element's hash has it already."""
+    """Return the value of the identifier; empty for a line of attack.log.
+
+    How that value is represented depends on settings, and the hash of the line covers it already.
+    """
     return "" if record.get("@element") else record["@who"][1]
 
 
 def last_word(record: Record) -> Any:
-    """Return the attack's code; of a line of attack.log the hash of all it says, for what is
-    pushed has no second chance."""
+    """Return the attack code; for a line of attack.log the hash of the whole line, because a pushed
+    line cannot be read again."""
     return record["@element"] or record["attack_code"]
 
 
 def as_sent(record: Record) -> Record:
-    """The vendor's names; of an identifier, what an event may say."""
+    """Return a record as `event.original` may contain it: vendor keys, no secrets."""
+    if isinstance(record, str):
+        return {"line": redact_line(record)}
     if not isinstance(record, dict):
-        return (
-            {"line": redacted_line(record)}
-            if isinstance(record, str)
-            else {"element": redacted(record)}
-        )
+        return {"element": redact(record)}
     if "@when" not in record:
-        ready = {
-            name: redacted_line(value) if name == "line" else value
-            for name, value in record.items()
-            if name == "element" or (name == "line" and isinstance(value, str))
-        }
-        return {
-            **redacted({name: value for name, value in record.items() if name not in ready}),
-            **ready,
-        }
-    shown: Dict[str, Any] = redacted(
+        return _redact_unmapped(record)
+    original: Dict[str, Any] = redact(
         {
             name: value
             for name, value in record.items()
@@ -66,99 +61,144 @@ def as_sent(record: Record) -> Record:
         }
     )
     kind, value = record.get("@who") or ("ddos_info", "")
-    # in `event.original` only: the record has the name, so that no event repeats it
+    # `ddos_info` is in the record under its own key already.
     if kind != "ddos_info":
-        shown["identifier"] = {
-            kind: redacted({kind: value})[kind] if kind in ("ip", "username") else value
-        }
-    return shown
+        is_clear = kind in ("ip", "username")
+        original["identifier"] = {kind: redact({kind: value})[kind] if is_clear else value}
+    return original
 
 
-def words(said: Any) -> Optional[str]:
-    """One line."""
-    return " ".join(text(said).split()) or None
+def _redact_unmapped(record: Dict[str, Any]) -> Record:
+    """Return a record that cannot be mapped, redacted. Its `element` is redacted already."""
+    ready = {}
+    rest = {}
+    for name, value in record.items():
+        if name == "element":
+            ready[name] = value
+        elif name == "line" and isinstance(value, str):
+            ready[name] = redact_line(value)
+        else:
+            rest[name] = value
+    return {**redact(rest), **ready}
+
+
+def words(value: Any) -> Optional[str]:
+    """Return a text on one line."""
+    return " ".join(text(value).split()) or None
 
 
 def title(name: Any, id: Any) -> str:
-    return text(name) if name else attack_types.of(id).name or f"attack type {id or 'unknown'}"
+    """Return the name of the attack type as sent, else that of its number."""
+    if name:
+        return text(name)
+    return attack_types.lookup(id).name or f"attack type {id or 'unknown'}"
 
 
 def category(id: Any) -> str:
-    return attack_types.of(id).category
+    return attack_types.lookup(id).category
 
 
 def severity(name: Any, id: Any, *, severity_map: Dict[str, int]) -> int:
-    return severity_map.get(
-        str(id or ""), severity_map.get(str(name or ""), attack_types.of(id).severity)
-    )
+    """Return the severity that `severity_map` sets by number or name, else that of the type."""
+    default = severity_map.get(str(name or ""), attack_types.lookup(id).severity)
+    return severity_map.get(str(id or ""), default)
 
 
-def service(api: Any) -> Optional[str]:
-    return None if api in ("all", "MULTI_API", "", None) else text(api)
+service = lookup({"all": None, "MULTI_API": None}, text)
 
 
-def query_time(said: Any, *, timezone: str) -> Optional[str]:
-    found = moment(said, timezone)
-    return found.text if found else None
+def query_time(value: Any, *, timezone: str) -> Optional[Timestamp]:
+    """Return a date of the query in UTC; None if it cannot be read."""
+    moment = parse_time(value, timezone)
+    return moment.text if moment else None
 
 
-def earliest(one: Any, other: Any, source: Any, *, timezone: str) -> Optional[str]:
-    """Where an attack has no time of its own, the question's; ABS swaps its ends now and then."""
-    ends = sorted(
-        filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone)))
-    )
-    return ends[0] if ends and source != "access_time" else None
+def _query_times(earlier: Any, later: Any, timezone: str) -> List[str]:
+    """Return the dates of the query in order of time: ABS sometimes swaps the two."""
+    times = (query_time(earlier, timezone=timezone), query_time(later, timezone=timezone))
+    return sorted(filter(None, times))
 
 
-def latest(one: Any, other: Any, source: Any, *, timezone: str) -> Optional[str]:
-    ends = sorted(
-        filter(None, (query_time(one, timezone=timezone), query_time(other, timezone=timezone)))
-    )
-    return ends[-1] if ends and source != "access_time" else None
+def earliest(earlier: Any, later: Any, source: Any, *, timezone: str) -> Optional[Timestamp]:
+    """Return the start of the query, for an attack without an access time."""
+    times = _query_times(earlier, later, timezone)
+    return times[0] if times and source != "access_time" else None
 
 
-@lru_cache(maxsize=16_384)
-def code(said: Any) -> Tuple[Optional[str], Optional[List[Dict[str, Any]]]]:
-    parts = [
-        {"variable": variable, "threshold": threshold, "value": int(value)}
-        for variable, threshold, value in CODE.findall(text(said))
+def latest(earlier: Any, later: Any, source: Any, *, timezone: str) -> Optional[Timestamp]:
+    """Return the end of the query, for an attack without an access time."""
+    times = _query_times(earlier, later, timezone)
+    return times[-1] if times and source != "access_time" else None
+
+
+class CodePart(TypedDict):
+    """One part of an attack code, such as `varA(Tx, 26)`."""
+
+    variable: str
+    threshold: str
+    value: int
+
+
+@cached(16_384)
+def code(value: Any) -> Tuple[str, Optional[List[CodePart]]]:
+    """Return (attack code, its parts): `varA(Tx, 26)` has one part."""
+    parts: List[CodePart] = [
+        {"variable": variable, "threshold": threshold, "value": int(number)}
+        for variable, threshold, number in CODE.findall(text(value))
     ]
-    return text(said), parts or None
+    return text(value), parts or None
 
 
-@lru_cache(maxsize=16_384)
-def deviation(said: Any) -> Tuple[str, Optional[float]]:
-    found = [float(number) for _, number in DEVIATION.findall(text(said))]
-    return text(said), max(found) if found else None
+@cached(16_384)
+def deviation(value: Any) -> Tuple[str, Optional[float]]:
+    """Return (deviation as sent, its largest percentage)."""
+    percentages = [float(number) for _, number in DEVIATION.findall(text(value))]
+    return text(value), max(percentages) if percentages else None
 
 
-@lru_cache(maxsize=16_384)
-def who(said: Tuple[str, str]) -> Tuple[Optional[str], ...]:
-    """(kind, value) -> the fields of WHO. A secret is here only as its hash."""
-    kind, value = said
-    value = value.strip()[:LONGEST] if kind in ("ip", "username") else value
-    found = ip(value) if kind == "ip" else None
-    user, is_hash = (
-        value or None if kind == "username" else None,
-        kind
-        not in (
-            "ip",
-            "username",
-            "ddos_info",
-            "",
-        ),
-    )
+@cached(16_384)
+def who(
+    identifier: Tuple[str, str],
+) -> Tuple[
+    Optional[str],
+    Optional[str],
+    Optional[Ip],
+    Optional[Port],
+    Optional[List[Ip]],
+    Optional[str],
+    Optional[str],
+    Optional[str],
+    Optional[str],
+    Optional[str],
+    Optional[str],
+]:
+    """Return the fields of WHO for (kind, value). The value of a secret is its hash."""
+    kind, value = identifier
+    address: Optional[str] = None
+    source_ip: Optional[str] = None
+    port: Optional[int] = None
+    addresses: Optional[List[str]] = None
+    user: Optional[str] = None
+    secret_hash: Optional[str] = None
+    if kind == "ip":
+        address = value.strip()[:LONGEST] or None
+        source_ip, port, _, addresses = endpoint(address or "")
+    elif kind == "username":
+        user = value.strip()[:LONGEST] or None
+    elif kind not in ("ddos_info", ""):
+        secret_hash = value
     return (
         kind or None,
-        value or None if kind == "ip" else None,
-        found,
-        found,
+        address,
+        source_ip,
+        port,
+        addresses,
         user,
         user,
-        value if kind == "cookie" else None,
-        value if kind == "access_token" else None,
-        value if kind == "api_key" else None,
-        value if is_hash else None,
+        secret_hash if kind == "cookie" else None,
+        secret_hash if kind == "access_token" else None,
+        secret_hash if kind == "api_key" else None,
+        secret_hash,
     )
 
 
@@ -166,6 +206,7 @@ WHO = (
     "pingintelligence.identifier.type",
     "source.address",
     "source.ip",
+    "source.port",
     "related.ip",
     "user.name",
     "related.user",
@@ -176,32 +217,29 @@ WHO = (
 )
 
 
-def pointer(said: Any) -> Tuple[Dict[str, Any], Optional[str]]:
-    """Kept, with hashes where secrets may stand; an address in it is a reference."""
-    said = redacted(shallow(said), "ddos_info")
-    if isinstance(said, dict):
-        return said, None
-    if isinstance(said, list):
-        return {"items": [item if isinstance(item, str) else str(item) for item in said]}, None
-    told = text(said)
-    return {"text": told}, told if re.match(r"https?://\S+$", told) else None
+def pointer(value: Any) -> Tuple[Dict[str, Any], Optional[str]]:
+    """Return (`ddos_info` as an object, its URL if it is one). Possible secrets are hashed."""
+    value = redact(shallow(value), "ddos_info")
+    if isinstance(value, dict):
+        return value, None
+    if isinstance(value, list):
+        return {"items": [item if isinstance(item, str) else str(item) for item in value]}, None
+    reference = text(value)
+    is_url = re.match(r"https?://\S+$", reference)
+    return {"text": reference}, reference if is_url else None
 
 
 def host(url: Tuple[str, ...]) -> Optional[str]:
+    """Return the host of the first ABS node."""
     return url[0].partition("//")[2].partition(":")[0] if url else None
 
 
-def denied(blocks: bool) -> List[str]:
-    return ["denied" if blocks else "info"]
+denied = lookup({"true": ["denied"]}, const(["info"]))
 
 
-def of_consolidated(name: Any, report: Any) -> Any:
-    """The report's name, where the attack stood in one."""
+def of_consolidated(name: Any, report: Any) -> Optional[str]:
+    """Return the name of the attack report; None for a line of attack.log, which has none."""
     return name if report and name and isinstance(name, str) else None
-
-
-def lower(said: Any) -> str:
-    return text(said).lower()
 
 
 OBSERVER = {
@@ -213,11 +251,21 @@ OBSERVER = {
 # fmt: off
 ATTACK = Dataset(
     name="pingintelligence.attack",
+    cim=cim.ATTACK,
+    # ABS groups attacks into reports anew for each query, and a report may give times alone.
+    of_query=(
+        "pingintelligence.query.",
+        "event.start",
+        "event.end",
+        "pingintelligence.cookie.name",
+        "pingintelligence.attack_deviation",
+        "pingintelligence.deviation_pct",
+    ),
     clock=when,
     identity=("@name", "@api", kind_of, subject_of, "access_time", last_word),
     redact=as_sent,
     constant={**OBSERVER, "event.kind": "alert", "event.category": ["intrusion_detection", "api"]},
-    few=("attack_type", "@type", "@time_source", "description", "company", "name", "earlier_date", "later_date", "@api", "@scope", "@report", "@count"),
+    low_cardinality=("attack_type", "@type", "@time_source", "description", "company", "name", "earlier_date", "later_date", "@api", "@scope", "@report", "@count"),
     rows=(
         Given("url",               "observer.name", host),
         Given("ase_blocking",      "event.type", denied),
@@ -245,24 +293,26 @@ ATTACK = Dataset(
         Split("ddos_info",         ("pingintelligence.ddos_info", "event.reference"), pointer),
         Split("@who",              WHO, who),
         Field("@identifier_name",  "pingintelligence.identifier.name"),
-        Field("@clear",            "pingintelligence.identifier.value"),
+        Field("@clear",            "pingintelligence.identifier.value", stored_text),
         Field("@cookie_name",      "pingintelligence.cookie.name"),
         Field("@count",            "pingintelligence.count", integer),
         Field("@protocol",         "network.protocol", lower),
         Field("@bucket",           "pingintelligence.bucket"),
     ),
-    quiet=("@when", "@name", "@element", "identifier"),
+    expected_keys=("@when", "@name", "@element", "identifier"),
 )
 # fmt: on
 
 
-def sentence(said: Any, state: Any) -> str:
-    return f"attack list: {said[0]} {SENTENCES[state]}"
+def sentence(identifier: Any, state: Any) -> str:
+    """Return the message of a change of the deny list."""
+    return f"attack list: {identifier[0]} {SENTENCES[state]}"
 
 
 # fmt: off
 ATTACKLIST = Dataset(
     name="pingintelligence.attacklist",
+    cim=cim.ATTACKLIST,
     clock=when,
     identity=(kind_of, "name", subject_of, "state", "later_date"),
     redact=as_sent,
@@ -274,35 +324,36 @@ ATTACKLIST = Dataset(
         Field("state",             "pingintelligence.state"),
         Split("@who",              WHO, who),
         Field("name",              "pingintelligence.identifier.name"),
-        Field("@clear",            "pingintelligence.identifier.value"),
+        Field("@clear",            "pingintelligence.identifier.value", stored_text),
     ),
-    quiet=("@when", "later_date"),
+    expected_keys=("@when", "later_date"),
 )
 # fmt: on
 
 
-def whole_object(said: Any) -> Optional[Dict[str, Any]]:
-    said = shallow(said)
-    if isinstance(said, dict):
-        return said or None
-    if isinstance(said, list):
-        return (
-            {"items": [item if not isinstance(item, list) else str(item) for item in said]}
-            if said
-            else None
-        )
-    raise ValueError("neither an object nor a list")
+def whole_object(value: Any) -> Optional[Dict[str, Any]]:
+    """Return an object as it is, a list under `items`; None if empty. ValueError for others."""
+    value = shallow(value)
+    if isinstance(value, dict):
+        return value or None
+    if not isinstance(value, list):
+        raise ValueError("neither an object nor a list")
+    if not value:
+        return None
+    return {"items": [str(item) if isinstance(item, list) else item for item in value]}
 
 
-def truth_or_false(said: Any) -> bool:
-    if isinstance(said, bool):
-        return said
+def truth_or_false(value: Any) -> bool:
+    """Return a boolean; ValueError for anything else, also for "true" and 1."""
+    if isinstance(value, bool):
+        return value
     raise ValueError("neither true nor false")
 
 
 # fmt: off
 REPORT = Dataset(
     name="pingintelligence.report",
+    cim=cim.REPORT,
     clock=when,
     identity=("name", "@api", "@from", "@until"),
     redact=as_sent,
@@ -321,7 +372,7 @@ REPORT = Dataset(
         Field("@details",          "pingintelligence.details", whole_object),
         Field("@severity",         "event.severity", integer),
         Field("tier",              "pingintelligence.license.tier"),
-        Field("@expiry",           "pingintelligence.license.expiry"),
+        Field("@expiry",           "pingintelligence.license.expiry", instant),
         Field("@days_left",        "pingintelligence.license.days_left", integer),
         Field("expired",           "pingintelligence.license.expired", truth_or_false),
         Field("max_transactions_per_month", "pingintelligence.license.max_transactions_per_month", integer),
@@ -330,6 +381,6 @@ REPORT = Dataset(
         Field("@training",         "pingintelligence.training", truth_or_false),
         Field("@apis",             "pingintelligence.apis", integer),
     ),
-    quiet=("@when", "earlier_date", "later_date", "api_name"),
+    expected_keys=("@when", "earlier_date", "later_date", "api_name"),
 )
 # fmt: on

@@ -1,22 +1,19 @@
-"""Hide what must not be shown of ABS's words, by position: what stands where identifiers, cookies
-or credentials stand is hashed, known key or not.
+"""Redact secrets in ABS responses and attack.log lines.
 
-A value stays where its own key is one of the pages' harmless ones, and where it can be no secret:
-nothing, true or false, a small number. Told once more in `elastic/mapping.painless`.
+Redaction goes by position: a value in a place for identifiers, cookies or credentials is hashed,
+whatever its key. A value stays if its key is documented as harmless, or if it cannot be a secret:
+null, a boolean, a small number. `elastic/mapping.painless` implements the same rules.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, List
+from typing import Any, List, Tuple
 
 from siemtap.core.convert import ip
-from siemtap.core.identity import canonical
+from siemtap.core.identity import canonical, sha256_hex
 
 KINDS = {
-    "ip": "ip",
-    "IP": "ip",
-    "source_ip": "ip",
+    **dict.fromkeys(("ip", "IP", "source_ip"), "ip"),
     "cookie": "cookie",
     "access_token": "access_token",
     "oauth_token": "access_token",
@@ -39,8 +36,7 @@ LISTS = {
     "users": "username",
 }
 SECRET = ("cookie", "access_token", "api_key")
-# A session's id in the metrics is the value of its cookie; the others are addresses under other
-# names.
+# `session_id` in the metrics is the value of a cookie; the others are addresses.
 BY_NAME = {
     **KINDS,
     **LISTS,
@@ -51,8 +47,8 @@ BY_NAME = {
     "most_suspicious_ips": "ip",
 }
 WHEN = ("access_time", "attack_code", "attack_deviation")
-# in a line of attack.log, and nothing else
-LOGGED = (
+# only in a line of attack.log
+CLEAR_LOG_KEYS = (
     "timestamp",
     "protocol",
     "attack_id",
@@ -78,8 +74,8 @@ HARMLESS = frozenset(
         "error",
         "errors",
         "message",
-        *LOGGED,
-        # a pointer into MongoDB
+        *CLEAR_LOG_KEYS,
+        # `ddos_info` refers to MongoDB
         "ddos_info",
         "database",
         "collection",
@@ -127,7 +123,7 @@ URLS = frozenset(
         "most_suspicious_anomalies_urls",
     )
 )
-# Every key that is on a page: no secret can be one of these.
+# Every key that the vendor documents. None of these can be a secret.
 PAGE = frozenset(
     (
         *BY_NAME,
@@ -157,206 +153,240 @@ PAGE = frozenset(
         "success",
     )
 )
+# In the place of these lists and numbers a key may be a session.
+SESSIONS = ("sessions", "session_details", "suspicious_sessions")
 SECRET_WORDS = ("token", "cookie", "key", "session", "secret", "passw", "credential", "jwt", "auth")
-# below a secret's own name: an object by names that anybody may have given
-HIDDEN = "hidden"
-WITHIN = "within"  # below a name that sounds like a secret's and is on no page
-DEEPEST = 32  # levels; what is below is one hash
-SMALL = 1_000_000_000  # a number from here on may be somebody's identifier
+# Contexts of a value, beside the kinds of identifier:
+HIDDEN = "hidden"  # below the key of a secret; keys may be secrets, too
+WITHIN = "within"  # below an undocumented key that looks like a secret's
+SESSION = "session"  # below an object in the place of SESSIONS, except in documented places
+DEEPEST = 32  # levels; deeper objects and lists become one hash
+SMALL = 1_000_000_000  # larger numbers may be identifiers
 PREFIX = "pi-attack-info-"
-# characters of a line that are read, and of what is made of it
-LOOKED_AT, SHOWN = 65_536, 32_768
+MAX_INPUT = 65_536  # characters of a line that are read
+MAX_OUTPUT = 32_768  # characters of the redacted line
 SIGNS, BLANKS = "{}[]:,", " \t\r\n"
-KEY = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
-LONGEST_KEY = 40
+NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+LONGEST_NAME = 40
 
 
-def hashed(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+def scalar_text(value: Any) -> str:
+    """Return a scalar as text. A whole float has no fraction: Elastic's programs know only floats,
+    and the hash must be the same."""
+    if isinstance(value, float) and abs(value) < 1e15 and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
-def spelled(value: Any) -> str:
-    """Return a scalar as text; a whole number is spelled alike however it was sent: Elastic's
-    programs know only floats."""
-    return (
-        str(int(value))
-        if isinstance(value, float) and abs(value) < 1e15 and value.is_integer()
-        else str(value)
-    )
+def redact(value: Any, name: str = "", context: str = "", level: int = 0) -> Any:
+    """Return a vendor value without its secrets.
 
-
-def redacted(value: Any, name: str = "", of: str = "", level: int = 0) -> Any:
-    """Return a value of the vendor's as it may be shown. `name`: the key it stands under, `of`:
-    the kind of identifier that stands around it."""
+    `name`: the key of the value; `context`: the kind of identifier around it, HIDDEN or WITHIN;
+    `level`: the depth reached.
+    """
     if isinstance(value, (dict, list)) and level >= DEEPEST:
-        return hashed(canonical(value))
+        return sha256_hex(canonical(value))
     if isinstance(value, dict):
-        below = HIDDEN if of == HIDDEN or BY_NAME.get(name) in SECRET else ""
-        return {
-            shown_key(key, inner, name, below or of): redacted(
-                inner,
-                key,
-                below or BY_NAME.get(key) or (WITHIN if sounds_secret(key) else of),
-                level + 1,
-            )
-            for key, inner in value.items()
-        }
+        return _redact_object(value, name, context, level)
     if isinstance(value, list):
-        # the elements of a list of secrets have keys of their own
+        # Objects in a list of secrets have keys of their own.
         return [
-            redacted(inner, "" if isinstance(inner, dict) and of != HIDDEN else name, of, level + 1)
-            for inner in value
+            redact(
+                item,
+                name="" if isinstance(item, dict) and context != HIDDEN else name,
+                context="" if context == SESSION else context,
+                level=level + 1,
+            )
+            for item in value
         ]
-    if is_shown(value, name, of):
-        return (
-            without_query(value)
-            if isinstance(value, str) and "://" in value and "@" in value
-            else value
+    if is_clear(value, name, context):
+        has_url = isinstance(value, str) and "://" in value and "@" in value
+        return redact_url(value) if has_url else value
+    if name in URLS and context not in (*SECRET, HIDDEN) and isinstance(value, str):
+        return redact_url(value)
+    return sha256_hex(scalar_text(value))
+
+
+def _redact_object(value: Any, name: str, context: str, level: int) -> Any:
+    below = HIDDEN if context == HIDDEN or BY_NAME.get(name) in SECRET else ""
+    redacted = {}
+    for key, item in value.items():
+        redacted_key = redact_key(key, item, name, below or context)
+        redacted[redacted_key] = redact(
+            item,
+            name=key,
+            context=below or BY_NAME.get(key) or _context_below(key, context),
+            level=level + 1,
         )
-    return (
-        without_query(value)
-        if name in URLS and of not in (*SECRET, HIDDEN) and isinstance(value, str)
-        else hashed(spelled(value))
-    )
+    return redacted
 
 
-def shown_key(key: str, value: Any, name: str, of: str) -> str:
-    """Return a key of an object as it may be shown: where secrets stand, one may be a key."""
-    if of not in (HIDDEN, WITHIN, *SECRET) or not key:
-        return without_query(key)
-    # of an attack list the page has `cookies` as an object: a cookie's name, and its values
-    if of == HIDDEN:
-        stays = name == "cookies" and isinstance(value, list) and is_name(key)
+def _context_below(key: str, context: str) -> str:
+    """Return the context of a value whose key is that of no identifier."""
+    if key in SESSIONS:
+        return SESSION
+    if looks_secret(key):
+        return WITHIN
+    return "" if context == SESSION and key in PAGE else context
+
+
+def redact_key(key: str, value: Any, name: str, context: str) -> str:
+    """Return the key of an object without its secrets: in a place for secrets a key may be one.
+    `name`: the key of the object itself."""
+    if context not in (HIDDEN, WITHIN, SESSION, *SECRET) or not key:
+        return redact_url(key)
+    # `cookies` of an attack list is documented as an object: cookie name -> values
+    if context == HIDDEN:
+        stays = name == "cookies" and isinstance(value, list) and is_cookie_name(key)
     else:
         stays = key in PAGE
-    return key if stays else hashed(key)
+    return key if stays else sha256_hex(key)
 
 
-def is_name(key: str) -> bool:
-    return KEY.issuperset(key) and len(key) <= LONGEST_KEY
+def is_cookie_name(key: str) -> bool:
+    return NAME_CHARACTERS.issuperset(key) and len(key) <= LONGEST_NAME
 
 
-def sounds_secret(name: str) -> bool:
-    """Return whether a name that is on no page is one of a secret's, by its sound."""
+def looks_secret(name: str) -> bool:
+    """Return whether an undocumented key contains a word such as "token"."""
     lower = name.lower()
     return name not in PAGE and any(word in lower for word in SECRET_WORDS)
 
 
-def is_shown(value: Any, name: str, of: str) -> bool:
-    """Return whether a text, a number or nothing may be shown as it is."""
+def is_clear(value: Any, name: str, context: str) -> bool:
+    """Return whether a scalar may stay in clear."""
     if value is None or value == "" or isinstance(value, bool):
         return True
-    number, kind = isinstance(value, (int, float)), BY_NAME.get(name, "")
-    if of == HIDDEN or kind in SECRET:
-        # how many there are
-        return of != HIDDEN and number and name in LISTS and abs(value) < SMALL
+    is_number = isinstance(value, (int, float))
+    kind = BY_NAME.get(name, "")
+    if context == HIDDEN or kind in SECRET:
+        # in place of a list: the number of its elements
+        return context != HIDDEN and is_number and name in LISTS and is_small(value)
     if kind == "ip":
-        return is_small(value) if number else is_address(value)
+        return is_small(value) if is_number else is_address(value)
     if kind == "username":
-        return not number or is_small(value)
-    if of in SECRET:
-        return name in WHEN or (number and name in COUNTS and abs(value) < SMALL)
-    return abs(value) < SMALL if number else name in HARMLESS or is_small(value)
+        return not is_number or is_small(value)
+    if context in SECRET:
+        return name in WHEN or (is_number and name in COUNTS and is_small(value))
+    if is_number:
+        return is_small(value)
+    return name in HARMLESS or is_small(value)
 
 
 def is_small(value: Any) -> bool:
-    """Return whether a text is a number of at most nine digits, or a number is below a thousand
-    million."""
-    return (
-        len(value) <= 9 and value.isascii() and value.isdigit()
-        if isinstance(value, str)
-        else abs(value) < SMALL
-    )
+    """Return whether a text is a number of at most nine digits, or a number is below 10^9."""
+    if isinstance(value, str):
+        return len(value) <= 9 and value.isascii() and value.isdigit()
+    return bool(abs(value) < SMALL)
 
 
 def is_address(value: str) -> bool:
-    """Return whether a text is an IP address, perhaps with a port."""
+    """Return whether a text is an IP address, with or without a port."""
     text = value.strip()
+    if "%" in text:  # a zone is any word
+        return False
+    if ip(text) is not None:
+        return True
     host, colon, port = text.partition(":")
-    return ip(text) is not None or (
+    return (
         bool(colon) and "." in host and ip(host) is not None and len(port) <= 5 and is_small(port)
     )
 
 
-def without_query(url: str) -> str:
-    """Return a URL with hashes for user and password, and for all behind its path: queries and
-    path parameters carry tokens."""
+def redact_url(url: str) -> str:
+    """Return a URL with hashes in place of user and password and of all that follows the path:
+    queries and path parameters carry tokens."""
     end = min((place for place in map(url.find, "?;#") if place >= 0), default=len(url))
-    begin = url.find("//", 0, end) + 2 if url.find("//", 0, end) >= 0 else 0
-    path, rest = url[begin:end], url[end:]
+    slashes = url.find("//", 0, end)
+    begin = slashes + 2 if slashes >= 0 else 0
+    path = url[begin:end]
+    rest = url[end:]
     at = path.rfind("@")
     if at < 0 and "@" in rest and "/" not in path and (begin or ":" in path):
-        return url[:begin] + hashed(url[begin:])  # a password with such a sign in it
+        return url[:begin] + sha256_hex(url[begin:])  # the password contains one of ? ; #
     if at >= 0 and ((begin and "/" not in path[:at]) or ":" in path[:at]):
-        path = hashed(path[:at]) + path[at:]
-    return url[:begin] + path + (rest if len(rest) < 2 else rest[:1] + hashed(rest[1:]))
+        path = sha256_hex(path[:at]) + path[at:]
+    if len(rest) >= 2:
+        rest = rest[:1] + sha256_hex(rest[1:])
+    return url[:begin] + path + rest
 
 
-def redacted_line(line: str) -> str:
-    """Return a line that could not be read, with the JSON in it as far as it goes: signs, keys,
-    and the values that may be shown. One pass, bounded."""
+def redact_line(line: str) -> str:
+    """Return a line that cannot be parsed, as far as its JSON can be read.
+
+    Signs, documented keys and values that may stay in clear are kept. The rest is hashed or
+    replaced by "…". Takes one pass, reads at most MAX_INPUT characters and writes about MAX_OUTPUT.
+    """
     cut = f"… ({len(line)} characters)"
-    text = line[:LOOKED_AT]
+    text = line[:MAX_INPUT]
     at = text.find("{")
     if at < 0:
         return cut
     before = text[:at]
-    made: List[str] = [
+    pieces: List[str] = [
         "" if before in ("", PREFIX) else "…",
         PREFIX if before.endswith(PREFIX) else "",
     ]
-    size, name, sign = 0, "", ""
+    size = 0
+    name = ""  # the key of the value that follows
+    sign = ""  # the last sign
     while at < len(text):
         char = text[at]
-        if size > SHOWN:
-            return "".join(made) + cut
+        if size > MAX_OUTPUT:
+            return "".join(pieces) + cut
         if char in SIGNS:
-            piece, sign, end = char, char, at + 1
+            piece = sign = char
+            end = at + 1
             name = name if char == ":" else ""
         elif char in BLANKS:
-            piece, end = char, at + 1
+            piece = char
+            end = at + 1
         elif char == '"':
             end = end_of_string(text, at) + 1
             if not end:
-                return "".join(made) + '"' + cut
-            inner, after = text[at + 1 : end - 1], next_sign(text, end)
-            if sign in ("{", ",") and after == ":":
-                name = inner if inner in PAGE else ""
-                piece = f'"{name or "…"}"'
-            else:
-                known = (
-                    name
-                    if sign == ":"
-                    and after in (",", "}")
-                    and (name in LOGGED or BY_NAME.get(name) == "ip")
-                    else ""
-                )
-                piece = f'"{redacted(inner, known) if known else hashed(inner) if inner else ""}"'
-                name = ""
-        else:
-            end = at + 1
-            while (
-                end < len(text)
-                and text[end] not in SIGNS
-                and text[end] not in BLANKS
-                and text[end] != '"'
-            ):
-                end += 1
-            word = text[at:end]
-            piece = (
-                word
-                if word in ("true", "false", "null")
-                or (is_small(word) and sign == ":" and BY_NAME.get(name) not in SECRET)
-                else "…"
+                return "".join(pieces) + '"' + cut
+            piece, name = _redact_string(
+                text[at + 1 : end - 1], name=name, before=sign, after=next_sign(text, end)
             )
-        made.append(piece)
+        else:
+            end = _end_of_word(text, at + 1)
+            piece = _redact_word(text[at:end], name, sign)
+        pieces.append(piece)
         size += len(piece)
         at = end
-    return "".join(made) + ("" if len(line) <= LOOKED_AT else cut)
+    return "".join(pieces) + ("" if len(line) <= MAX_INPUT else cut)
+
+
+def _redact_string(inner: str, name: str, before: str, after: str) -> Tuple[str, str]:
+    """Return (redacted JSON string, the key that applies after it). `before`, `after`: the signs
+    around the string."""
+    if before in ("{", ",") and after == ":":
+        key = inner if inner in PAGE else ""
+        return f'"{key or "…"}"', key
+    is_value = before == ":" and after in (",", "}")
+    if is_value and name and (name in CLEAR_LOG_KEYS or BY_NAME.get(name) == "ip"):
+        return f'"{redact(inner, name)}"', ""
+    return f'"{sha256_hex(inner)}"' if inner else '""', ""
+
+
+def _redact_word(word: str, name: str, before: str) -> str:
+    """Return a number or a literal that may stay in clear, else "…"."""
+    if word in ("true", "false", "null"):
+        return word
+    stays = is_small(word) and before == ":" and BY_NAME.get(name) not in SECRET
+    return word if stays else "…"
+
+
+def _end_of_word(text: str, at: int) -> int:
+    """Return the index of the next sign, blank or quotation mark."""
+    while at < len(text) and text[at] not in SIGNS and text[at] not in BLANKS and text[at] != '"':
+        at += 1
+    return at
 
 
 def end_of_string(text: str, start: int) -> int:
-    """Return where the string that begins with this quotation mark ends; -1: it does not."""
+    """Return the index of the closing quotation mark of the string that begins at `start`; -1 if it
+    is not closed."""
     at = start + 1
     while at < len(text) and text[at] != '"':
         at += 2 if text[at] == "\\" else 1
@@ -364,6 +394,7 @@ def end_of_string(text: str, start: int) -> int:
 
 
 def next_sign(text: str, at: int) -> str:
+    """Return the next character that is no blank; empty at the end of the text."""
     while at < len(text) and text[at] in BLANKS:
         at += 1
     return text[at : at + 1]

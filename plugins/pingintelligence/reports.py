@@ -1,20 +1,23 @@
-"""Every other report of ABS, as one event: who asks for it, what of it is kept."""
+"""The other reports of ABS: the record that each becomes."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from siemtap.core.convert import java_date, zone
+from siemtap.core.convert import java_date, rfc3339, zone
 from siemtap.core.errors import Malformed, Retry
 from siemtap.core.identity import canonical
-from siemtap.core.mapping import Record, rfc3339
+from siemtap.core.rows import Record
+from siemtap.core.settings import SEVERITIES
 from siemtap.core.windows import DAY, Millis
 
 from .manifest import Settings
-from .redaction import redacted
+from .redaction import redact
+from .report_types import Report
 
-SOON = 30  # days before a licence's end are told with severity
+SOON = 30  # days left of the licence below which the severity is high
 DEEPEST = 16  # levels of a report's details; an index takes 20
+CRITICAL, HIGH, LOW = (SEVERITIES[name] for name in ("critical", "high", "low"))
 META = (
     "company",
     "name",
@@ -25,149 +28,157 @@ META = (
     "api_name",
     "api_type",
 )
-
-
-class Report(NamedTuple):
-    """`ranged`: it is asked for a stretch of time. `each`: for every API. `admin`: only the
-    admin user may."""
-
-    path: str
-    name: str
-    ranged: bool = True
-    each: bool = False
-    admin: bool = False
-
-
-REPORTS: Mapping[str, Report] = {
-    "metrics": Report("metrics", "api_metrics", each=True),
-    "anomalies": Report("anomalies", "api_anomalies", each=True),
-    "apikeys": Report("apikeys", "api_key_metrics"),
-    "oauthtokens": Report("oauthtokens", "oauth_token_metrics"),
-    "username": Report("username", "username_metrics"),
-    "bc": Report("bc", "api_blockedconnections"),
-    "flowcontrol": Report("flowcontrol", "api_flowcontrol", each=True),
-    "be": Report("be", "api_backend_errors", each=True),
-    "decoy": Report("decoy", "decoy_api_metrics"),
-    "discovery": Report("discovery", "api_discovery_summary", ranged=False),
-    "threshold": Report("attack/threshold", "api_threshold", ranged=False, each=True, admin=True),
-    "validurl": Report("validurl", "api_valid_urls", ranged=False, each=True),
-    "hackersurl": Report("hackersurl", "api_hackers_urls", each=True),
-}
+LICENCE_KEYS = (
+    "tier",
+    "expired",
+    "max_transactions_per_month",
+    "current_month_transactions",
+    "max_transactions_exceeded",
+)
 
 
 def record(
-    report: Report, said: Any, api: str, earlier: str, later: str, until: Millis, settings: Settings
+    report: Report,
+    response: Any,
+    api: str,
+    earlier: str,
+    later: str,
+    until: Millis,
+    settings: Settings,
 ) -> List[Record]:
-    """None of an empty answer."""
-    if said in (None, {}, []):
+    """Return the record of a response; nothing for an empty one.
+
+    `earlier`, `later`: the time range as queried; `until`: its end. Retry for an error in a
+    response with status 200; Malformed for what is neither an object nor a list.
+    """
+    if response in (None, {}, []):
         return []
-    if (
-        isinstance(said, dict)
-        and "name" not in said
-        and any(said.get(word) for word in ("error", "errors"))
-    ):
-        raise Retry(f"a success that says it failed: {canonical(redacted(said))[:300]}")
-    if isinstance(said, list):
-        said = {"items": said}
-    if not isinstance(said, dict):
+    if _is_error(response):
+        raise Retry(f"status 200 with an error: {canonical(redact(response))[:300]}")
+    if isinstance(response, list):
+        response = {"items": response}
+    if not isinstance(response, dict):
         raise Malformed("the report is neither an object nor a list")
-    body = redacted(
-        {
-            name: value
-            for name, value in said.items()
-            if name not in META
-            or (isinstance(value, (dict, list)) and name not in ("company", "description"))
-        }
-    )
-    summary = {
-        name: value
-        for name, value in body.items()
-        if "summary" in name or not isinstance(value, (dict, list))
-    }
-    details = {name: value for name, value in body.items() if name not in summary}
-    name = said["name"] if said.get("name") and isinstance(said["name"], str) else report.name
+    summary, details = _split_body(response)
+    name = _name(response, report.name)
     return [
         {
             "name": name,
-            "company": said.get("company"),
-            "description": said.get("description"),
+            "company": response.get("company"),
+            "description": response.get("description"),
             "@api": api,
             "@from": earlier,
             "@until": later,
             "@when": rfc3339(until),
-            "@summary": limited(
-                next(iter(summary.values()))
-                if len(summary) == 1 and isinstance(next(iter(summary.values())), dict)
-                else summary
-            ),
+            "@summary": limited(summary),
             "@details": limited(details) if settings.report_details else None,
-            "@said": f"{name}{f' of {api}' if api else ''}",
+            "@said": f"{name} of {api}" if api else name,
         }
     ]
 
 
-def limited(value: Any, deep: int = DEEPEST) -> Any:
-    """Texts where it is too deep for an index."""
-    if isinstance(value, (dict, list)) and not deep:
+def _is_error(response: Any) -> bool:
+    return (
+        isinstance(response, dict)
+        and "name" not in response
+        and any(response.get(key) for key in ("error", "errors"))
+    )
+
+
+def _name(response: Mapping[str, Any], default: str) -> str:
+    """Return the name that a report gives itself, else the default."""
+    name = response.get("name")
+    return name if name and isinstance(name, str) else default
+
+
+def _split_body(response: Mapping[str, Any]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return (summary, details) of a report, redacted. A single summary object stands for the
+    whole summary."""
+    body = redact(
+        {
+            name: value
+            for name, value in response.items()
+            if name not in META
+            or (isinstance(value, (dict, list)) and name not in ("company", "description"))
+        }
+    )
+    summary: Dict[str, Any] = {}
+    details: Dict[str, Any] = {}
+    for name, value in body.items():
+        is_summary = "summary" in name or not isinstance(value, (dict, list))
+        (summary if is_summary else details)[name] = value
+    if len(summary) == 1:
+        (value,) = summary.values()
+        if isinstance(value, dict):
+            return value, details
+    return summary, details
+
+
+def limited(value: Any, levels: int = DEEPEST) -> Any:
+    """Return a value with at most so many levels; deeper objects and lists become JSON text."""
+    if isinstance(value, (dict, list)) and not levels:
         return canonical(value)
     if isinstance(value, dict):
-        return {name: limited(inner, deep - 1) for name, inner in value.items()}
-    return [limited(inner, deep - 1) for inner in value] if isinstance(value, list) else value
+        return {name: limited(item, levels - 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [limited(item, levels - 1) for item in value]
+    return value
 
 
-def licence(said: Mapping[str, Any], now: Millis, settings: Settings) -> List[Record]:
-    """What the admin report says of the licence; days left, and how bad that is."""
-    info = said.get("license_info")
+def licence(report: Mapping[str, Any], now: Millis, settings: Settings) -> List[Record]:
+    """Return the licence record of the admin report: days left, transactions, severity."""
+    info = report.get("license_info")
     if not isinstance(info, dict):
         return []
-    left, expiry = None, None
+    days_left: Optional[int] = None
+    expiry: Optional[str] = None
     try:
         end = java_date(info.get("expiry"), zone(settings.timezone))
-        left, expiry = (end - now) // DAY, rfc3339(end)
+        expiry = rfc3339(end)
+        days_left = (end - now) // DAY
     except ValueError:
         pass
-    over = info.get("expired") is True or (left is not None and left < 0)
-    bad = over or info.get("max_transactions_exceeded") is True
-    words = (
-        "the licence has expired"
-        if over
-        else (
-            f"the licence ends in {left} days"
-            if left is not None
-            else "the licence's end is not known"
-        )
-    )
-    if info.get("max_transactions_exceeded") is True:
-        words += "; more transactions than it allows this month"
-    apis = [api for api in said.get("apis") or [] if isinstance(api, dict)]
+    expired = info.get("expired") is True or (days_left is not None and days_left < 0)
+    exceeded = info.get("max_transactions_exceeded") is True
+    apis = [api for api in report.get("apis") or [] if isinstance(api, dict)]
     training = bool(apis) and not any(api.get("prediction_mode") is True for api in apis)
-    kept: Dict[str, Any] = {
-        name: info[name]
-        for name in (
-            "tier",
-            "expired",
-            "max_transactions_per_month",
-            "current_month_transactions",
-            "max_transactions_exceeded",
-        )
-        if name in info
-    }
     return [
         {
-            "name": (
-                said["name"] if said.get("name") and isinstance(said["name"], str) else "api_admin"
-            ),
-            "company": said.get("company"),
-            **kept,
+            "name": _name(report, "api_admin"),
+            "company": report.get("company"),
+            **{name: info[name] for name in LICENCE_KEYS if name in info},
             "@api": "",
             "@from": "",
             "@until": rfc3339(now)[:16],
             "@when": rfc3339(now),
             "@expiry": expiry,
-            "@days_left": left,
-            "@severity": 99 if over else 73 if bad or (left is not None and left < SOON) else 21,
-            "@said": words + ("; still training" if training else ""),
+            "@days_left": days_left,
+            "@severity": _licence_severity(expired, exceeded, days_left),
+            "@said": _licence_message(expired, exceeded, days_left, training),
             "@training": training,
             "@apis": len(apis),
         }
     ]
+
+
+def _licence_severity(expired: bool, exceeded: bool, days_left: Optional[int]) -> int:
+    if expired:
+        return CRITICAL
+    ends_soon = days_left is not None and days_left < SOON
+    return HIGH if exceeded or ends_soon else LOW
+
+
+def _licence_message(
+    expired: bool, exceeded: bool, days_left: Optional[int], training: bool
+) -> str:
+    if expired:
+        message = "the licence has expired"
+    elif days_left is not None:
+        message = f"the licence ends in {days_left} days"
+    else:
+        message = "the licence's end is not known"
+    if exceeded:
+        message += "; more transactions than it allows this month"
+    if training:
+        message += "; still training"
+    return message

@@ -1,5 +1,5 @@
-"""The README's build commands, as a stranger calls them: a fresh clone, an empty home, a Python
-and nothing else."""
+"""The documented build commands in a fresh clone, with an empty home directory and nothing but
+Python."""
 
 import os
 import re
@@ -14,14 +14,14 @@ PYTHON = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 BUILT = {"splunk": "TA-indusface-apptrana-*.tar.gz", "elastic": "apptrana-*.zip"}
 
 
-def call(clone, command, home, **more):
-    """(exit status, standard output, standard error) of a line of the README, lines to a shell."""
+def call(clone, command, home, **variables):
+    """Run a shell command in the clone; return (exit status, standard output, standard error)."""
     environment = {
         "PATH": os.pathsep.join((str(home / "bin"), "/usr/bin", "/bin")),
         "HOME": str(home),
-        **more,
+        **variables,
     }
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", command],
         cwd=clone,
         env=environment,
@@ -29,18 +29,18 @@ def call(clone, command, home, **more):
         text=True,
         timeout=900,
     )
-    return done.returncode, done.stdout, done.stderr
+    return result.returncode, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What is committed, cloned."""
+    """Return a clone of the repository."""
     folder = tmp_path_factory.mktemp("fresh") / "siemtap"
     subprocess.run(
         ["git", "clone", "--quiet", str(ROOT), str(folder)],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     return folder
 
@@ -55,26 +55,28 @@ def home(tmp_path_factory):
 
 def environments(home):
     return (
-        sorted(path.name for path in (home / ".cache/siemtap").glob("*"))
+        sorted(path.name for path in (home / ".cache/siemtap").glob("build-*"))
         if (home / ".cache").exists()
         else []
     )
 
 
 @pytest.mark.slow
-def test_what_the_readme_says_works_on_a_fresh_clone(clone, home):
-    lines = re.findall(r"(?m)^    (packaging/build (\w+)) ", (clone / "README.md").read_text())
+def test_documented_commands_work_in_a_fresh_clone(clone, home):
+    pages = [clone / "README.md", clone / "CONTRIBUTING.md", *sorted((clone / "docs").glob("*.md"))]
+    text = "".join(page.read_text() for page in pages)
+    lines = set(re.findall(r"(?m)^    (packaging/build (\w+)) ", text))
     assert {word for _, word in lines} == {
         "splunk",
         "elastic",
         "render",
-    }, "the lines that a reader copies"
-    for words, status, stream in (
+    }, "the commands that a reader copies"
+    for command, status, stream in (
         ("packaging/build", 2, 2),
         ("packaging/build nonsense", 2, 2),
         ("packaging/build help", 0, 1),
     ):
-        answer = call(clone, words, home)
+        answer = call(clone, command, home)
         assert (
             answer[0] == status
             and "usage: packaging/build render" in answer[stream]
@@ -90,20 +92,20 @@ def test_what_the_readme_says_works_on_a_fresh_clone(clone, home):
             ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
         ).stdout
         == ""
-    ), "nothing rendered differs, nothing is left behind"
+    ), "rendered files differ, or files were created"
     (clone / "schemas/config/apptrana.json").write_text("{}")
     code, out, _ = call(clone, "packaging/build render --check", home)
     assert code == 1 and "differs: schemas/config/apptrana.json" in out, (
-        "its exit status comes through"
+        "packaging/build returns its exit status"
     )
     subprocess.run(["git", "checkout", "--quiet", "."], cwd=clone, check=True)
     assert len(environments(home)) == 1 and environments(home)[0].startswith("build-"), (
-        "one, made once"
+        "more than one environment was created"
     )
 
 
 @pytest.mark.slow
-def test_inside_an_environment_that_has_all_it_needs_none_is_made(clone, tmp_path):
+def test_no_environment_is_made_inside_a_complete_one(clone, tmp_path):
     code, out, err = call(
         clone,
         f"'{sys.executable}' packaging/build render --check",
@@ -117,8 +119,9 @@ def test_inside_an_environment_that_has_all_it_needs_none_is_made(clone, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_cannot_be_made_is_said(clone, tmp_path):
-    """Without a package index: one sentence at the end, and no environment that looks made."""
+def test_environment_that_cannot_be_made_is_one_error(clone, tmp_path):
+    """Without a package index: one sentence at the end, and no environment is marked as
+    complete."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python3").symlink_to(PYTHON)
     code, _, err = call(

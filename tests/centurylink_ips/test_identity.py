@@ -1,28 +1,29 @@
-"""What is pushed has no second chance: what differs in any word has ids of its own, and what
-comes again has one."""
+"""Ids of received events: events that differ in any value have different ids, and a repeated
+event has the same id."""
 
 import gzip
 import json
 import zlib
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
-from centurylink_ips import PLUGIN
+from centurylink_ips import PLUGIN, formats
 from centurylink_ips.simulator import Knobs, Simulator
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cases import PLUGINS
 from siemtap.core.convert import MONTHS
 from siemtap.core.errors import Malformed
-from siemtap.core.forms import Every
 from siemtap.core.identity import BLANKS, canonical
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Payload
-from siemtap.engine import voice
-from siemtap.outputs.encode import encode
+from siemtap.core.settings import CommonSettings
+from siemtap.edge.encode import encode
+from siemtap.engine.mapper import batch_mapper
+from siemtap.testing.cases import batches_of
 
 NOON = 1_772_625_600_000  # 2026-03-04T12:00:00Z
 AT = datetime(2026, 3, 4, 10, 2, 13, tzinfo=timezone.utc)
@@ -65,12 +66,12 @@ SLACKS = {
 
 
 def events(body, channel="udp", received=NOON, headers=None, **more):
-    """The events of one payload."""
+    """Return the events of a payload."""
     body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     options = fill_in(PLUGIN.settings, more)
-    map_batch = voice(PLUGIN, options, fill_in(Every, {}), {}, lambda: None)
+    map_batch = batch_mapper(PLUGIN, options, fill_in(CommonSettings, {}), {}, lambda: None)
     payload = Payload(body, channel, "", "192.0.2.1", received, headers or {})
-    return [event for batch in PLUGIN.receive(options, payload) for event in map_batch(batch)]
+    return [event for batch in batches_of(PLUGIN, options, payload) for event in map_batch(batch)]
 
 
 def id_of(body, channel="udp", received=NOON):
@@ -78,8 +79,8 @@ def id_of(body, channel="udp", received=NOON):
     return event["event"]["id"]
 
 
-def heads(moment, fraction="", host="dsm01", priority=134):
-    """Every way in which a relay may say the same instant before the same words."""
+def headers_of(moment, fraction="", host="dsm01", priority=134):
+    """Return every syslog header that a relay may write for the same time."""
     local = moment.astimezone(timezone(timedelta(hours=6, minutes=30)))
     bsd = f"{MONTHS[moment.month - 1]} {moment.day:2d}"
     iso = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}"
@@ -101,34 +102,34 @@ def heads(moment, fraction="", host="dsm01", priority=134):
 
 @pytest.mark.parametrize("text", [CEF, LEEF])
 @pytest.mark.parametrize("fraction", ["", ".25"])
-def test_a_relays_wrapping_changes_nothing(text, fraction):
-    lines = [head + text for head in heads(AT, fraction)] + [
-        head + text for head in heads(AT, fraction, "relay", 13)
+def test_id_does_not_depend_on_the_header_of_a_relay(text, fraction):
+    lines = [head + text for head in headers_of(AT, fraction)] + [
+        head + text for head in headers_of(AT, fraction, "relay", 13)
     ]
     lines += [f"{len(line.encode())} {line}" for line in lines if line.startswith("<")]
-    found = {
+    results = {
         id_of(line, channel) for line in lines for channel in ("udp", "tcp", "webhook", "replay")
     }
-    assert len(found) == 1
-    moved = [head + text for head in heads(AT + timedelta(seconds=1), fraction)]
-    assert len({id_of(line) for line in moved}) == 1 and id_of(moved[0]) not in found
+    assert len(results) == 1
+    moved = [head + text for head in headers_of(AT + timedelta(seconds=1), fraction)]
+    assert len({id_of(line) for line in moved}) == 1 and id_of(moved[0]) not in results
 
 
-def test_rsyslogs_blank_behind_what_it_takes_for_a_tag_changes_nothing():
+def test_id_does_not_depend_on_the_space_that_rsyslog_adds_after_a_tag():
     head = "<134>2026-03-04T10:02:13Z dsm01 "
     assert id_of(head + CEF) == id_of(head + CEF.replace("CEF:", "CEF: "))
 
 
-def test_the_digits_of_a_fraction_count_and_its_noughts_do_not():
+def test_id_depends_on_fractional_seconds_without_trailing_zeros():
     lines = [
         f"<134>2026-03-04T10:02:13{fraction}Z dsm01 {CEF}"
         for fraction in ("", ".25", ".250", ".250000", ".250001", ".2500011")
     ]
-    found = [id_of(line) for line in lines]
-    assert found[1] == found[2] == found[3] and len(set(found)) == 4
+    results = [id_of(line) for line in lines]
+    assert results[1] == results[2] == results[3] and len(set(results)) == 4
 
 
-def test_without_a_stamp_the_words_alone_count_whenever_they_come():
+def test_id_without_a_timestamp_does_not_depend_on_the_arrival():
     assert id_of(CEF, received=NOON) == id_of("<134>" + CEF, received=NOON + 86_400_000)
 
 
@@ -145,10 +146,10 @@ def test_without_a_stamp_the_words_alone_count_whenever_they_come():
         ["Jan  1 0001 00:00:00 dsm01 ", "Jan  2 0000 00:00:00 dsm01 "],
     ],
 )
-def test_a_stamp_that_nobody_can_read_still_tells_two_lines_apart(stamps):
-    found = [event for stamp in stamps for event in events(f"<134>{stamp}{CEF}")]
-    assert len({event["event"]["id"] for event in found}) == len(stamps)
-    for event, stamp in zip(found, stamps):
+def test_lines_with_different_unreadable_timestamps_have_different_ids(stamps):
+    results = [event for stamp in stamps for event in events(f"<134>{stamp}{CEF}")]
+    assert len({event["event"]["id"] for event in results}) == len(stamps)
+    for event, stamp in zip(results, stamps):
         unread = event["centurylink_ips"]["time_source"] == "arrival"
         assert not unread or event["centurylink_ips"]["extra"]["stamp"] in stamp
 
@@ -163,26 +164,26 @@ ODD = [
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("odd", ODD)
-def test_one_odd_line_takes_no_other_along(odd, timezone):
+def test_odd_line_does_not_affect_other_lines(odd, timezone):
     lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}" for number in range(20)]
-    found = events("\n".join([*lines, odd]), "webhook", syslog_timezone=timezone)
-    assert len(found) == 21 and len({event["event"]["id"] for event in found}) == 21
-    assert sum(event["event"]["kind"] != "pipeline_error" for event in found) >= 20
+    results = events("\n".join([*lines, odd]), "webhook", syslog_timezone=timezone)
+    assert len(results) == 21 and len({event["event"]["id"] for event in results}) == 21
+    assert sum(event["event"]["kind"] != "pipeline_error" for event in results) >= 20
 
 
 @pytest.mark.parametrize("between", ["# replay", "-- MARK --", "xx"])
-def test_a_line_of_something_else_takes_no_other_along(between):
+def test_line_of_another_format_does_not_affect_other_lines(between):
     lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}" for number in range(8)]
     for channel in ("udp", "webhook"):
-        found = events("\n".join([*lines[:4], between, *lines[4:]]), channel)
-        assert [event["event"]["kind"] for event in found].count("pipeline_error") == 1 and len(
-            found
+        results = events("\n".join([*lines[:4], between, *lines[4:]]), channel)
+        assert [event["event"]["kind"] for event in results].count("pipeline_error") == 1 and len(
+            results
         ) == 9
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "shift-jis"])
-def test_bytes_that_are_no_utf_8_tell_two_events_apart(encoding):
-    words = {
+def test_events_that_differ_in_invalid_utf_8_have_different_ids(encoding):
+    values = {
         "latin-1": ["caf\u00e9", "caf\u00e8", "caf\u00ea"],
         "shift-jis": ["\u3042", "\u3044", "\u3046"],
     }[encoding]
@@ -190,15 +191,15 @@ def test_bytes_that_are_no_utf_8_tell_two_events_apart(encoding):
         lambda word: f"<134>Mar  4 10:02:13 dsm01 {CEF} suser={word}",
         lambda word: json.dumps({**MANAGERS, "TargetName": word}, ensure_ascii=False),
     ):
-        bodies = [form(word).encode(encoding) for word in words]
-        found = [event for body in bodies for event in events(body, "webhook")]
-        assert len({event["event"]["id"] for event in found}) == 3 and all(
-            event["event"]["kind"] != "pipeline_error" for event in found
+        bodies = [form(word).encode(encoding) for word in values]
+        results = [event for body in bodies for event in events(body, "webhook")]
+        assert len({event["event"]["id"] for event in results}) == 3 and all(
+            event["event"]["kind"] != "pipeline_error" for event in results
         )
-        assert "\\x" in json.dumps(found[0]["centurylink_ips"]["extra"]).replace("\\\\", "\\")
+        assert "\\x" in json.dumps(results[0]).replace("\\\\", "\\")
 
 
-def test_gzip_of_several_members_is_read_to_its_end():
+def test_gzip_with_several_members_is_read_completely():
     lines = [f"<134>Mar  4 10:02:13 dsm01 {CEF} n={number}\n".encode() for number in range(2)]
     assert (
         len(
@@ -218,7 +219,7 @@ def test_gzip_of_several_members_is_read_to_its_end():
 
 
 @pytest.mark.parametrize("depth", [99, 150, 400, 900, 977, 980, 990])
-def test_what_is_nested_too_deep_is_an_event_that_can_be_written(depth):
+def test_json_nested_too_deeply_becomes_an_event_that_can_be_encoded(depth):
     body = (
         '{"hostName": "h", "driverTime": 1772618533417250, "deep": '
         + "[" * depth
@@ -232,30 +233,30 @@ def test_what_is_nested_too_deep_is_an_event_that_can_be_written(depth):
         )
 
 
-def test_every_payload_of_a_form_counts():
+def test_form_with_several_payloads_gives_an_event_for_each():
     two = [{**SLACKS, "text": SLACKS["text"] + str(number)} for number in range(2)]
-    form = "&".join("payload=" + quote_plus(json.dumps(one)) for one in two)
+    form = "&".join("payload=" + quote_plus(json.dumps(message)) for message in two)
     assert [event["event"]["kind"] for event in events(form, "webhook")] == ["alert", "alert"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([CEF, LEEF]), st.data())
-def test_a_line_that_differs_anywhere_behind_its_head_has_an_id_of_its_own(text, data):
+def test_lines_that_differ_after_the_header_have_different_ids(text, data):
     at = data.draw(st.integers(0, len(text) - 1))
     word = data.draw(WORD)
-    assume(at or ":" not in word)  # in front it would be the head's tag
+    assume(at or ":" not in word)  # at the beginning it would be the tag of the header
     other = text[:at] + word + text[at + data.draw(st.integers(0, 2)) :]
     assume(other.strip(BLANKS) != text.strip(BLANKS))
-    head = next(heads(AT))
+    head = next(headers_of(AT))
     first, second = events(head + text), events(head + other)
     assert {event["event"]["id"] for event in first}.isdisjoint(
         event["event"]["id"] for event in second
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]), st.data())
-def test_an_element_of_json_that_differs_anywhere_has_an_id_of_its_own(element, data):
+def test_json_elements_that_differ_anywhere_have_different_ids(element, data):
     name = data.draw(st.sampled_from([*element, "new", "@element", "@instant", "@when"]))
     other = {**element, name: data.draw(JSON)}
     if data.draw(st.booleans()):
@@ -264,22 +265,24 @@ def test_an_element_of_json_that_differs_anywhere_has_an_id_of_its_own(element, 
     assert id_of(json.dumps(element), "webhook") != id_of(json.dumps(other), "webhook")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]),
     st.randoms(use_true_random=False),
     st.dictionaries(st.text(max_size=8), JSON, max_size=3),
 )
-def test_the_order_of_keys_the_array_and_the_wrapper_change_nothing(element, luck, more):
+def test_id_does_not_depend_on_key_order_array_or_wrapper(element, generator, more):
     element = {**more, **element}
     names = list(element)
-    luck.shuffle(names)
+    generator.shuffle(names)
     shuffled = {name: element[name] for name in names}
     forms = [element, shuffled, [shuffled], {"events": [shuffled]}]
     assert (
         len(
             {
-                id_of(json.dumps(form, indent=luck.choice([None, 2])), "webhook", NOON + number)
+                id_of(
+                    json.dumps(form, indent=generator.choice([None, 2])), "webhook", NOON + number
+                )
                 for number, form in enumerate(forms)
             }
         )
@@ -287,7 +290,7 @@ def test_the_order_of_keys_the_array_and_the_wrapper_change_nothing(element, luc
     )
 
 
-def test_the_webhooks_own_object_is_named_by_its_listed_words():
+def test_id_of_the_webhook_object_uses_the_listed_fields():
     own = {**WEBHOOKS, "driverTime": 1772618533417250}
     assert id_of(json.dumps(own), "webhook") == id_of(
         json.dumps({**own, "flags": "ACK", "new": 1}), "webhook"
@@ -301,7 +304,7 @@ def test_the_webhooks_own_object_is_named_by_its_listed_words():
 
 
 @example([])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from(["alice", "bob", "/etc/passwd", "/etc/shadow", "web01", "web02"]),
@@ -310,23 +313,26 @@ def test_the_webhooks_own_object_is_named_by_its_listed_words():
         unique=True,
     )
 )
-def test_names_that_look_like_ours_are_a_strangers(words):
-    """A label, a key of LEEF or of JSON cannot pass for what we say of how and when it came."""
-    lines = [f"{CEF} cs1={word} cs1Label=@element cs2=x cs2Label=@when" for word in words]
-    lines += [f"{LEEF}\t@element={word}\t@instant=1" for word in words]
-    found = [event for line in lines for event in events("<134>Mar  4 10:02:13 dsm01 " + line)]
-    assert len({event["event"]["id"] for event in found}) == len(lines)
-    assert all(event["@timestamp"] == "2026-03-04T10:02:13.000Z" for event in found)
-    assert [event["centurylink_ips"]["extra"]["_@element"] for event in found] == words * 2
+def test_received_keys_cannot_replace_internal_keys(values):
+    """A CEF label or a key of LEEF or JSON with the name of an internal key, such as `@element`,
+    is an ordinary field."""
+    lines = [f"{CEF} cs1={word} cs1Label=@element cs2=x cs2Label=@when" for word in values]
+    lines += [f"{LEEF}\t@element={word}\t@instant=1" for word in values]
+    results = [event for line in lines for event in events("<134>Mar  4 10:02:13 dsm01 " + line)]
+    assert len({event["event"]["id"] for event in results}) == len(lines)
+    assert all(event["@timestamp"] == "2026-03-04T10:02:13.000Z" for event in results)
+    assert [event["centurylink_ips"]["extra"]["_@element"] for event in results] == values * 2
 
 
-def test_every_event_of_the_simulator_and_of_the_cases_has_an_id_of_its_own():
+def test_all_events_of_the_simulator_and_the_cases_have_different_ids():
     ids = Counter(
         id for sent in Simulator(Knobs(rate=1.0)).pushed(NOON - 300_000, NOON) for id in sent.ids
     )
     assert len(ids) == 300 and max(ids.values()) == 1
     for case in ("cef_of_other_kinds", "lines_that_differ_in_one_word"):
         expected = json.loads(
-            (PLUGINS / "centurylink_ips/cases" / case / "expected.json").read_text(encoding="utf-8")
+            (Path(formats.__file__).parent / "cases" / case / "expected.json").read_text(
+                encoding="utf-8"
+            )
         )
         assert len({event["event"]["id"] for event in expected}) == len(expected) > 3

@@ -1,5 +1,4 @@
-"""Whose clock it is: what an answer's `Date` tells of ours, and by which time old things are
-deleted."""
+"""Clocks: the difference from the `Date` of an answer, and the time used for deleting old data."""
 
 from email.utils import formatdate
 
@@ -10,24 +9,27 @@ from hypothesis import strategies as st
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Mark, Unit
 from siemtap.core.windows import DAY, HOUR, MINUTE, SECOND
-from siemtap.edge.arrivals import Arrivals
-from siemtap.edge.checkpoints import Database, clean
-from siemtap.edge.clock import Clock, Steady
-from siemtap.edge.http import Http, Reply, moment_of
-from world import NOON
+from siemtap.edge.client.http import Http
+from siemtap.edge.client.messages import Reply
+from siemtap.edge.client.replies import parse_date
+from siemtap.edge.clock import Clock, SteadyClock
+from siemtap.edge.receive.delivered import DeliveredIds
+from siemtap.edge.store.checkpoints import Database, to_sqlite
+from siemtap.testing.world import NOON
 
 
-class World:
-    """The true time, how far ours is ahead of it, and how long an answer takes."""
+class Clocks:
+    """The true time, how far the clock of this machine is ahead of it, and how long an answer
+    takes."""
 
     def __init__(self):
-        self.now, self.shift, self.takes, self.theirs, self.headers = NOON, 0, 0, 0, {}
+        self.now, self.shift, self.takes, self.source, self.headers = NOON, 0, 0, 0, {}
         self.clock = Clock(lambda: self.now + self.shift, lambda: self.now / 1000)
         self.http = Http(self.send, clock=self.clock)
 
     def send(self, request, seconds):
         self.now += self.takes // 2
-        date = formatdate((self.now + self.theirs) // 1000, usegmt=True)
+        date = formatdate((self.now + self.source) // 1000, usegmt=True)
         self.now += self.takes - self.takes // 2
         return Reply(200, {"date": date, **self.headers}, b"{}")
 
@@ -36,63 +38,65 @@ class World:
         return self
 
 
-def test_before_the_first_answer_it_is_ours():
-    it = World()
-    assert (it.http.now(), it.http.ahead(), it.http.latest()) == (NOON, 0, None)
+def test_local_clock_is_used_before_the_first_answer():
+    clocks = Clocks()
+    assert (clocks.http.now(), clocks.http.ahead(), clocks.http.latest()) == (NOON, 0, None)
 
 
 @pytest.mark.parametrize("shift", [-31 * DAY, -MINUTE, 0, 4 * SECOND, 5 * SECOND])
-def test_a_clock_that_is_behind_or_hardly_ahead_is_believed(shift):
-    it = World()
-    it.shift = shift
-    it.ask()
-    assert it.http.now() == NOON + shift and it.http.ahead() == 0
+def test_clock_that_is_behind_or_slightly_ahead_is_used(shift):
+    clocks = Clocks()
+    clocks.shift = shift
+    clocks.ask()
+    assert clocks.http.now() == NOON + shift and clocks.http.ahead() == 0
 
 
 @pytest.mark.parametrize("shift", [7 * SECOND, MINUTE, 31 * DAY])
-def test_a_clock_that_is_ahead_is_not(shift):
-    it = World()
-    it.shift = shift
-    it.ask()
-    assert it.http.now() == NOON and shift - 2 * SECOND <= it.http.ahead() <= shift
-    it.now += HOUR  # and the time goes on
-    assert it.http.now() == NOON + HOUR
-    it.shift = 0  # until ours is right again
-    assert it.http.now() == NOON + HOUR and it.http.ahead() == 0
+def test_clock_that_is_ahead_is_corrected(shift):
+    clocks = Clocks()
+    clocks.shift = shift
+    clocks.ask()
+    assert clocks.http.now() == NOON and shift - 2 * SECOND <= clocks.http.ahead() <= shift
+    clocks.now += HOUR  # time advances
+    assert clocks.http.now() == NOON + HOUR
+    clocks.shift = 0  # until the local clock is right again
+    assert clocks.http.now() == NOON + HOUR and clocks.http.ahead() == 0
 
 
 @given(st.integers(0, 120_000), st.integers(-2_000, 200_000), st.integers(0, 10_000))
-def test_a_slow_answer_is_no_false_alarm_and_never_hands_out_the_future(takes, shift, later):
-    it = World()
-    it.takes, it.shift = takes, shift
-    it.ask()
-    it.now += later
-    assert it.http.ahead() <= max(0, shift), "said to be ahead more than it is"
+def test_slow_answer_is_not_taken_for_a_wrong_clock(takes, shift, later):
+    clocks = Clocks()
+    clocks.takes, clocks.shift = takes, shift
+    clocks.ask()
+    clocks.now += later
+    assert clocks.http.ahead() <= max(0, shift), (
+        "the reported difference is larger than the real one"
+    )
     if shift > takes + 7_000:
-        assert it.http.now() <= it.now, "a moment that has not come"
-    assert it.now - takes - 2_000 <= it.http.now() <= it.now + max(0, shift)
+        assert clocks.http.now() <= clocks.now, "a time in the future"
+    assert clocks.now - takes - 2_000 <= clocks.http.now() <= clocks.now + max(0, shift)
 
 
-def test_of_several_hosts_the_latest_counts():
-    it = World()
-    it.theirs = -DAY
-    it.ask("broken.example.com")
-    assert it.http.ahead() > DAY - 2 * SECOND
-    it.theirs = 0
-    it.ask("well.example.com")
-    assert it.http.ahead() == 0 and it.http.now() == NOON
+def test_latest_of_several_hosts_counts():
+    clocks = Clocks()
+    clocks.source = -DAY
+    clocks.ask("broken.example.com")
+    assert clocks.http.ahead() > DAY - 2 * SECOND
+    clocks.source = 0
+    clocks.ask("well.example.com")
+    assert clocks.http.ahead() == 0 and clocks.http.now() == NOON
 
 
-def test_an_inputs_view_is_its_own():
-    it = World()
-    other = it.http.view()
-    it.shift = DAY
-    it.ask()
+def test_each_input_has_its_own_clock():
+    clocks = Clocks()
+    other = clocks.http.view()
+    clocks.shift = DAY
+    clocks.ask()
     assert (
-        it.http.ahead()
+        clocks.http.ahead()
         and not other.ahead()
         and other.latest() is None
-        and other.send == it.http.send
+        and other.send == clocks.http.send
     )
 
 
@@ -108,11 +112,11 @@ def test_an_inputs_view_is_its_own():
     ],
     ids=str,
 )
-def test_a_date_that_tells_nothing_is_none(headers):
-    it = World()
-    it.shift, it.headers = DAY, headers
-    it.ask()
-    assert it.http.ahead() == 0 and it.http.now() == it.http.latest() == NOON + DAY
+def test_date_header_without_a_usable_time_is_none(headers):
+    clocks = Clocks()
+    clocks.shift, clocks.headers = DAY, headers
+    clocks.ask()
+    assert clocks.http.ahead() == 0 and clocks.http.now() == clocks.http.latest() == NOON + DAY
 
 
 @given(
@@ -143,91 +147,97 @@ def test_a_date_that_tells_nothing_is_none(headers):
         ),
     )
 )
-def test_any_header_is_a_moment_or_none(text):
-    assert isinstance(moment_of(text), (int, type(None)))
-    World().http._compare_clocks(
-        World().http.get("https://x.example.com"),
+def test_any_header_is_a_time_or_none(text):
+    assert isinstance(parse_date(text), (int, type(None)))
+    Clocks().http._compare_clocks(
+        Clocks().http.get("https://x.example.com"),
         Reply(200, {"date": text, "age": text}),
         NOON,
         0.0,
     )
 
 
-# To delete by
+# The time used for deletion
 
 
-class Hours:
-    """Steady over a clock that can be put ahead."""
+class ShiftedClock:
+    """A `SteadyClock` over a clock that can be set ahead."""
 
     def __init__(self):
         self.now, self.shift = NOON, 0
-        self.steady = Steady(Clock(lambda: self.now + self.shift, lambda: self.now / 1000))
+        self.steady = SteadyClock(Clock(lambda: self.now + self.shift, lambda: self.now / 1000))
 
-    def look(self, newest, later=MINUTE):
+    def deletion_time(self, newest, later=MINUTE):
         self.now += later
-        return self.steady.look(newest)
+        return self.steady.deletion_time(newest)
 
 
 def test_nothing_is_deleted_in_the_first_hour():
-    it = Hours()
-    assert [it.look(it.now) for _ in range(59)] == [0] * 59
-    assert it.look(it.now) == it.now - MINUTE
+    clocks = ShiftedClock()
+    assert [clocks.deletion_time(clocks.now) for _ in range(59)] == [0] * 59
+    assert clocks.deletion_time(clocks.now) == clocks.now - MINUTE
 
 
 @pytest.mark.parametrize("shift", [-31 * DAY, 2 * MINUTE, DAY, 31 * DAY])
 @pytest.mark.parametrize("minutes", [1, 30, 58])
-def test_a_jump_moves_nothing_for_an_hour_not_even_by_what_arrives_meanwhile(shift, minutes):
-    it = Hours()
+def test_clock_jump_has_no_effect_for_an_hour(shift, minutes):
+    clocks = ShiftedClock()
     for _ in range(61):
-        it.look(it.now)
-    it.shift = shift
-    moments = [it.look(it.now + shift) for _ in range(minutes)]
-    assert it.steady.jumped == (shift if minutes == 1 else 0) and max(moments) <= it.now
-    it.shift = 0
-    assert all(it.look(it.now) <= it.now for _ in range(130)) and it.look(it.now) == it.now - MINUTE
+        clocks.deletion_time(clocks.now)
+    clocks.shift = shift
+    moments = [clocks.deletion_time(clocks.now + shift) for _ in range(minutes)]
+    assert clocks.steady.jump == (shift if minutes == 1 else 0) and max(moments) <= clocks.now
+    clocks.shift = 0
+    assert (
+        all(clocks.deletion_time(clocks.now) <= clocks.now for _ in range(130))
+        and clocks.deletion_time(clocks.now) == clocks.now - MINUTE
+    )
 
 
-def test_the_future_of_an_attacker_neither_deletes_nor_stops_it():
-    """An output asks for the newest that is not in the future."""
-    it = Hours()
+def test_event_times_in_the_future_are_ignored():
+    """An output passes the newest time that is not in the future."""
+    clocks = ShiftedClock()
     for _ in range(61):
-        it.look(it.now)
-    assert it.look(0) == it.now - 2 * MINUTE + MINUTE and it.look(it.now + DAY) == it.now
+        clocks.deletion_time(clocks.now)
+    assert (
+        clocks.deletion_time(0) == clocks.now - 2 * MINUTE + MINUTE
+        and clocks.deletion_time(clocks.now + DAY) == clocks.now
+    )
 
 
-def test_it_goes_on_where_nothing_new_comes():
-    it = Hours()
+def test_deletion_time_advances_without_new_events():
+    clocks = ShiftedClock()
     for _ in range(61):
-        it.look(NOON)
-    assert it.look(NOON, 40 * DAY) >= NOON + 40 * DAY
+        clocks.deletion_time(NOON)
+    assert clocks.deletion_time(NOON, 40 * DAY) >= NOON + 40 * DAY
 
 
-def test_ids_of_what_was_pushed_are_remembered_over_a_jump(tmp_path):
-    """Received while the clock was a month ahead: what came before is known still."""
-    it, database, unit = (
-        Hours(),
+def test_ids_of_received_events_are_kept_over_a_clock_jump(tmp_path):
+    """Events that arrive while the clock is a month ahead do not delete the ids of earlier ones."""
+    clocks, database, unit = (
+        ShiftedClock(),
         Database(tmp_path / "siemtap.db"),
         Unit("it", "acme.event", "received"),
     )
-    arrivals = Arrivals(database, DAY, it.steady.clock)
+    delivered_ids = DeliveredIds(database, DAY, clocks.steady.clock)
     for number in range(62):
-        it.now += MINUTE
-        arrivals.save(unit, Mark({}, {f"early-{number}": it.now}))
-    it.shift = 31 * DAY
-    arrivals.save(unit, Mark({}, {"ahead": it.now + it.shift}))
-    it.shift = 0
-    it.now += MINUTE
-    arrivals.save(unit, Mark({}, {"later": it.now}))
-    wanted = [f"early-{number}" for number in range(62)] + ["ahead", "later"]
-    assert arrivals.known(unit, wanted) == set(wanted)
-    for _ in range(30):  # and they are forgotten in their time
-        it.now += HOUR
-        arrivals.save(unit, Mark({}, {f"new-{it.now}": it.now}))
-    assert arrivals.known(unit, wanted) == {"ahead"}
+        clocks.now += MINUTE
+        delivered_ids.save(unit, Mark({}, {f"early-{number}": clocks.now}))
+    clocks.shift = 31 * DAY
+    delivered_ids.save(unit, Mark({}, {"ahead": clocks.now + clocks.shift}))
+    clocks.shift = 0
+    clocks.now += MINUTE
+    delivered_ids.save(unit, Mark({}, {"later": clocks.now}))
+    expected = [f"early-{number}" for number in range(62)] + ["ahead", "later"]
+    assert delivered_ids.known(unit, expected) == set(expected)
+    for _ in range(30):  # they are deleted when they are old enough
+        clocks.now += HOUR
+        delivered_ids.save(unit, Mark({}, {f"new-{clocks.now}": clocks.now}))
+    assert delivered_ids.known(unit, expected) == {"ahead"}
     database.close()
 
 
-def test_whatever_is_bound_can_be_read_back(tmp_path):
+def test_values_bound_in_sqlite_can_be_read_back(tmp_path):
     database = Database(tmp_path / "siemtap.db")
     values = [
         "\ud800",
@@ -245,7 +255,9 @@ def test_whatever_is_bound_can_be_read_back(tmp_path):
     ]
     database.write(lambda db: db.execute("CREATE TABLE t (v)"))
     database.write(
-        lambda db: db.executemany("INSERT INTO t VALUES (?)", [clean([value]) for value in values])
+        lambda db: db.executemany(
+            "INSERT INTO t VALUES (?)", [to_sqlite([value]) for value in values]
+        )
     )
     assert [value for (value,) in database.read("SELECT v FROM t ORDER BY rowid")] == [
         "\\ud800",
@@ -264,16 +276,20 @@ def test_whatever_is_bound_can_be_read_back(tmp_path):
     database.close()
 
 
-def test_a_header_that_cannot_be_sent_is_no_retry():
-    it = World()
+def test_header_that_cannot_be_sent_is_a_configuration_error():
+    clocks = Clocks()
     for value in ("ключ", "a\r\nX: y", " s3cret", "\ud800", "s3cret\0"):
         with pytest.raises(
             ConfigError, match="the header X-Key cannot be sent.*check the key"
         ) as caught:
-            it.http.ask(it.http.get("https://x.example.com/?secret", headers={"X-Key": value}))
+            clocks.http.ask(
+                clocks.http.get("https://x.example.com/?secret", headers={"X-Key": value})
+            )
         assert (
             value.strip() not in str(caught.value)
             and "?secret" not in str(caught.value)
             and not isinstance(caught.value, Retry)
         )
-    it.http.ask(it.http.get("https://x.example.com", headers={"X-Key": "ü=~ \t!", "X-None": ""}))
+    clocks.http.ask(
+        clocks.http.get("https://x.example.com", headers={"X-Key": "ü=~ \t!", "X-None": ""})
+    )

@@ -1,5 +1,5 @@
-"""The spool keeps what it promised, whatever happens to the process or the file, and promises
-nothing that it has no room for."""
+"""The spool keeps what it acknowledged, whatever happens to the process or the files, and
+acknowledges nothing that it has no room for."""
 
 import os
 import random
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from siemtap.core.errors import Malformed, Retry
 from siemtap.core.model import Payload
-from siemtap.edge import spool as spools
-from siemtap.edge.spool import Full, Receipt, Spool
+from siemtap.edge.receive import spool as spools
+from siemtap.edge.receive.records import NAME
+from siemtap.edge.receive.spool import Full, Receipt, Spool
 
 
 def payload(number, size=40):
@@ -30,131 +31,135 @@ def payload(number, size=40):
     )
 
 
-def everything(spool, cursor=None, at_most=100):
-    found, cursor = [], cursor or {}
+def read_all(spool, cursor=None, at_most=100):
+    payloads, cursor = [], cursor or {}
     while True:
         some, cursor = spool.read(cursor, at_most)
-        found += some
+        payloads += some
         if not some:
-            return found, cursor
+            return payloads, cursor
 
 
-def kept(folder, number, **more):
+def filled(folder, count, **more):
     spool = Spool(folder, **more)
-    for one in range(number):
-        spool.append([payload(one)]).result(10)
+    for number in range(count):
+        spool.append([payload(number)]).result(10)
     return spool
 
 
-def test_what_was_appended_is_read_in_order_and_again_after_a_start(tmp_path):
-    spool = kept(tmp_path, 250)
-    found, cursor = everything(spool)
+def test_payloads_are_read_in_order_also_after_a_restart(tmp_path):
+    spool = filled(tmp_path, 250)
+    payloads, cursor = read_all(spool)
     assert (
-        found == [payload(number) for number in range(250)]
+        payloads == [payload(number) for number in range(250)]
         and spool.pending(cursor) == 0
         and spool.pending({}) > 250 * 40
     )
     spool.close()
     again = Spool(tmp_path)
-    assert everything(again)[0] == found and again.read(cursor, 10) == ([], cursor)
+    assert read_all(again)[0] == payloads and again.read(cursor, 10) == ([], cursor)
     again.append([payload(250), payload(251)]).result(10)
     assert again.read(cursor, 10)[0] == [payload(250), payload(251)]
     again.close()
 
 
-def test_segments_go_once_they_are_delivered_and_old_cursors_fit_no_new_spool(tmp_path):
-    spool = Spool(tmp_path / "a", most=800_000)
+def test_delivered_segments_are_deleted_and_old_cursors_do_not_fit_a_new_spool(tmp_path):
+    spool = Spool(tmp_path / "a", max_bytes=800_000)
     for number in range(40):
         spool.append([payload(number, 10_000)]).result(10)
     assert len(list((tmp_path / "a").iterdir())) >= 4
-    found, cursor = everything(spool)
-    before = spool.held
-    spool.forget(cursor)
+    payloads, cursor = read_all(spool)
+    before = spool.size
+    spool.delete_before(cursor)
     assert (
-        len(found) == 40 and len(list((tmp_path / "a").iterdir())) == 1 and spool.held < before / 3
+        len(payloads) == 40
+        and len(list((tmp_path / "a").iterdir())) == 1
+        and spool.size < before / 3
     )
     spool.append([payload(40)]).result(10)
     assert spool.read(cursor, 10)[0] == [payload(40)]
     spool.close()
-    other = kept(tmp_path / "b", 3)
-    assert len(everything(other, cursor)[0]) == 3, "a cursor of another spool begins at the first"
+    other = filled(tmp_path / "b", 3)
+    assert len(read_all(other, cursor)[0]) == 3, (
+        "with the cursor of another spool reading starts at the first payload"
+    )
     other.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
-def test_a_torn_end_is_cut_at_any_byte(tmp_path_factory, data):
+def test_incomplete_end_is_truncated_at_any_byte(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("spool")
-    spool = kept(folder, 5)
+    spool = filled(folder, 5)
     spool.close()
     (path,) = folder.iterdir()
     whole = path.read_bytes()
     left = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:left] + data.draw(st.binary(max_size=8)))
     again = Spool(folder)
-    found = everything(again)[0]
-    assert found == [payload(number) for number in range(5)][: len(found)] and len(found) >= (
-        left - 20
-    ) // ((len(whole) - 20) // 5)
+    payloads = read_all(again)[0]
+    assert payloads == [payload(number) for number in range(5)][: len(payloads)] and len(
+        payloads
+    ) >= (left - NAME.size) // ((len(whole) - NAME.size) // 5)
     again.append([payload(9)]).result(10)
-    assert everything(again)[0][-1] == payload(9)
+    assert read_all(again)[0][-1] == payload(9)
     again.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
-def test_damage_in_the_middle_costs_what_it_hit_and_nothing_else(tmp_path_factory, data):
+def test_damage_affects_only_the_damaged_payloads(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("spool")
-    spool = kept(folder, 20)
+    spool = filled(folder, 20)
     spool.close()
     (path,) = folder.iterdir()
-    said = bytearray(path.read_bytes())
-    size = (len(said) - 20) / 20
-    place = data.draw(st.integers(20, len(said) - 1))
-    said[place] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(bytes(said))
+    raw = bytearray(path.read_bytes())
+    size = (len(raw) - NAME.size) / 20
+    place = data.draw(st.integers(NAME.size, len(raw) - 1))
+    raw[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(raw))
     again = Spool(folder)
-    hit = int((place - 20) // size)
-    found = {one.body for one in everything(again)[0]}
-    assert {payload(number).body for number in range(20)} - found <= {
+    hit = int((place - NAME.size) // size)
+    payloads = {item.body for item in read_all(again)[0]}
+    assert {payload(number).body for number in range(20)} - payloads <= {
         payload(number).body for number in (hit - 1, hit, hit + 1)
-    } and len(found) >= 19
+    } and len(payloads) >= 19
     again.close()
 
 
-def test_full_is_said_before_anything_is_promised_and_opens_again_below_the_low_mark(tmp_path):
-    spool = Spool(tmp_path, most=600_000)
+def test_full_spool_rejects_until_it_is_below_the_low_mark(tmp_path):
+    spool = Spool(tmp_path, max_bytes=600_000)
     number = 0
     with pytest.raises(Full) as full:
         while True:
             spool.append([payload(number, 5_000)]).result(10)
             number += 1
-    assert full.value.after == 30_000 and spool.held <= 600_000
+    assert full.value.after == 30_000 and spool.size <= 600_000
     some, cursor = spool.read({}, 15)
-    spool.forget(cursor)
+    spool.delete_before(cursor)
     with pytest.raises(Full):
         spool.append([payload(number, 10)])
-    found, cursor = everything(spool, cursor)
-    spool.forget(cursor)
+    payloads, cursor = read_all(spool, cursor)
+    spool.delete_before(cursor)
     spool.append([payload(number, 10)]).result(10)
-    assert len(some) + len(found) == number
+    assert len(some) + len(payloads) == number
     spool.close()
 
 
-def test_what_would_be_read_as_damage_is_not_promised(tmp_path, monkeypatch):
+def test_payload_too_large_to_read_back_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(spools, "LARGEST", 1_000)
     spool = Spool(tmp_path)
     with pytest.raises(Malformed, match="a payload of more than"):
         spool.append([payload(0), payload(1, 1_000)])
     assert spool.append([payload(2, 500), payload(3)]).result(10) == Receipt(2)
-    assert everything(spool)[0] == [payload(2, 500), payload(3)] and spool.damaged == 0
+    assert read_all(spool)[0] == [payload(2, 500), payload(3)] and spool.damaged == 0
     spool.close()
 
 
-def test_many_receivers_share_an_fsync(tmp_path, monkeypatch):
-    synced, really = [], spools._sync
+def test_receivers_share_an_fsync(tmp_path, monkeypatch):
+    synced, really = [], spools.sync
     monkeypatch.setattr(
-        spools, "_sync", lambda file: (synced.append(1), time.sleep(0.01), really(file))
+        spools, "sync", lambda file: (synced.append(1), time.sleep(0.01), really(file))
     )
     spool = Spool(tmp_path)
     threads = [
@@ -169,23 +174,23 @@ def test_many_receivers_share_an_fsync(tmp_path, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(everything(spool)[0]) == 400 and len(synced) < 200
+    assert len(read_all(spool)[0]) == 400 and len(synced) < 200
     spool.close()
 
 
-def test_a_disk_that_fails_keeps_nothing_and_goes_on_when_it_can(tmp_path, monkeypatch):
-    spool = kept(tmp_path, 3)
-    really = spools._sync
+def test_disk_error_stores_nothing_and_writing_resumes(tmp_path, monkeypatch):
+    spool = filled(tmp_path, 3)
+    really = spools.sync
 
     def failing(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spools, "_sync", failing)
+    monkeypatch.setattr(spools, "sync", failing)
     with pytest.raises(Retry, match="the disk is full; nothing was kept"):
         spool.append([payload(3)]).result(10)
-    monkeypatch.setattr(spools, "_sync", really)
+    monkeypatch.setattr(spools, "sync", really)
     spool.append([payload(4)]).result(10)
-    assert [one.body[:2] for one in everything(spool)[0]] == [
+    assert [item.body[:2] for item in read_all(spool)[0]] == [
         b"0:",
         b"1:",
         b"2:",
@@ -194,8 +199,8 @@ def test_a_disk_that_fails_keeps_nothing_and_goes_on_when_it_can(tmp_path, monke
     spool.close()
 
 
-def test_a_segment_that_cannot_be_read_is_waited_for(tmp_path):
-    spool = kept(tmp_path, 3)
+def test_unreadable_segment_is_retried(tmp_path):
+    spool = filled(tmp_path, 3)
     (path,) = tmp_path.iterdir()
     path.rename(tmp_path / "away")
     with pytest.raises(Retry, match="cannot be read: No such file"):
@@ -206,21 +211,21 @@ def test_a_segment_that_cannot_be_read_is_waited_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_9_at_any_moment_loses_nothing_that_was_promised(tmp_path):
-    """A process that says each number once it is kept, killed again and again."""
+def test_kill_9_loses_no_acknowledged_payload(tmp_path):
+    """A process prints each number once it is stored, and is killed again and again."""
     code = """if True:
         import sys
         sys.path[:0] = sys.argv[2:]
         from pathlib import Path
         from siemtap.core.model import Payload
-        from siemtap.edge.spool import Spool
+        from siemtap.edge.receive.spool import Spool
         spool, number = Spool(Path(sys.argv[1]), segment=1), int(sys.stdin.readline())
         while True:
             spool.append([Payload(b"%d:" % (number + part) + b"y" * 3000, "udp") for part in range(3)]).result()
             print(number, flush=True)
             number += 3
     """
-    luck, promised, number = random.Random(3), set(), 0
+    rng, promised, number = random.Random(3), set(), 0
     for _ in range(25):
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path), *sys.path],
@@ -230,20 +235,20 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_promised(tmp_path):
         )
         process.stdin.write(f"{number}\n")
         process.stdin.flush()
-        time.sleep(luck.uniform(0.1, 0.6))
+        time.sleep(rng.uniform(0.1, 0.6))
         os.kill(process.pid, signal.SIGKILL)
         for line in process.communicate()[0].split():
             promised |= {int(line), int(line) + 1, int(line) + 2}
             number = int(line) + 3
-        number += 3  # what was on the way then may be there, or not
+        number += 3  # a payload that was being written may be stored or not
     spool = Spool(tmp_path)
-    there = [int(one.body.split(b":")[0]) for one in everything(spool)[0]]
+    stored = [int(item.body.split(b":")[0]) for item in read_all(spool)[0]]
     spool.close()
     assert (
         len(promised) > 100
-        and promised <= set(there)
-        and len(there) == len(set(there))
-        and there == sorted(there)
+        and promised <= set(stored)
+        and len(stored) == len(set(stored))
+        and stored == sorted(stored)
         and spool.damaged == 0
     )
 
@@ -261,10 +266,12 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("beyond", BEYOND)
-def test_a_cursor_beyond_the_end_is_damage_and_begins_at_the_first(tmp_path, caplog, beyond):
-    """An older spool beside a newer database: what comes behind the end is not skipped until it
-    has grown past that place."""
-    spool = kept(tmp_path, 20, segment=64 * 1024)
+def test_cursor_beyond_the_end_is_reported_and_reading_starts_at_the_first_payload(
+    tmp_path, caplog, beyond
+):
+    """An older spool beside a newer database: payloads after the end must not be skipped until
+    the spool has grown past the cursor."""
+    spool = filled(tmp_path, 20, segment=64 * 1024)
     for number in range(20, 30):
         spool.append([payload(number, 10_000)]).result(10)
     assert max(spool.sizes) > 1
@@ -276,42 +283,39 @@ def test_a_cursor_beyond_the_end_is_damage_and_begins_at_the_first(tmp_path, cap
         payload(number, 10_000) for number in range(20, 30)
     ]
     assert spool.pending(cursor) == spool.pending({})
-    spool.append([payload(30)]).result(10)  # it has grown past it before it is read
+    spool.append([payload(30)]).result(10)  # the spool has grown past the cursor before it is read
     assert (
-        everything(spool, cursor)[0] == [*everybody, payload(30)]
-        and "beyond its end" in caplog.text
+        read_all(spool, cursor)[0] == [*everybody, payload(30)] and "beyond its end" in caplog.text
     )
-    assert everything(spool, cursor)[0] == [
+    assert read_all(spool, cursor)[0] == [
         *everybody,
         payload(30),
-    ], "and so it stays, while the first reading was not delivered"
-    after = everything(spool, cursor)[1]
+    ], "the result is the same until the payloads are delivered"
+    after = read_all(spool, cursor)[1]
     spool.append([payload(31)]).result(10)
-    assert everything(spool, after)[0] == [payload(31)]
+    assert read_all(spool, after)[0] == [payload(31)]
     spool.close()
     spool, text = Spool(tmp_path), caplog.text
     assert (
-        everything(spool, after)[0] == [payload(31)]
-        and len(everything(spool, cursor)[0]) == 32
+        read_all(spool, after)[0] == [payload(31)]
+        and len(read_all(spool, cursor)[0]) == 32
         and caplog.text == text
     )
     spool.close()
 
 
-def test_a_crash_while_a_spool_is_renamed(tmp_path, monkeypatch, caplog):
-    """The first segment's name counts, and is written last: before that the cursor does not fit
-    still, and is damage again."""
-    spool = kept(tmp_path, 20, segment=64 * 1024)
+def test_crash_while_a_spool_is_renamed(tmp_path, monkeypatch, caplog):
+    """The first segment is renamed last, and its name counts: before that the cursor still does
+    not fit and is reported again."""
+    spool = filled(tmp_path, 20, segment=64 * 1024)
     for number in range(20, 30):
         spool.append([payload(number, 10_000)]).result(10)
     beyond = {**spool.read({}, 1_000)[1], "segment": 99}
     with monkeypatch.context() as patched:
-        patched.setattr(
-            spools, "_sync", lambda file: (_ for _ in ()).throw(OSError(5, "I/O error"))
-        )
+        patched.setattr(spools, "sync", lambda file: (_ for _ in ()).throw(OSError(5, "I/O error")))
         with pytest.raises(Retry, match="I/O error"):
             spool.read(beyond, 10)
     spool.close()
     again = Spool(tmp_path)
-    assert len(everything(again, beyond)[0]) == 30 and caplog.text.count("beyond its end") == 2
+    assert len(read_all(again, beyond)[0]) == 30 and caplog.text.count("beyond its end") == 2
     again.close()

@@ -1,4 +1,5 @@
-"""A log that is appended to, rolled over, cut and written anew: every complete line once."""
+"""A log file that is appended to, rotated, truncated and rewritten: every complete line is read
+once."""
 
 import os
 import random
@@ -12,15 +13,15 @@ from siemtap.edge.tail import tail
 
 
 def read(path, position=None):
-    """(lines, position) of everything that is there."""
+    """Return (lines, position) of everything after a position."""
     lines, position = [], position or {}
-    for found in tail(str(path), position):
-        lines += found.lines
-        position = found.position
+    for part in tail(str(path), position):
+        lines += part.lines
+        position = part.position
     return lines, position
 
 
-def test_what_is_appended_comes_once_and_a_line_without_its_end_waits(tmp_path):
+def test_appended_lines_are_read_once_and_an_unfinished_line_waits(tmp_path):
     log = tmp_path / "attack.log"
     log.write_bytes(b"one\ntwo\nthr")
     lines, at = read(log)
@@ -31,7 +32,7 @@ def test_what_is_appended_comes_once_and_a_line_without_its_end_waits(tmp_path):
     assert lines == [b"three", b"four"]
 
 
-def test_a_rolled_file_is_read_to_its_end_first(tmp_path):
+def test_rotated_file_is_read_to_its_end_first(tmp_path):
     log = tmp_path / "attack.log"
     log.write_bytes(b"one\n")
     _, at = read(log)
@@ -45,13 +46,13 @@ def test_a_rolled_file_is_read_to_its_end_first(tmp_path):
     assert lines == [b"two", b"without an end", b"three", b"four"] and read(log, at)[0] == []
 
 
-def test_a_first_look_begins_with_the_current_file(tmp_path):
+def test_first_read_starts_with_the_current_file(tmp_path):
     (tmp_path / "attack.log.1").write_bytes(b"old\n")
     (tmp_path / "attack.log").write_bytes(b"new\n")
     assert read(tmp_path / "attack.log")[0] == [b"new"]
 
 
-def test_what_is_rolled_away_before_anything_was_read_is_read(tmp_path):
+def test_file_rotated_before_the_first_read_is_read(tmp_path):
     log = tmp_path / "attack.log"
     log.write_bytes(b"")
     lines, at = read(log)
@@ -62,7 +63,7 @@ def test_what_is_rolled_away_before_anything_was_read_is_read(tmp_path):
     assert read(log, at)[0] == [b"one", b"two"]
 
 
-def test_a_file_that_grew_beyond_its_known_head_is_the_same_file(tmp_path):
+def test_file_is_recognised_after_growing(tmp_path):
     log = tmp_path / "attack.log"
     log.write_bytes(b"a\n")
     _, at = read(log)
@@ -74,7 +75,7 @@ def test_a_file_that_grew_beyond_its_known_head_is_the_same_file(tmp_path):
     assert read(log, at)[0] == [b"c"]
 
 
-def test_a_file_that_was_emptied_is_read_from_its_start(tmp_path):
+def test_truncated_file_is_read_from_its_start(tmp_path):
     log = tmp_path / "attack.log"
     log.write_bytes(b"one\ntwo\n")
     _, at = read(log)
@@ -87,7 +88,7 @@ def test_a_file_that_was_emptied_is_read_from_its_start(tmp_path):
     assert read(log, at)[0] == []
 
 
-def test_a_line_without_end_is_cut(tmp_path, monkeypatch):
+def test_endless_line_is_truncated(tmp_path, monkeypatch):
     monkeypatch.setattr(tail_, "LONGEST", 100)
     monkeypatch.setattr(tail_, "CHUNK", 64)
     log = tmp_path / "attack.log"
@@ -96,10 +97,8 @@ def test_a_line_without_end_is_cut(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("chunk", [7, 64, 1024])
-def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(
-    tmp_path, monkeypatch, chunk
-):
-    monkeypatch.setattr(bounds, "LINES", 5)
+def test_many_short_lines_are_read_in_parts_with_positions(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(bounds, "LINES_PER_READ", 5)
     monkeypatch.setattr(tail_, "CHUNK", chunk)
     monkeypatch.setattr(tail_, "LONGEST", 40)
     log = tmp_path / "attack.log"
@@ -108,10 +107,10 @@ def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(
     )
     whole = read(log)[0]
     before = []
-    for found in tail(str(log), {}):
-        assert len(found.lines) <= 9
-        before += found.lines
-        assert [*before, *read(log, found.position)[0]] == whole
+    for part in tail(str(log), {}):
+        assert len(part.lines) <= 9
+        before += part.lines
+        assert [*before, *read(log, part.position)[0]] == whole
     assert (
         before == whole
         and b"".join(whole)
@@ -119,33 +118,33 @@ def test_very_many_short_lines_come_in_parts_and_each_part_has_its_position(
     )
 
 
-def test_no_file_is_a_mistake_and_a_folder_a_reason_to_wait(tmp_path):
+def test_missing_file_is_a_configuration_error_and_a_folder_is_retried(tmp_path):
     with pytest.raises(ConfigError, match="there is no file"):
         read(tmp_path / "nowhere.log")
     with pytest.raises(Retry, match="cannot be read"):
         read(tmp_path)
 
 
-def test_a_writer_that_rolls_at_random_and_a_reader_that_restarts(tmp_path):
-    luck, log = random.Random(5), tmp_path / "attack.log"
+def test_random_rotation_and_restarts(tmp_path):
+    rng, log = random.Random(5), tmp_path / "attack.log"
     written, got, at, rolled = 0, [], {}, 0
     log.write_bytes(b"")
     for _ in range(400):
         with log.open("ab") as file:
-            for _ in range(luck.randrange(5)):
+            for _ in range(rng.randrange(5)):
                 file.write(b"line %d\n" % written)
                 written += 1
-        if luck.random() < 0.1 and log.stat().st_size:
+        if rng.random() < 0.1 and log.stat().st_size:
             rolled += 1
             log.rename(tmp_path / f"attack.log.{rolled:04d}")
             os.utime(tmp_path / f"attack.log.{rolled:04d}", ns=(rolled * 10**9, rolled * 10**9))
             log.write_bytes(b"")
-        if luck.random() < 0.5:
-            for found in tail(str(log), at):
-                got += found.lines
-                at = found.position
-                if luck.random() < 0.2:
+        if rng.random() < 0.5:
+            for part in tail(str(log), at):
+                got += part.lines
+                at = part.position
+                if rng.random() < 0.2:
                     break  # killed between two batches
-    for found in tail(str(log), at):
-        got += found.lines
+    for part in tail(str(log), at):
+        got += part.lines
     assert rolled > 10 and got == [b"line %d" % number for number in range(written)]

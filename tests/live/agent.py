@@ -1,17 +1,16 @@
-"""What Elastic Agent does around a CEL program, with mito in the middle. Its rules are those of
-`run()` in beats' x-pack/filebeat/input/cel/input.go, @00f3c215:
+"""A simulator of how Elastic Agent runs a CEL program, with mito as the interpreter. Its rules are
+those of `run()` in beats' x-pack/filebeat/input/cel/input.go, @00f3c215:
 
-- the state is the policy's, with the cursor that was saved, and `url`, the resource's, whatever the
-  policy has under that name; a program that drops `url` gets it back;
-- `events` leave the state before the next evaluation; none end the cycle, and the program's state
-  stays;
-- an object in place of `events` is published as a document of its own, and the cursor goes back to
-  the last that was published: an empty one if there was none;
-- an evaluation that fails makes such an object, and changes nothing else (`evalWith`); what a
-  program wants more of is then not asked for;
-- `header`, `rate_limit` and `status_code` are the agent's own, too: it takes them out of the state
-  and acts by them (`handleResponse`).
-"""
+- The state is that of the policy, with the saved cursor and `url`, which is always the URL of the
+resource, whatever the policy has under that name; a program that drops `url` gets it back.
+- `events` are removed from the state before the next evaluation; an empty list ends the cycle, and
+the state of the program is kept.
+- An object in place of `events` is published as a document of its own, and the cursor is set back
+to the last published one, or to an empty one if there was none.
+- An evaluation that fails gives such an object and changes nothing else (`evalWith`); `want_more`
+is then ignored.
+- `header`, `rate_limit` and `status_code` belong to the agent, too: it removes them from the
+state and acts on them (`handleResponse`)."""
 
 import json
 import re
@@ -21,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 BUDGET = 1_000
-# mito goes on by itself otherwise
+# otherwise mito continues by itself
 AROUND = (
     '(\n{}\n).as(out, out.with({{"want_more": false, "_more": has(out.want_more) &&'
     " out.want_more}}))"
@@ -30,9 +29,9 @@ TAKEN_AWAY = {"header", "rate_limit", "status_code"}
 
 
 class Agent:
-    """One input. `taken`: what reached the output, but for `failures`: (when, what a program or the
-    agent says of a failure). `error`: why the last cycle ended early. `ago`: its clock is so many
-    seconds late."""
+    """An input of an agent. `taken`: the published events without failures, which are in
+    `failures`: (time, message of a program or of the agent). `error`: why the last cycle ended
+    early. `ago`: how many seconds the clock is behind."""
 
     def __init__(self, mito, policy):
         self.mito, self.program, self.config, self.url = (
@@ -48,7 +47,7 @@ class Agent:
         self.restart()
 
     def restart(self):
-        """Of all that it knew, the cursor stays."""
+        """Restart: only the cursor is kept."""
         self.state = {
             **self.config,
             **({"cursor": self.cursor} if self.cursor is not None else {}),
@@ -63,9 +62,9 @@ class Agent:
                 re.sub(r"\bnow\b", f'(now - duration("{self.ago}s"))', AROUND.format(self.program))
             )
             done = subprocess.run(
-                [self.mito, "-data", data, source], capture_output=True, text=True, timeout=60
+                [self.mito, "-data", data, source], capture_output=True, text=True, timeout=300
             )
-        # a peer that hangs up, say
+        # a closed connection, for example
         return (
             json.loads(done.stdout)
             if done.returncode == 0
@@ -77,8 +76,8 @@ class Agent:
         )
 
     def documents(self):
-        """What was published since the last time, as it goes to the cluster."""
-        found = [("2026-01-01T00:00:00.000Z", event) for event in self.taken] + self.failures
+        """Return the documents published since the last call, as they are sent to the cluster."""
+        published = [("2026-01-01T00:00:00.000Z", event) for event in self.taken] + self.failures
         self.taken, self.failures = [], []
         return [
             {
@@ -89,16 +88,16 @@ class Agent:
                 "input": {"type": "cel"},
                 "data_stream": {"namespace": "default"},
             }
-            for at, event in found
+            for at, event in published
         ]
 
     def cycle(self, dies_after=BUDGET):
-        """`dies_after`: evaluations, of which the last one's events are taken and its cursor is
-        lost."""
+        """Run one cycle. `dies_after`: crash after so many evaluations; the events of the last
+        one are published, and its cursor is lost."""
         self.error = ""
         for number in range(BUDGET):
             state = self.evaluate()
-            assert not TAKEN_AWAY & state.keys(), "the agent acts by these"
+            assert not TAKEN_AWAY & state.keys(), "the agent uses these itself"
             events, more = state.pop("events"), state.pop("_more")
             state.pop("want_more", None)
             state.setdefault("url", self.url)
@@ -112,7 +111,7 @@ class Agent:
                 )
                 state["cursor"] = self.cursor or {}
             else:
-                # the policy's drop_event
+                # drop_event of the policy
                 self.taken += [event for event in events if "_nothing" not in event]
                 if number + 1 >= dies_after:
                     return

@@ -1,5 +1,5 @@
-"""What receiving costs: `ci/bench receive`. The sender is a process of its own; the receiver is
-the real one, spool and fsync and all, its output away."""
+"""Cost of receiving: `ci/bench receive`. Sender and receiver are separate processes. The receiver
+is the real one, with spool and fsync; its output is not reachable."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from siemtap.edge.spool import Spool
+from siemtap.edge.receive.spool import Spool
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-of-sixteen-and-more"
-COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
+COMMAND = [sys.executable, "-m", "siemtap.shipper.cli.main"]
 BODY = json.dumps(
     {
         "packetSize": 148,
@@ -41,7 +41,7 @@ BODY = json.dumps(
 
 
 class Receiver:
-    """`siemtap run` with a webhook and a UDP port, in a folder that lives on over its death."""
+    """A `siemtap run` with a webhook and a UDP port. Its folder outlives the process."""
 
     def __init__(
         self, folder, port=0, output='output.elasticsearch: {hosts: ["http://127.0.0.1:9"]}'
@@ -74,28 +74,34 @@ class Receiver:
         self.process.stderr.close()
 
 
-def held(folder):
-    """Bodies in the spool, by the number each bears."""
+def spooled(folder):
+    """Return the bodies in the spool, in order of arrival."""
     spool = Spool(Path(folder) / "data/spool/centurylink_ips")
-    cursor, found = {}, []
+    cursor = {}
+    bodies = []
     while True:
-        some, cursor = spool.read(cursor, 5_000)
-        found += [one.body for one in some]
-        if not some:
+        payloads, cursor = spool.read(cursor, 5_000)
+        bodies += [payload.body for payload in payloads]
+        if not payloads:
             spool.close()
-            return found
+            return bodies
 
 
-# The sender, run as a process: python bench_receive.py send URL RATE SECONDS FIRST -> {"taken":
-# [...], "times": [...]} on standard output
+# The sender, run as a process: python bench_receive.py send URL RATE SECONDS FIRST
+# It prints "taken" at the first 204, and at the end {"taken": [numbers answered with 204], "times": [seconds], "refused": N, "sent": N}.
 
 
 async def send(url, rate, seconds, first, connections=64):
-    host, port, path = "127.0.0.1", int(url.split(":")[2].split("/")[0]), "/" + url.split("/", 3)[3]
-    taken, times, refused, number = [], [], 0, first
+    host = "127.0.0.1"
+    port = int(url.split(":")[2].split("/")[0])
+    path = "/" + url.split("/", 3)[3]
+    taken = []
+    times = []
+    refused = 0
+    number = first
     queue = asyncio.Queue()
 
-    async def one():
+    async def post_jobs():
         nonlocal refused
         reader = writer = None
         while (job := await queue.get()) is not None:
@@ -110,22 +116,24 @@ async def send(url, rate, seconds, first, connections=64):
                 )
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
                 if b" 204" in head[:20]:
+                    if not taken:
+                        print("taken", flush=True)
                     taken.append(number)
                     times.append(time.perf_counter() - due)
                 else:
                     refused += 1
-            # it tries once, as the vendor does
+            # no retry, like the vendor
             except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
                 refused += 1
                 if writer:
                     writer.close()
                 reader = writer = None
 
-    workers = [asyncio.create_task(one()) for _ in range(connections)]
-    began = time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds:
+    workers = [asyncio.create_task(post_jobs()) for _ in range(connections)]
+    started = time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
         while number - first < elapsed * rate:
-            queue.put_nowait((number, began + (number - first) / rate))
+            queue.put_nowait((number, started + (number - first) / rate))
             number += 1
         await asyncio.sleep(0.001)
     for _ in workers:
@@ -135,65 +143,72 @@ async def send(url, rate, seconds, first, connections=64):
 
 
 def sender(url, rate, seconds, first=1):
-    return subprocess.Popen(
+    """Start a sender, and return when the first payload is taken."""
+    process = subprocess.Popen(
         [sys.executable, __file__, "send", url, str(rate), str(seconds), str(first)],
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout.readline() == "taken\n"
+    return process
 
 
-def share(times, part):
+def percentile(times, part):
+    """Return a percentile of times in milliseconds."""
     return sorted(times)[min(len(times) - 1, int(part * len(times)))] * 1000
 
 
 def webhook(rate=2_000, seconds=60):
-    """(p50, p99 in ms, how many were taken, how many of them are missing, MiB at most)"""
+    """Return (p50 in ms, p99 in ms, answered with 204, of these missing, highest memory in MiB)."""
     with tempfile.TemporaryDirectory() as folder:
         receiver = Receiver(folder)
-        watched, most = psutil.Process(receiver.process.pid), []
+        process = psutil.Process(receiver.process.pid)
+        memory = []
         sending = sender(receiver.webhook, rate, seconds)
         watching = threading.Thread(
             target=lambda: [
-                most.append(watched.memory_info().rss) or time.sleep(0.5)
+                memory.append(process.memory_info().rss) or time.sleep(0.5)
                 for _ in range(2 * seconds)
             ],
             daemon=True,
         )
         watching.start()
-        said = json.loads(sending.communicate()[0])
+        result = json.loads(sending.communicate()[0])
         watching.join()
         receiver.end()
-        numbers = {json.loads(body)["driverTime"] for body in held(folder)}
-        missing = set(said["taken"]) - numbers
+        numbers = {json.loads(body)["driverTime"] for body in spooled(folder)}
+        missing = set(result["taken"]) - numbers
         print(
             f"webhook, {rate:,} requests/s for {seconds} s, fsync before the 204:"
-            f" {len(said['taken']):,} of {said['sent']:,} taken, {len(missing)} of them missing;"
-            f" from when it was due p50 {share(said['times'], 0.5):.1f} ms, p99"
-            f" {share(said['times'], 0.99):.1f} ms (at most 20, aim 10); {max(most) / 2**20:.0f}"
-            f" MiB at most, {most[len(most) // 4] / 2**20:.0f} MiB after a quarter"
+            f" {len(result['taken']):,} of {result['sent']:,} taken, {len(missing)} of them missing;"
+            f" from when it was due p50 {percentile(result['times'], 0.5):.1f} ms, p99"
+            f" {percentile(result['times'], 0.99):.1f} ms (at most 20, aim 10); {max(memory) / 2**20:.0f}"
+            f" MiB at most, {memory[len(memory) // 4] / 2**20:.0f} MiB after a quarter"
         )
         return (
-            share(said["times"], 0.5),
-            share(said["times"], 0.99),
-            len(said["taken"]),
+            percentile(result["times"], 0.5),
+            percentile(result["times"], 0.99),
+            len(result["taken"]),
             len(missing),
-            max(most) / 2**20,
+            max(memory) / 2**20,
         )
 
 
 def killed(rate=500, kills=20):
-    """`kill -9` every second; a sender that notes each 204 and never tries twice. (taken,
-    missing, twice)"""
+    """Kill the receiver with SIGKILL every second, under a sender that never retries. Return
+    (answered with 204, of these missing, delivered twice)."""
     with tempfile.TemporaryDirectory() as folder:
-        output, first, taken = f"output.file: {{path: {folder}/out}}", 1, []
+        output = f"output.file: {{path: {folder}/out}}"
+        first = 1
+        taken = []
         for _ in range(kills):
             receiver = Receiver(folder, output=output)
             sending = sender(receiver.webhook, rate, 1.0, first)
             time.sleep(0.9)
             receiver.end(signal.SIGKILL)
-            said = json.loads(sending.communicate()[0])
-            taken += said["taken"]
-            first += said["sent"]
+            result = json.loads(sending.communicate()[0])
+            taken += result["taken"]
+            first += result["sent"]
         subprocess.run(
             [*COMMAND, "run", "--once", "-c", f"{folder}/siemtap.yml"],
             env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
@@ -201,12 +216,13 @@ def killed(rate=500, kills=20):
             stderr=subprocess.DEVNULL,
             timeout=300,
         )
-        found = [
+        delivered = [
             json.loads(line)["centurylink_ips"]["driver_time"]
             for file in Path(folder, "out").glob("*.ndjson*")
             for line in file.read_bytes().splitlines()
         ]
-        missing, twice = set(taken) - set(found), len(found) - len(set(found))
+        missing = set(taken) - set(delivered)
+        twice = len(delivered) - len(set(delivered))
         print(
             f"kill -9 every second, {kills} times: {len(taken):,} answered with 204, {len(missing)}"
             f" of them missing, {twice} twice"
@@ -214,8 +230,23 @@ def killed(rate=500, kills=20):
         return len(taken), len(missing), twice
 
 
+def wait_for_spool(folder, number):
+    """Wait until the spool has this many lines, or no more have come for ten seconds."""
+    lines, since = -1, time.monotonic()
+    while lines < number and time.monotonic() - since < 10:
+        time.sleep(0.2)
+        before, lines = (
+            lines,
+            sum(
+                path.read_bytes().count(b"CEF:0|")
+                for path in Path(folder, "data/spool/centurylink_ips").glob("*.spool")
+            ),
+        )
+        since = time.monotonic() if lines > before else since
+
+
 def udp(rate=20_000, seconds=10):
-    """(sent, in the spool, dropped by the kernel)"""
+    """Return (datagrams sent, datagrams in the spool)."""
     with tempfile.TemporaryDirectory() as folder:
         receiver = Receiver(folder)
         code = (
@@ -233,18 +264,18 @@ def udp(rate=20_000, seconds=10):
             text=True,
             check=True,
         )
-        time.sleep(1.5)
+        wait_for_spool(folder, int(sending.stdout.split()[0]))
         receiver.end()
         sent, took = sending.stdout.split()
-        found = {body[-8:] for body in held(folder)}
+        arrived = {body[-8:] for body in spooled(folder)}
         print(
             f"UDP, {int(sent) / float(took):,.0f} datagrams/s for {float(took):.0f} s (at least"
-            f" 20,000): {int(sent):,} sent, {int(sent) - len(found):,} lost"
+            f" 20,000): {int(sent):,} sent, {int(sent) - len(arrived):,} lost"
         )
-        return int(sent), len(found)
+        return int(sent), len(arrived)
 
 
-def all_of_it():
+def run():
     webhook()
     killed()
     udp()

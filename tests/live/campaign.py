@@ -1,6 +1,6 @@
 """Random `kill -9` of the real process against a simulator with late arrivals: the store must equal
-the vendor's list. A real OpenSearch node is killed too, and its data stream rolled over in between,
-so that ids alone would not swallow what comes again.
+the vendor's list. A real OpenSearch node is killed too, and its data stream is rolled over in
+between, so that ids alone do not prevent duplicates.
 
 usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file|opensearch] [--seed 1]
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import search_node
 
-COMMAND = [sys.executable, "-m", "siemtap.runners.cli"]
+COMMAND = [sys.executable, "-m", "siemtap.shipper.cli.main"]
 LOOKBACK, OVERLAP = 3600, 12  # seconds
 CONFIG = """
 path.data: {folder}/data
@@ -43,26 +43,26 @@ def environment():
     }
 
 
-def start(*words, **how):
-    return subprocess.Popen([*COMMAND, *words], env=environment(), **how)
+def start(*arguments, **options):
+    return subprocess.Popen([*COMMAND, *arguments], env=environment(), **options)
 
 
 def simulator(plugin="apptrana", **knobs):
-    """A vendor behind a socket: (process, url)."""
-    words = [
+    """Start a simulator of a vendor; return (process, url)."""
+    arguments = [
         word for name, value in knobs.items() for word in ("--knob", f"{name}={json.dumps(value)}")
     ]
-    process = start("simulate", plugin, "--for", "2h", *words, stdout=subprocess.PIPE)
+    process = start("simulate", plugin, "--for", "2h", *arguments, stdout=subprocess.PIPE)
     return process, json.loads(process.stdout.readline())["url"]
 
 
 def ask(url, path):
-    with urllib.request.urlopen(f"{url}/_simulator/{path}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{url}/_simulator/{path}", timeout=300) as answer:
         return json.load(answer)
 
 
 class Cluster:
-    """A node, its data stream, and the accidents that befall them."""
+    """A node and its data stream, with random failures."""
 
     STREAM = "/logs-apptrana.attack-default"
 
@@ -70,7 +70,7 @@ class Cluster:
         self.node = search_node.Node()
         self.settings = json.dumps({"hosts": [self.node.url], "timeout": "10s"})
 
-    def accident(self, number):
+    def fail_at_random(self, number):
         if number % 4 == 3:
             self.node.ask("POST", f"{self.STREAM}/_rollover")
         if number % 10 == 9:
@@ -79,7 +79,7 @@ class Cluster:
 
     def ids(self):
         self.node.ask("POST", f"{self.STREAM}/_refresh")
-        found, after = [], {}
+        ids, after = [], {}
         while True:
             hits = self.node.ask(
                 "POST",
@@ -91,14 +91,14 @@ class Cluster:
                     **after,
                 },
             ).json()["hits"]["hits"]
-            found += [hit["_id"] for hit in hits]
+            ids += [hit["_id"] for hit in hits]
             if len(hits) < 5_000:
-                return found
+                return ids
             after = {"search_after": hits[-1]["sort"]}
 
 
 def stored(folder, output, cluster):
-    """How often each id is in the store."""
+    """Return id -> number of copies in the store."""
     if cluster:
         return collections.Counter(cluster.ids())
     if output == "sqlite":
@@ -117,9 +117,9 @@ def cursor(folder):
         )
 
 
-def campaign(kills, output, seed, say=print):
-    """(events in the store, how many are missing, how many are there twice, restarts)"""
-    luck = random.Random(seed)
+def campaign(kills, output, seed, map_batch=print):
+    """Return the numbers of (events in the store, missing events, duplicates, restarts)."""
+    rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="siemtap-campaign-") as name:
         folder = Path(name)
         vendor, url = simulator(rate=40.0, late=[0, 3, 8], seed=seed, websites=["shop.example.com"])
@@ -154,28 +154,34 @@ def campaign(kills, output, seed, say=print):
                     env=environment(),
                     check=True,
                     stdout=subprocess.DEVNULL,
-                    timeout=60,
+                    timeout=300,
                 )
             first = time.time()
             for kill in range(kills):
                 process = start("run", "-c", str(config))
-                time.sleep(luck.uniform(0.2, 1.6))
+                time.sleep(rng.uniform(0.2, 1.6))
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
                 if cluster:
-                    cluster.accident(kill)
+                    cluster.fail_at_random(kill)
                 if kill % 20 == 19:
-                    say(f"{output}: {kill + 1} kills")
+                    map_batch(f"{output}: {kill + 1} kills")
             code = subprocess.run(
                 [*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600
             ).returncode
             assert code == 0, f"the last run ended with {code}"
-            got, until = stored(folder, output, cluster), cursor(folder)
+            actual, until = stored(folder, output, cluster), cursor(folder)
             begin = int((first - LOOKBACK + 60) * 1000)
             must = set(ask(url, f"ledger?start={begin}&stop={until - (OVERLAP - 2) * 1000}"))
             may = set(ask(url, f"ledger?start={begin - 180_000}"))
-            twice = [id for id, number in got.items() if number > 1]
-            return len(got), len(must - set(got)), len(twice), len(set(got) - may), len(must)
+            twice = [id for id, number in actual.items() if number > 1]
+            return (
+                len(actual),
+                len(must - set(actual)),
+                len(twice),
+                len(set(actual) - may),
+                len(must),
+            )
         finally:
             if cluster:
                 cluster.node.close()
@@ -185,15 +191,15 @@ def campaign(kills, output, seed, say=print):
 
 
 def main():
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--kills", type=int, default=200)
-    words.add_argument("--output", choices=["sqlite", "file", "opensearch"], default="sqlite")
-    words.add_argument("--seed", type=int, default=1)
-    wish = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--output", choices=["sqlite", "file", "opensearch"], default="sqlite")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
     began = time.monotonic()
-    events, missing, twice, strange, must = campaign(wish.kills, wish.output, wish.seed)
+    events, missing, twice, strange, must = campaign(options.kills, options.output, options.seed)
     print(
-        f"{wish.output}: {wish.kills} random kill -9 in {time.monotonic() - began:.0f} s: {events}"
+        f"{options.output}: {options.kills} random kill -9 in {time.monotonic() - began:.0f} s: {events}"
         f" events stored, {must} must be there: {missing} lost, {twice} twice, {strange} the vendor"
         " never had"
     )

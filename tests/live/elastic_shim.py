@@ -1,5 +1,5 @@
-"""OpenSearch for a client that wants Elasticsearch: plain media types in, the product's header
-out, and pipelines without what it lacks."""
+"""A proxy that makes OpenSearch look like Elasticsearch: it translates media types, adds the product
+header, and removes processors that OpenSearch lacks from pipelines."""
 
 import http.server
 import json
@@ -7,9 +7,9 @@ import re
 import threading
 
 import requests
-from check_ingest import UNKNOWN_HERE, otherwise_here
+from ingest import UNKNOWN_HERE, adapted
 
-LOOKED_UP = {*UNKNOWN_HERE, "user_agent"}  # what a database says is not compared
+LOOKED_UP = {*UNKNOWN_HERE, "user_agent"}  # not compared: texts that differ between the servers
 
 PLAIN = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+)\s*;\s*compatible-with=\d+")
 
@@ -28,13 +28,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.command == "PUT" and self.path.startswith("/_ingest/pipeline/"):
-            said = json.loads(body)
+            pipeline = json.loads(body)
             body = json.dumps(
                 {
-                    **said,
+                    **pipeline,
                     "processors": [
-                        otherwise_here(step)
-                        for step in said["processors"]
+                        adapted(step)
+                        for step in pipeline["processors"]
                         if not LOOKED_UP & set(step)
                     ],
                 }
@@ -45,15 +45,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if name.lower() in ("content-type", "accept")
         }
         answer = requests.request(
-            self.command, self.server.node_url + self.path, data=body, headers=headers, timeout=60
+            self.command, self.server.node_url + self.path, data=body, headers=headers, timeout=300
         )
         content = answer.content
-        if self.path == "/":  # the number decides which client will talk to it
-            said = answer.json()
+        if self.path == "/":  # the version that the Elasticsearch client accepts
+            info = answer.json()
             content = json.dumps(
                 {
-                    **said,
-                    "version": {**said["version"], "number": "9.1.0", "build_flavor": "default"},
+                    **info,
+                    "version": {**info["version"], "number": "9.1.0", "build_flavor": "default"},
                 }
             ).encode()
         self.send_response(answer.status_code)
@@ -75,5 +75,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except ConnectionResetError:
             self.close_connection = True
 
-    def log_message(self, *words):
+    def log_message(self, *arguments):
         pass

@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of everything that a stranger's bytes reach first: `ci/fuzz`.
+"""Coverage-guided fuzzing of the parsers of received bytes: `ci/fuzz`.
 
-usage: python tests/live/fuzz.py TARGET [libFuzzer's options: -max_total_time=60 corpus…]
+usage: python tests/live/fuzz.py TARGET [options of libFuzzer: -max_total_time=60 corpus…]
 
-No exception but Malformed; and what came out keeps what went in, where there is something to keep.
-"""
+A parser may raise only Malformed, and its result must contain the input where there is something
+to keep."""
 
 import sys
 
@@ -12,68 +12,69 @@ import atheris
 with atheris.instrument_imports(include=["siemtap.core", "siemtap.edge", "centurylink_ips"]):
     from centurylink_ips import PLUGIN
 
-    from siemtap.core import syslog
     from siemtap.core.errors import Malformed
-    from siemtap.core.forms import Every
+    from siemtap.core.formats import cef, leef, syslog
     from siemtap.core.manifest import fill_in
     from siemtap.core.model import Payload
-    from siemtap.engine import voice
+    from siemtap.core.settings import CommonSettings
+    from siemtap.engine.mapper import batch_mapper
+    from siemtap.testing.cases import batches_of
 
 SETTINGS = fill_in(PLUGIN.settings, {"decode_data": "true", "json_timezone": "Europe/Berlin"})
-SAY = voice(PLUGIN, SETTINGS, fill_in(Every, {}), {}, lambda: None)
+MAP_BATCH = batch_mapper(PLUGIN, SETTINGS, fill_in(CommonSettings, {}), {}, lambda: None)
 NOON = 1_772_625_600_000
 
 
-def frames(said):
+def frames(data):
     try:
-        found, rest = syslog.frames(said)
+        complete, rest = syslog.split_frames(data)
     except Malformed:
         return
-    assert sum(map(len, found)) + len(rest) <= len(said)
-    syslog.is_worth_a_look(rest, said[-10:])
+    assert sum(map(len, complete)) + len(rest) <= len(data)
+    syslog.may_be_complete(rest, data[-10:])
 
 
-def line(said):
-    text = said.decode("utf-8", "replace")
-    head = syslog.line(text)
+def line(data):
+    text = data.decode("utf-8", "replace")
+    head = syslog.parse_line(text)
     assert head.message in text
-    syslog.moment(head.stamp, NOON)
+    syslog.parse_time(head.timestamp, NOON)
 
 
-def cef(said):
-    text = said.decode("utf-8", "replace")
-    for read in (syslog.cef, syslog.leef):
+def fuzz_cef(data):
+    text = data.decode("utf-8", "replace")
+    for parse in (cef.parse, leef.parse):
         try:
-            read(text)
+            parse(text)
         except Malformed:
             continue
 
 
 def event(channel, headers):
-    def one(said):
+    def fuzz_payload(data):
+        payload = Payload(data, channel, "ACME", "192.0.2.1", NOON, headers)
         try:
-            batches = list(
-                PLUGIN.receive(SETTINGS, Payload(said, channel, "ACME", "192.0.2.1", NOON, headers))
-            )
+            batches = list(batches_of(PLUGIN, SETTINGS, payload))
         except Malformed:
             return
-        events = [made for batch in batches for made in SAY(batch)]
-        assert all(made["event"]["id"] and made["@timestamp"] for made in events)
+        events = [event for batch in batches for event in MAP_BATCH(batch)]
+        assert all(event["event"]["id"] and event["@timestamp"] for event in events)
         assert (
             events
-            or not said.decode("utf-8-sig", "replace").strip("\r\n\0 \t")
+            or not data.decode("utf-8-sig", "replace").strip("\r\n\0 \t")
             or headers
             or channel == "udp"
-            or said.strip() in (b"[]",)
+            or data.strip() in (b"[]",)
+            or any(received.notices for received in PLUGIN.receive(SETTINGS, payload))
         )
 
-    return one
+    return fuzz_payload
 
 
 TARGETS = {
     "frames": frames,
     "line": line,
-    "cef": cef,
+    "cef": fuzz_cef,
     "webhook": event("webhook", {}),
     "gzip": event("webhook", {"content-encoding": "gzip"}),
     "form": event("webhook", {"content-type": "application/x-www-form-urlencoded"}),

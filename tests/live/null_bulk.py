@@ -1,5 +1,5 @@
-"""A bulk server that keeps nothing and says 201 to everything: what a shipper costs, without what a
-cluster costs.
+"""A bulk server that answers 201 to every document and stores none, to measure the shipper without
+the cost of a cluster.
 
 usage: python tests/live/null_bulk.py
 

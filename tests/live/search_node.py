@@ -1,9 +1,8 @@
-"""A throw-away OpenSearch node: real, on loopback, gone with the process that started it.
+"""A temporary OpenSearch node on loopback, which ends with the process that started it.
 
 with Node(**{"http.max_content_length": "1mb"}) as node:
     requests.get(node.url)
-    node.kill(); node.start()       # a crash, and back on the same data and port
-"""
+    node.kill(); node.start()       # a crash, and a restart on the same data and port"""
 
 from __future__ import annotations
 
@@ -31,12 +30,12 @@ CACHE = Path(
     os.environ.get("SIEMTAP_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "siemtap"
 )
-# the quick compiler only: short runs
+# only the fast compiler, because runs are short
 FLAGS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def java() -> Path:
-    """The folder of a Java that is at least 21."""
+    """Return the folder of a Java that is version 21 or newer."""
     tried = [
         os.environ.get("JAVA_HOME", ""),
         *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True),
@@ -45,11 +44,11 @@ def java() -> Path:
         tried.append(str(Path(os.path.realpath(shutil.which("java"))).parents[1]))
     for home in filter(None, tried):
         if (Path(home) / "bin/javac").exists():
-            said = subprocess.run(
+            printed = subprocess.run(
                 [f"{home}/bin/java", "-version"], capture_output=True, text=True, check=False
             ).stderr
-            found = re.search(r'version "(\d+)', said)
-            if found and int(found[1]) >= 21:
+            match = re.search(r'version "(\d+)', printed)
+            if match and int(match[1]) >= 21:
                 return Path(home)
     raise RuntimeError(
         "OpenSearch needs a JDK of version 21 or newer; set JAVA_HOME. Tried: "
@@ -58,7 +57,7 @@ def java() -> Path:
 
 
 def jars() -> Path:
-    """The folder of jars, filled once for each state of the list."""
+    """Return the folder of jars. It is filled once for each state of the list."""
     stamp = hashlib.sha256(
         b"".join((HERE / name).read_bytes() for name in ("pom.xml", "OsNode.java"))
     ).hexdigest()[:12]
@@ -71,6 +70,7 @@ def jars() -> Path:
 
 
 def fill(lib: Path) -> None:
+    """Download the jars into a folder."""
     subprocess.run(
         [
             "mvn",
@@ -90,18 +90,18 @@ def fill(lib: Path) -> None:
         subprocess.run(
             [java() / "bin/javac", "-cp", f"{lib}/*", "-d", out, HERE / "OsNode.java"],
             check=True,
-            timeout=120,
+            timeout=300,
         )
         subprocess.run(
-            [java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=60
+            [java() / "bin/jar", "cf", lib / "os-node.jar", "-C", out, "."], check=True, timeout=300
         )
     (lib / "ready").touch()
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 class Node:
@@ -150,8 +150,8 @@ class Node:
             time.sleep(0.05)
         raise RuntimeError("the node did not start:\n" + log.read_text(errors="replace")[-3000:])
 
-    def ask(self, method: str, path: str, **how):
-        return requests.request(method, self.url + path, timeout=60, **how)
+    def ask(self, method: str, path: str, **options):
+        return requests.request(method, self.url + path, timeout=300, **options)
 
     def kill(self) -> None:
         self.process.kill()
@@ -162,7 +162,7 @@ class Node:
         process = getattr(self, "process", None)
         if process is not None:
             if process.poll() is None and not (self.lib / self.archive).exists():
-                # a clean stop writes the class archive, which halves every later start
+                # a clean stop writes the class archive, which halves the time of later starts
                 process.terminate()
                 try:
                     process.wait(60)
@@ -181,7 +181,7 @@ class Node:
         self.close()
 
 
-# the second is missing from the first
+# the second list lacks entries of the first
 PLUGIN = (
     "org.opensearch.plugin:opensearch-security:3.4.0.0:zip",
     "org.apache.commons:commons-collections4:4.5.0",
@@ -189,8 +189,8 @@ PLUGIN = (
 
 
 def security(lib: Path) -> Path:
-    """The security plugin's jars that the server lacks, and its configuration. Central has an
-    older one than the server; it runs all the same."""
+    """Add the jars of the security plugin that the server lacks, and its configuration. Maven
+    Central has an older version than that of the server, which works as well."""
     folder = lib / "security"
     with filelock.FileLock(lib / "lock"):
         if (folder / "ready").exists():
@@ -211,11 +211,12 @@ def security(lib: Path) -> Path:
                 timeout=600,
                 stdout=subprocess.DEVNULL,
             )
-        there = {re.sub(r"-\d[\w.\-]*\.jar$", "", path.name) for path in lib.glob("*.jar")}
+        existing = {re.sub(r"-\d[\w.\-]*\.jar$", "", path.name) for path in lib.glob("*.jar")}
         with zipfile.ZipFile(next(folder.glob("*.zip"))) as plugin:
             for entry in plugin.namelist():
                 if re.fullmatch(r"config/\w+\.yml", entry) or (
-                    entry.endswith(".jar") and re.sub(r"-\d[\w.\-]*\.jar$", "", entry) not in there
+                    entry.endswith(".jar")
+                    and re.sub(r"-\d[\w.\-]*\.jar$", "", entry) not in existing
                 ):
                     plugin.extract(entry, folder)
         (folder / "ready").touch()
@@ -223,7 +224,8 @@ def security(lib: Path) -> Path:
 
 
 def certificates(folder: Path) -> None:
-    """An authority, and what it signed for the node and for an administrator, as PEM."""
+    """Write an authority, and the certificates that it signed for the node and an administrator,
+    as PEM."""
     now = datetime.datetime.now(datetime.timezone.utc)
     authority = rsa.generate_private_key(65537, 2048)
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test ca")])
@@ -252,16 +254,16 @@ def certificates(folder: Path) -> None:
     (folder / "ca.pem").write_bytes(
         signed(issuer, authority, [(x509.BasicConstraints(True, None), True)])
     )
-    for who in ("node", "admin"):
+    for owner in ("node", "admin"):
         key = rsa.generate_private_key(65537, 2048)
         made = signed(
-            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)]),
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, owner)]),
             key,
             [(names, False), (uses, False)],
         )
-        # sent along, as Elasticsearch does
-        (folder / f"{who}.pem").write_bytes(made + (folder / "ca.pem").read_bytes())
-        (folder / f"{who}.key").write_bytes(
+        # the authority is sent along, as Elasticsearch does
+        (folder / f"{owner}.pem").write_bytes(made + (folder / "ca.pem").read_bytes())
+        (folder / f"{owner}.key").write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
@@ -271,7 +273,7 @@ def certificates(folder: Path) -> None:
 
 
 class SecureNode(Node):
-    """With TLS, users and roles: admin/admin, and whom `user` makes."""
+    """A node with TLS, users and roles: admin/admin, and users that `user` adds."""
 
     plugins = ("org.opensearch.security.OpenSearchSecurityPlugin",)
     archive = "os-node-secure.jsa"
@@ -307,19 +309,21 @@ class SecureNode(Node):
         )
         super().start()
         end = time.monotonic() + 120
-        while self.ask("GET", "/").status_code != 200:  # REST answers before the users are read
+        while (
+            self.ask("GET", "/").status_code != 200
+        ):  # the REST API answers before the users are loaded
             if time.monotonic() > end:
                 raise RuntimeError("the users did not come")
             time.sleep(0.2)
 
-    def ask(self, method: str, path: str, **how):
+    def ask(self, method: str, path: str, **options):
         with requests.Session() as session:
-            session.trust_env = False  # else REQUESTS_CA_BUNDLE wins over verify
+            session.trust_env = False  # otherwise REQUESTS_CA_BUNDLE overrides verify
             return session.request(
                 method,
                 self.url + path,
-                timeout=60,
-                **{"auth": ("admin", "admin"), "verify": self.ca, **how},
+                timeout=300,
+                **{"auth": ("admin", "admin"), "verify": self.ca, **options},
             )
 
     def user(self, name: str, **role) -> None:

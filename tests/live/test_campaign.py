@@ -1,4 +1,4 @@
-"""The campaign of random kill -9, short; the long one is ci/campaign."""
+"""A short campaign of random kill -9; the long one is ci/campaign."""
 
 import pytest
 from campaign import campaign
@@ -6,6 +6,6 @@ from campaign import campaign
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["sqlite", "file", "opensearch"])
-def test_random_kills_lose_and_double_nothing(output):
+def test_random_kills_neither_lose_nor_duplicate_events(output):
     events, missing, twice, strange, must = campaign(12, output, seed=7)
     assert must > 1_000 and events >= must and (missing, twice, strange) == (0, 0, 0)

@@ -1,5 +1,5 @@
-"""The stand-in for Elasticsearch and a real OpenSearch node are asked the same: where both know
-the thing, both must say the same."""
+"""The Elasticsearch simulator against a real OpenSearch node: the same requests must have the same
+results where both support them."""
 
 import json
 
@@ -38,8 +38,8 @@ def both():
         yield node.url, server.url
 
 
-def lines(*said):
-    return b"".join(json.dumps(one).encode() + b"\n" for one in said)
+def lines(*objects):
+    return b"".join(json.dumps(item).encode() + b"\n" for item in objects)
 
 
 def doc(id, verb="create", index="logs-a-default", **more):
@@ -127,31 +127,32 @@ STEPS = [
 ]
 
 
-def said(url, method, path, body):
+def outcome(url, method, path, body):
+    """Return what both must agree on: status, and results without names and messages."""
     kind = "application/x-ndjson" if path == "/_bulk" else "application/json"
     answer = requests.request(
         method,
         url + path,
         data=body if isinstance(body, (bytes, type(None))) else json.dumps(body),
         headers={"content-type": kind},
-        timeout=60,
+        timeout=300,
     )
-    found = answer.json()
-    if "items" in found:
+    reply = answer.json()
+    if "items" in reply:
         return (
             answer.status_code,
-            found["errors"],
-            [(verb, item["status"]) for one in found["items"] for verb, item in one.items()],
+            reply["errors"],
+            [(verb, item["status"]) for row in reply["items"] for verb, item in row.items()],
         )
-    if "hits" in found:
-        return answer.status_code, sorted(hit["_id"] for hit in found["hits"]["hits"])
-    return answer.status_code, found.get("deleted"), found.get("rolled_over"), "error" in found
+    if "hits" in reply:
+        return answer.status_code, sorted(hit["_id"] for hit in reply["hits"]["hits"])
+    return answer.status_code, reply.get("deleted"), reply.get("rolled_over"), "error" in reply
 
 
-def test_both_say_the_same(both):
+def test_simulator_and_opensearch_have_the_same_results(both):
     different = {}
-    for why, *step in STEPS:
-        real, ours = (said(url, *step) for url in both)
-        if real != ours:
-            different[why] = {"OpenSearch": real, "stand-in": ours}
+    for name, *step in STEPS:
+        real, simulated = (outcome(url, *step) for url in both)
+        if real != simulated:
+            different[name] = {"OpenSearch": real, "simulator": simulated}
     assert different == {}

@@ -1,5 +1,4 @@
-"""The addresses behind a DDoS report's pointer, read from a server that speaks MongoDB's wire
-protocol."""
+"""Addresses of a DDoS report, read from a server with the MongoDB wire protocol."""
 
 import hashlib
 import subprocess
@@ -9,10 +8,11 @@ from pathlib import Path
 import filelock
 import pytest
 from pingintelligence import PLUGIN
-from pingintelligence.attacks import Asked, flatten
-from pingintelligence.ddos import resolved
+from pingintelligence.attacks import Query, flatten
+from pingintelligence.ddos import add_addresses
 from search_node import CACHE, java
 
+from siemtap.core.compile import bind
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 
@@ -67,12 +67,12 @@ def reports(end=END):
             },
             {"attack_type": "Decoy Attack", "api_name": "shop", "ips": ["192.0.2.9"]},
         ],
-        Asked(0, "shop"),
+        Query(0, "shop"),
         settings(""),
     )
 
 
-def test_each_address_behind_a_pointer_becomes_an_event(uri):
+def test_each_address_of_a_report_becomes_an_event(uri):
     import pymongo
 
     with pymongo.MongoClient(uri) as client:
@@ -83,41 +83,41 @@ def test_each_address_behind_a_pointer_becomes_an_event(uri):
                 {"end_time": "another", "ips": ["192.0.2.1"]},
             ]
         )
-    found = resolved(reports(), settings(uri))
-    assert [record["@who"] for record in found[2:]] == [
+    records = add_addresses(reports(), settings(uri))
+    assert [record["@who"] for record in records[2:]] == [
         ("ip", "2001:db8::7"),
         ("ip", "203.0.113.7"),
         ("ip", "203.0.113.8"),
     ]
-    say = PLUGIN.dataset("pingintelligence.attack").bind(settings(uri))
-    events = [say(record, 0, None) for record in found]
+    map_record = bind(PLUGIN.dataset("pingintelligence.attack"), settings(uri))
+    events = [map_record(record, 0, None) for record in records]
     assert (
         len({event["event"]["id"] for event in events}) == 5
         and events[3]["source"]["ip"] == "203.0.113.7"
         and events[3]["@timestamp"] == "2026-03-04T12:25:36.144Z"
     )
     assert (
-        len(resolved(reports(), settings(uri, ddos_limit=2))) == 4
-        and len(resolved(reports("Wed Mar 04 12:25:36:145 2026"), settings(uri))) == 2
+        len(add_addresses(reports(), settings(uri, ddos_limit=2))) == 4
+        and len(add_addresses(reports("Wed Mar 04 12:25:36:145 2026"), settings(uri))) == 2
     )
 
 
-def test_a_server_that_is_away_is_waited_for(monkeypatch):
-    monkeypatch.setattr("pingintelligence.ddos.PATIENCE", 300)
+def test_server_that_is_down_is_retried(monkeypatch):
+    monkeypatch.setattr("pingintelligence.ddos.TIMEOUT", 300)
     with pytest.raises(Retry, match="MongoDB does not answer"):
-        resolved(reports(), settings("mongodb://127.0.0.1:9"))
+        add_addresses(reports(), settings("mongodb://127.0.0.1:9"))
 
 
-def test_mistakes():
-    with pytest.raises(ConfigError, match="no URI"):
-        resolved(reports(), settings("postgres://x"))
-    with pytest.raises(ConfigError, match="no URI"):
-        resolved(reports(), settings("mongodb://127.0.0.1:nowhere"))
+def test_invalid_settings():
+    with pytest.raises(ConfigError, match="does not accept the URI"):
+        add_addresses(reports(), settings("postgres://x"))
+    with pytest.raises(ConfigError, match="does not accept the URI"):
+        add_addresses(reports(), settings("mongodb://127.0.0.1:nowhere"))
     for name in ("a secret", "pymongo"):
         assert name not in repr(settings("mongodb://user:a secret@host"))
 
 
-def test_without_the_package(monkeypatch):
+def test_pymongo_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymongo", None)
     with pytest.raises(ConfigError, match=r"siemtap\[mongodb\]"):
         PLUGIN.connect(

@@ -1,5 +1,5 @@
-"""Against a real OpenSearch node with TLS, users and roles: the rights that the README lists
-suffice, and what is wrong is named."""
+"""A real OpenSearch node with TLS, users and roles: the documented privileges suffice, and
+errors name their cause."""
 
 import hashlib
 import json
@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cluster import STREAM, UNIT, events_of
 from search_node import SecureNode
-from test_opensearch import STREAM, UNIT, events_of
 
 from siemtap.core.errors import AuthError, ConfigError
 from siemtap.core.manifest import fill_in
 from siemtap.outputs.cluster import Settings
 from siemtap.outputs.elasticsearch import Opensearch
-from siemtap.runners.cli import main
+from siemtap.shipper.cli.main import main
 
 pytestmark = pytest.mark.slow
 PASSWORD = "a-long-Passw0rd-of-4-words!"
-# As the README has them.
+# The privileges documented in docs/elasticsearch.md.
 COLLECTS = {
     "cluster_permissions": ["cluster:monitor/main", "indices:data/write/bulk"],
     "index_permissions": [
@@ -76,7 +76,7 @@ def output(node, **more):
     return Opensearch(fill_in(Settings, {"hosts": [node.url], "ca_file": node.ca, **more}))
 
 
-def test_the_rights_that_the_readme_lists_suffice(node, tmp_path):
+def test_documented_privileges_suffice(node, tmp_path):
     path = tmp_path / "siemtap.yml"
     path.write_text(
         json.dumps(
@@ -93,40 +93,40 @@ def test_the_rights_that_the_readme_lists_suffice(node, tmp_path):
             }
         )
     )
-    for wanted in ("6 changed", "0 changed"):
+    for expected in ("6 changed", "0 changed"):
         done = CliRunner().invoke(main, ["setup", "-c", str(path)])
-        assert done.exit_code == 0 and wanted in done.output, done.output
-    it = output(node, username="collects", password=PASSWORD)
-    assert it.deliver(UNIT, events_of(3), None) == [] and it.holds(UNIT, events_of(5)) == {
-        event["event"]["id"] for event in events_of(3)
-    }
+        assert done.exit_code == 0 and expected in done.output, done.output
+    opensearch = output(node, username="collects", password=PASSWORD)
+    assert opensearch.deliver(UNIT, events_of(3), None) == [] and opensearch.holds(
+        UNIT, events_of(5)
+    ) == {event["event"]["id"] for event in events_of(3)}
     node.ask("POST", f"/{STREAM}/_rollover")
     assert (
-        it.holds(UNIT, events_of(5)) == {event["event"]["id"] for event in events_of(3)}
-        and it.deliver(UNIT, events_of(2, 10), None) == []
+        opensearch.holds(UNIT, events_of(5)) == {event["event"]["id"] for event in events_of(3)}
+        and opensearch.deliver(UNIT, events_of(2, 10), None) == []
     )
-    assert len(list(it.read(UNIT, "default", 1_500_000_000_000, 1_600_000_000_000))) == 5
-    it.close()
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+    assert len(list(opensearch.read(UNIT, "default", 1_500_000_000_000, 1_600_000_000_000))) == 5
+    opensearch.close()
+    text = (Path(__file__).parents[2] / "docs/elasticsearch.md").read_text()
     for right in {
         right
         for role in (COLLECTS, SETS_UP)
         for right in [
             *role["cluster_permissions"],
-            *(one for part in role["index_permissions"] for one in part["allowed_actions"]),
+            *(action for part in role["index_permissions"] for action in part["allowed_actions"]),
         ]
     }:
         assert f"`{right}`" in text, right
 
 
-def test_without_the_right_to_read_it_says_so_once_and_goes_on(node, caplog):
-    it = output(node, username="blind", password=PASSWORD)
+def test_missing_read_privilege_is_logged_once(node, caplog):
+    opensearch = output(node, username="blind", password=PASSWORD)
     assert (
-        it.deliver(UNIT, events_of(2, 100), None) == []
-        and it.holds(UNIT, events_of(2, 100)) is None
+        opensearch.deliver(UNIT, events_of(2, 100), None) == []
+        and opensearch.holds(UNIT, events_of(2, 100)) is None
         and "the user may not refresh and read" in caplog.text
     )
-    it.close()
+    opensearch.close()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_without_the_right_to_read_it_says_so_once_and_goes_on(node, caplog):
         (
             {"username": "elsewhere", "password": PASSWORD},
             AuthError,
-            "403 security_exception.*rights that the README lists",
+            "403 security_exception.*rights that docs/elasticsearch.md lists",
         ),
         (
             {"username": "collects", "password": PASSWORD, "ca_file": ""},
@@ -159,23 +159,23 @@ def test_without_the_right_to_read_it_says_so_once_and_goes_on(node, caplog):
         ),
     ],
 )
-def test_what_is_wrong_is_named(node, more, error, sentence):
-    it = output(node, **more)
-    with pytest.raises(error, match=sentence) as told:
-        it.deliver(UNIT, events_of(1, 200), None)
-    assert PASSWORD not in str(told.value) and "wrong" not in str(told.value)
-    it.close()
+def test_errors_name_their_cause(node, more, error, sentence):
+    opensearch = output(node, **more)
+    with pytest.raises(error, match=sentence) as raised:
+        opensearch.deliver(UNIT, events_of(1, 200), None)
+    assert PASSWORD not in str(raised.value) and "wrong" not in str(raised.value)
+    opensearch.close()
 
 
-def test_a_client_certificate_and_a_fingerprint(node):
+def test_client_certificate_and_fingerprint(node):
     home = Path(node.ca).parent
-    it = output(node, certificate=str(home / "admin.pem"), key=str(home / "admin.key"))
-    assert it.deliver(UNIT, events_of(1, 300), None) == []
-    it.close()
+    opensearch = output(node, certificate=str(home / "admin.pem"), key=str(home / "admin.key"))
+    assert opensearch.deliver(UNIT, events_of(1, 300), None) == []
+    opensearch.close()
     own = (home / "node.pem").read_text().partition("-----END CERTIFICATE-----\n")
     for number, pem in ((301, "".join(own[:2])), (302, (home / "ca.pem").read_text())):
         fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-        it = output(
+        opensearch = output(
             node,
             username="collects",
             password=PASSWORD,
@@ -183,7 +183,7 @@ def test_a_client_certificate_and_a_fingerprint(node):
             ca_fingerprint=":".join(fingerprint[place : place + 2] for place in range(0, 64, 2)),
         )
         assert (
-            it.deliver(UNIT, events_of(1, number), None) == []
-            and it.holds(UNIT, events_of(1, number)) is not None
+            opensearch.deliver(UNIT, events_of(1, number), None) == []
+            and opensearch.holds(UNIT, events_of(1, number)) is not None
         )
-        it.close()
+        opensearch.close()

@@ -1,5 +1,5 @@
-"""`ca_fingerprint` of a search cluster, and of Kibana beside it: whoever is not believed hears a
-handshake, and neither a key nor an event."""
+"""`ca_fingerprint` of a search cluster and of Kibana: a server that is not trusted receives a
+TLS handshake, and neither a key nor an event."""
 
 import json
 import ssl
@@ -10,10 +10,10 @@ import tls
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
+from siemtap.elastic.kibana_client import Kibana
 from siemtap.outputs.cluster import Settings
 from siemtap.outputs.elasticsearch import Elasticsearch, Opensearch
-from siemtap.runners.config import load
-from siemtap.runners.kibana import Kibana
+from siemtap.shipper.config.load import load
 
 UNIT = Unit("it", "apptrana.attack")
 PRODUCT = b"x-elastic-product: Elasticsearch\r\n"
@@ -56,16 +56,16 @@ def chains(tmp_path_factory):
 
 
 def deliver(server, pin, kind=Elasticsearch, **more):
-    it = kind(
+    cluster_output = kind(
         fill_in(
             Settings, {"hosts": [f"https://127.0.0.1:{server.port}"], "ca_fingerprint": pin, **more}
         )
     )
-    it.expected.add(("logs-apptrana.attack-default", "apptrana.attack"))
+    cluster_output.expected.add(("logs-apptrana.attack-default", "apptrana.attack"))
     try:
-        return it.deliver(UNIT, [EVENT], None)
+        return cluster_output.deliver(UNIT, [EVENT], None)
     finally:
-        it.close()
+        cluster_output.close()
 
 
 @pytest.mark.parametrize(
@@ -79,44 +79,44 @@ def deliver(server, pin, kind=Elasticsearch, **more):
         ("elsewhere", ["elsewhere"]),
     ],
 )
-def test_believed(chains, pin, chain):
+def test_trusted_chains(chains, pin, chain):
     serve, made, _ = chains
     with serve(*chain) as server:
         assert deliver(
             server, made[pin].fingerprint.upper(), api_key=KEY
-        ) == [] and KEY.encode() in b"".join(server.heard)
+        ) == [] and KEY.encode() in b"".join(server.received)
 
 
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize(
     "pin,chain,why",
     [
-        ("root", ["forged", "root"], "does not vouch"),
-        ("leaf", ["forged", "leaf", "root"], "does not vouch"),
+        ("root", ["forged", "root"], "cannot be verified"),
+        ("leaf", ["forged", "leaf", "root"], "cannot be verified"),
         ("root", ["expired", "root"], "certificate has expired"),
         ("root", ["elsewhere", "root"], "not valid for '127.0.0.1'"),
-        ("root", ["leaf"], "does not send along"),
+        ("root", ["leaf"], "does not send"),
         ("middle", ["leaf", "root"], "none of the 2"),
     ],
 )
-def test_not_believed(chains, pin, chain, why, verify):
+def test_untrusted_chains(chains, pin, chain, why, verify):
     serve, made, _ = chains
     with (
         serve(*chain) as server,
         pytest.raises(
             ConfigError, match=f"bulk: .*{why}.*ca_fingerprint of output.elasticsearch"
-        ) as told,
+        ) as caught,
     ):
         deliver(server, made[pin].fingerprint, api_key=KEY, verify=verify)
-    assert server.heard == [] and server.handshakes < 2 and KEY not in str(told.value)
+    assert server.received == [] and server.handshakes < 2 and KEY not in str(caught.value)
 
 
 def test_every_node_and_every_connection_is_verified(chains):
-    """The good one first, and its authority is remembered; the other host of `hosts` is somebody
-    in between."""
+    """The first node is trusted and its authority is remembered; the second host of `hosts` is a
+    man in the middle."""
     serve, made, _ = chains
     with serve("leaf", "root") as good, serve("forged", "root") as between:
-        it = Elasticsearch(
+        cluster_output = Elasticsearch(
             fill_in(
                 Settings,
                 {
@@ -129,21 +129,24 @@ def test_every_node_and_every_connection_is_verified(chains):
                 },
             )
         )
-        told = []
+        messages = []
         for _ in range(6):
             try:
-                assert it.deliver(UNIT, [EVENT], None) == []
+                assert cluster_output.deliver(UNIT, [EVENT], None) == []
             except ConfigError as error:
-                told.append(str(error))
-        it.close()
+                messages.append(str(error))
+        cluster_output.close()
     assert (
-        good.heard and between.heard == [] and told and all("does not vouch" in one for one in told)
+        good.received
+        and between.received == []
+        and messages
+        and all("cannot be verified" in line for line in messages)
     )
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("pin", ["root", "leaf"])
-def test_with_a_client_certificate(chains, pin, version):
+def test_client_certificate(chains, pin, version):
     serve, made, folder = chains
     login = str(made["client"].write(folder))
     with serve("leaf", "root", version=version, clients=folder / "root.pem") as server:
@@ -152,7 +155,7 @@ def test_with_a_client_certificate(chains, pin, version):
         ) == [] and all(server.logged_in)
 
 
-def test_a_client_certificate_that_cannot_be_read_is_named(chains):
+def test_unreadable_client_certificate_is_reported(chains):
     with pytest.raises(ConfigError, match="output.elasticsearch: .*No such file"):
         Elasticsearch(
             fill_in(
@@ -167,8 +170,9 @@ def test_a_client_certificate_that_cannot_be_read_is_named(chains):
         )
 
 
-def test_kibana_gets_the_outputs_key_by_authorities_only(chains, tmp_path):
-    """The pin is the cluster's; Kibana has a certificate of its own, and `setup.kibana.ca_file`."""
+def test_kibana_is_verified_by_its_ca_file_only(chains, tmp_path):
+    """The fingerprint is that of the cluster; Kibana has its own certificate and
+    `setup.kibana.ca_file`."""
     serve, made, folder = chains
     path = tmp_path / "siemtap.yml"
 
@@ -188,19 +192,21 @@ def test_kibana_gets_the_outputs_key_by_authorities_only(chains, tmp_path):
                 }
             )
         )
-        with pytest.raises((ConfigError, Retry)) as told:
-            Kibana(load(str(path))).check()
-        return str(told.value)
+        with pytest.raises((ConfigError, Retry)) as caught:
+            config = load(str(path))
+            Kibana(config.kibana, config.output_settings).check()
+        return str(caught.value)
 
     for chain in (["leaf", "root"], ["forged", "root"]):
         with serve(*chain) as server:
-            assert "TLS failed" in check(server) and server.heard == []
+            assert "TLS failed" in check(server) and server.received == []
     with serve("forged", "root") as server:
         assert (
-            "TLS failed" in check(server, ca_file=str(folder / "root.pem")) and server.heard == []
+            "TLS failed" in check(server, ca_file=str(folder / "root.pem"))
+            and server.received == []
         )
     with serve("leaf", "root") as server:
         assert (
-            "does not answer as Kibana does" in check(server, ca_file=str(folder / "root.pem"))
-            and KEY.encode() in server.heard[0]
+            "is not a Kibana" in check(server, ca_file=str(folder / "root.pem"))
+            and KEY.encode() in server.received[0]
         )

@@ -1,26 +1,33 @@
-"""Every event that is made beside the tables passes the contract, whatever a person has set: or
-what it tells of is told to nobody."""
+"""Events that are created without a mapping table pass the schema, whatever the settings.
+
+Otherwise the error or the loss that they report would be lost."""
 
 import itertools
 import logging
 
 import pytest
+from validation import MemoryOutput, RefusingCheck
 
-from siemtap import contract
 from siemtap.core import manifest
-from siemtap.core.forms import Every
+from siemtap.core.compile import bind
+from siemtap.core.convert import rfc3339
+from siemtap.core.events import Lost, lost_event
 from siemtap.core.manifest import fill_in
-from siemtap.core.mapping import Dataset, Field, Lost, lost_event, rfc3339
 from siemtap.core.model import Batch, Payload, Unit
-from siemtap.engine import voice
-from siemtap.outputs.checked import Checked, compiled
-from siemtap.runners import plugins
-from siemtap.runners.health import Health
-from siemtap.runners.setup import canary_of
-from siemtap.runners.shipper import also
+from siemtap.core.rows import Dataset, Field
+from siemtap.core.settings import CommonSettings
+from siemtap.edge import schemas
+from siemtap.engine.mapper import batch_mapper
+from siemtap.outputs.validated import ValidateEvents
+from siemtap.render import registry
+from siemtap.render.event_check import SchemaCheck
+from siemtap.shipper.health import Health
+from siemtap.shipper.process import added_fields
+from siemtap.shipper.setup.canary import build_canary
+from siemtap.testing.cases import batches_of
 
 NOW = 1_772_618_400_000
-CHECK = compiled(contract.read("event.schema.json"), plugins.datasets().values())
+CHECK = SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
 EVERY = [
     {},
     {"tags": ["waf"]},
@@ -40,29 +47,14 @@ LOST = [Lost(NOW - 5000, NOW, "the service keeps 30 days", "www.example.com"), L
 UNREADABLE = [None, 7, 1.5, True, "", "a text", "\ud800", [], [1, [2]], {}, {"a": 1}, {"": ""}, {"a": {"b": [None, {}]}}, {"id": "\x00\ud800"}, 2**80, float("nan"), "x" * 200_000]
 # fmt: on
 DATASETS = [
-    (plugin, dataset) for plugin in plugins.installed().values() for dataset in plugin.datasets
+    (plugin, dataset) for plugin in registry.installed().values() for dataset in plugin.datasets
 ]
-each_dataset = pytest.mark.parametrize("plugin,dataset", DATASETS, ids=lambda one: one.name)
-
-
-class Kept:
-    """An output that takes all, and the rejects of the process."""
-
-    together = False
-
-    def __init__(self):
-        self.events, self.refused = [], []
-
-    def deliver(self, unit, events, mark):
-        self.events += events
-        return []
-
-    def keep(self, unit, refused):
-        self.refused += refused
+each_dataset = pytest.mark.parametrize("plugin,dataset", DATASETS, ids=lambda dataset: dataset.name)
 
 
 def settings_of(plugin):
-    """What must be set, and then every switch the other way round."""
+    """Yield the settings with the required values, with every switch inverted, and with each
+    switch inverted."""
     needed = {}
     for spec in manifest.describe(plugin.settings):
         if spec["required"]:
@@ -79,18 +71,20 @@ def settings_of(plugin):
 
 
 def delivered(events, dataset):
-    kept = Kept()
-    Checked(kept, CHECK, kept).deliver(Unit("it", dataset.name), events, None)
+    kept = MemoryOutput()
+    ValidateEvents(kept, CHECK, kept).deliver(Unit("it", dataset.name), events, None)
     assert [reason for _, reason in kept.refused] == [] and kept.events == events
     return events
 
 
 @each_dataset
-def test_lost_time_and_unreadable_records_are_delivered(plugin, dataset):
-    for settings, every in itertools.product(settings_of(plugin), EVERY):
-        say = voice(plugin, settings, fill_in(Every, every), also(), lambda: rfc3339(NOW))
+def test_lost_ranges_and_unreadable_records_are_delivered(plugin, dataset):
+    for settings, common in itertools.product(settings_of(plugin), EVERY):
+        map_batch = batch_mapper(
+            plugin, settings, fill_in(CommonSettings, common), added_fields(), lambda: rfc3339(NOW)
+        )
         events = delivered(
-            say(Batch(dataset, list(UNREADABLE), {}, NOW, lost=tuple(LOST))), dataset
+            map_batch(Batch(dataset, list(UNREADABLE), {}, NOW, lost=tuple(LOST))), dataset
         )
         lost = [event for event in events if event.get("message", "").startswith("lost ")]
         assert len(events) == len(UNREADABLE) + len(LOST) and len(lost) == len(LOST)
@@ -99,15 +93,16 @@ def test_lost_time_and_unreadable_records_are_delivered(plugin, dataset):
             for event in lost
         )
         assert all(
-            ("tags" in event) == bool(set(every.get("tags", ())) - {""})
-            and ("fields" in event) == bool(every.get("fields"))
+            ("tags" in event) == bool(set(common.get("tags", ())) - {""})
+            and ("fields" in event) == bool(common.get("fields"))
             for event in events
         )
 
 
 @each_dataset
-def test_a_lost_event_without_anything(plugin, dataset):
-    """A test's, Splunk's: no tags, no agent, no time of reading; and empties of every kind."""
+def test_lost_event_with_empty_constants(plugin, dataset):
+    """As in tests and in Splunk: no tags, no agent, no time of reading, and empty values of
+    every type."""
     for constants in (
         {},
         {"tags": [], "fields": {}, "data_stream.namespace": "", "agent.name": None},
@@ -119,8 +114,8 @@ def test_a_lost_event_without_anything(plugin, dataset):
 
 @pytest.mark.parametrize(
     "plugin",
-    [plugin for plugin in plugins.installed().values() if plugin.receive],
-    ids=lambda one: one.name,
+    [plugin for plugin in registry.installed().values() if plugin.receive],
+    ids=lambda dataset: dataset.name,
 )
 @pytest.mark.parametrize(
     "body",
@@ -136,25 +131,27 @@ def test_a_lost_event_without_anything(plugin, dataset):
         b"0" * 5000,
     ],
 )
-def test_payloads_that_nobody_can_read(plugin, body):
-    for settings, every in itertools.product(settings_of(plugin), EVERY):
-        say = voice(plugin, settings, fill_in(Every, every), also(), lambda: rfc3339(NOW))
+def test_unreadable_payloads(plugin, body):
+    for settings, common in itertools.product(settings_of(plugin), EVERY):
+        map_batch = batch_mapper(
+            plugin, settings, fill_in(CommonSettings, common), added_fields(), lambda: rfc3339(NOW)
+        )
         for channel in ("webhook", "udp", "tcp", "replay"):
-            for batch in plugin.receive(settings, Payload(body, channel, "", "192.0.2.1", NOW)):
-                delivered(say(batch), batch.dataset)
+            for batch in batches_of(plugin, settings, Payload(body, channel, "", "192.0.2.1", NOW)):
+                delivered(map_batch(batch), batch.dataset)
 
 
 @pytest.mark.parametrize("namespace", ["default", "prod"])
 @pytest.mark.parametrize(
     "error", ["", "Retry: GET https://vendor.example.com: 503 not now", "\ud800\x00"]
 )
-def test_health_of_every_state(namespace, error):
-    kept = Kept()
-    told = Checked(kept, CHECK, kept)
+def test_health_events_of_every_state(namespace, error):
+    kept = MemoryOutput()
+    validated = ValidateEvents(kept, CHECK, kept)
 
     class Shipper:
-        also = also()
-        sink = None
+        added_fields = added_fields()
+        output = None
         inputs = {}
         clock = type(
             "Clock", (), {"now": staticmethod(lambda: NOW), "elapsed": staticmethod(lambda: 0.0)}
@@ -189,7 +186,7 @@ def test_health_of_every_state(namespace, error):
             }
 
     reporter = Health(
-        Shipper(), namespace, 10.0, lambda unit, events: told.deliver(unit, events, None)
+        Shipper(), namespace, 10.0, lambda unit, events: validated.deliver(unit, events, None)
     )
     for state in ("ok", "retrying", "degraded", "ok"):
         reporter.changed("it/acme.event", state, error)
@@ -198,28 +195,28 @@ def test_health_of_every_state(namespace, error):
 
 
 @each_dataset
-def test_the_canary_of_test_output(plugin, dataset):
+def test_probe_event_of_test_output(plugin, dataset):
     for namespace in ("default", "prod"):
-        delivered([canary_of(dataset, namespace, NOW)], dataset)
+        delivered([build_canary(dataset, namespace, NOW)], dataset)
 
 
-def test_a_table_that_writes_neither_message_nor_kind():
-    """A plugin from elsewhere, of one row."""
+def test_mapping_without_message_and_kind():
+    """A plugin of a third party with one row."""
     dataset = Dataset(
         "acme.thing", lambda record: rfc3339(record["at"]), ("id",), (Field("id", "acme.id"),)
     )
-    check, kept = compiled(contract.read("event.schema.json"), [dataset]), Kept()
-    say = dataset.bind(None, {"tags": [], "fields": {}})
-    events = [lost_event(dataset, LOST[0], {}), say(None, NOW, None)]
-    Checked(kept, check, kept).deliver(Unit("it", dataset.name), events, None)
+    check, kept = SchemaCheck(schemas.read("event.schema.json"), [dataset]), MemoryOutput()
+    map_batch = bind(dataset, None, {"tags": [], "fields": {}})
+    events = [lost_event(dataset, LOST[0], {}), map_batch(None, NOW, None)]
+    ValidateEvents(kept, check, kept).deliver(Unit("it", dataset.name), events, None)
     assert [reason for _, reason in kept.refused] == [] and len(kept.events) == 2
 
 
-def test_a_refused_event_about_a_loss_is_loud(caplog):
-    """Once for a unit and a reason, with what it would have said."""
+def test_rejected_event_about_a_loss_is_logged_as_an_error(caplog):
+    """Once for each unit and reason, with the message of the event."""
     _, dataset = DATASETS[0]
-    kept = Kept()
-    output = Checked(kept, lambda event: "odd", kept)
+    kept = MemoryOutput()
+    output = ValidateEvents(kept, RefusingCheck(lambda event: "odd"), kept)
     event = lost_event(dataset, LOST[0], {})
     with caplog.at_level(logging.INFO, "siemtap"):
         for _ in range(3):

@@ -1,10 +1,10 @@
-"""A stand-in for splunkd, and a vendor."""
+"""Fixtures: a simulator of splunkd, and one of a vendor."""
 
 import pytest
 from splunkd_stand_in import Splunkd
 
 from apptrana import simulator
-from siemtap.runners.simulate import Server
+from siemtap.testing.simulation import Server
 
 
 @pytest.fixture

@@ -1,37 +1,30 @@
-"""What Splunk keeps for an add-on: marks whatever is in them, secrets where they belong."""
+"""Checkpoints in the KV store with odd contents, and secrets that must not be sent to another
+address."""
 
 import base64
 import zlib
 
 import pytest
-from splunkd_stand_in import KEY
+from splunk_input import checkpoints, connect, save_account
 
 from siemtap.core.errors import ConfigError
 from siemtap.core.model import Mark, Unit
-from siemtap.runners import plugins, splunkd
-from siemtap.runners.names import App
-from siemtap.runners.splunk_pages import trouble
+from siemtap.render import registry
+from siemtap.splunk.runtime import splunkd
+from siemtap.splunk.runtime.pages import account_error
 
 UNIT = Unit("first", "apptrana.attack", "shop.example.com")
 
 
-def session(splunk):
-    return splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, KEY)
-
-
-def checkpoints(splunk):
-    return splunkd.KvCheckpoints(session(splunk), "apptrana://first", sleep=lambda seconds: None)
-
-
-def test_a_site_and_a_cursor_with_half_a_pair(splunk):
-    """What a vendor calls his sites is any text that JSON can hold."""
-    kept, unit = checkpoints(splunk), Unit("first", "apptrana.attack", "shop\ud800")
-    kept.save(unit, Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}))
+def test_scope_and_cursor_with_a_lone_surrogate(splunk):
+    """JSON may contain lone surrogates, so a scope or a cursor may, too."""
+    store, unit = checkpoints(splunk), Unit("first", "apptrana.attack", "shop\ud800")
+    store.save(unit, Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4}))
     assert (
         checkpoints(splunk).load(unit) == Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4})
-        and kept.load(UNIT) == Mark()
+        and store.load(UNIT) == Mark()
     )
-    assert splunkd.Tokens(session(splunk), "main", {"name": "\ud800"}).recall() is None
+    assert splunkd.TokenPasswords(connect(splunk), "main", {"name": "\ud800"}).load() is None
 
 
 @pytest.mark.parametrize(
@@ -51,33 +44,28 @@ def test_a_site_and_a_cursor_with_half_a_pair(splunk):
         ),
     ],
 )
-def test_a_mark_that_cannot_be_read_is_a_sentence(splunk, state):
-    kept = checkpoints(splunk)
-    kept.save(UNIT, Mark({"until": 5}))
+def test_unreadable_checkpoint_is_a_configuration_error(splunk, state):
+    store = checkpoints(splunk)
+    store.save(UNIT, Mark({"until": 5}))
     (document,) = splunk.documents["ta_test_checkpoints"].values()
     document["state"] = state
     with pytest.raises(ConfigError, match="cannot be read; reset it"):
-        kept.load(UNIT)
+        store.load(UNIT)
 
 
 @pytest.mark.parametrize("skip", ["", "1"])
-def test_a_secret_that_is_kept_goes_nowhere_else(splunk, vendor, skip):
-    """Who may edit an account must not get its secret by giving it another address."""
-    plugin, page = plugins.plugin("apptrana"), session(splunk)
+def test_saved_secret_is_not_sent_to_another_address(splunk, vendor, skip):
+    """Not even by a user who may edit the account."""
+    plugin, page = registry.plugin("apptrana"), connect(splunk)
     settings = vendor.simulated.settings(vendor.url)
-    splunk.account(
-        "main",
-        {"client_secret": settings["client_secret"]},
-        url=settings["url"],
-        client_id=settings["client_id"],
-    )
+    save_account(splunk, vendor)
     for url in (
         "https://evil.example.com/x",
         settings["url"].replace("http://", "https://"),
         settings["url"].replace("127.0.0.1", "127.0.0.2"),
     ):
         for secret in ("******", None):
-            sentence = trouble(
+            sentence = account_error(
                 plugin,
                 page,
                 "main",
@@ -89,7 +77,7 @@ def test_a_secret_that_is_kept_goes_nowhere_else(splunk, vendor, skip):
                 and not vendor.simulated.counts
             )
     assert (
-        trouble(
+        account_error(
             plugin,
             page,
             "main",

@@ -1,4 +1,4 @@
-"""What goes into splunkd's pipe, and what a model of splunkd makes of it."""
+"""The stream written to splunkd, and the events that a model of splunkd makes of it."""
 
 import io
 import json
@@ -8,20 +8,20 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from splunk_breaker import DEFAULTS, broken, props_of
+from splunk_breaker import DEFAULTS, break_events, parse_props
 
-from siemtap import contract
 from siemtap.core.model import Unit
-from siemtap.outputs.encode import encode
-from siemtap.render import splunk
-from siemtap.runners import plugins, splunk_pipe
-from siemtap.runners.names import App
-from siemtap.runners.splunk import logs
-from siemtap.runners.splunk_pipe import Gone, Pipe, pieces
-from siemtap.runners.splunkd import LONGEST, summary
+from siemtap.edge.encode import encode
+from siemtap.render import registry
+from siemtap.splunk.build import knowledge as splunk
+from siemtap.splunk.runtime import pipe as splunk_pipe
+from siemtap.splunk.runtime.logs import configure_logging
+from siemtap.splunk.runtime.names import App
+from siemtap.splunk.runtime.pipe import Pipe, PipeClosed, split_utf8
+from siemtap.splunk.runtime.splunkd import MAX_ERROR_CHARACTERS, error_summary
 
-PLUGIN = plugins.plugin("apptrana")
-PROPS = splunk.props(PLUGIN, contract.read("event.schema.json"), contract.read("cim.json"))
+PLUGIN = registry.plugin("apptrana")
+PROPS = splunk.props(PLUGIN)
 UNIT = Unit("first", "apptrana.attack")
 
 
@@ -33,8 +33,8 @@ def event(number=0, at="2026-03-04T10:02:13.417Z", **more):
     }
 
 
-def written(*events, stanza="apptrana://first"):
-    """A whole stream, one delivery for each."""
+def stream_of(*events, stanza="apptrana://first"):
+    """Return a whole stream, with one delivery for each event."""
     out = io.BytesIO()
     pipe = Pipe(PLUGIN, stanza, out)
     for event_ in events:
@@ -50,7 +50,7 @@ def ids(events):
     ]
 
 
-# The model itself
+# The model of splunkd
 
 FRAGMENT = '<event stanza="a://b" unbroken="1"><sourcetype>s</sourcetype><data>{}</data>{}</event>'
 RULES = {"s": {"SHOULD_LINEMERGE": "false", "TRUNCATE": "0"}}
@@ -60,10 +60,10 @@ def stream(*elements):
     return f"<stream>{''.join(elements)}</stream>"
 
 
-def test_the_model_glues_fragments_until_they_are_done():
+def test_model_joins_fragments_until_done():
     assert [
         indexed.raw
-        for indexed in broken(
+        for indexed in break_events(
             stream(
                 FRAGMENT.format("a", ""),
                 FRAGMENT.format("b", "<done/>"),
@@ -73,58 +73,57 @@ def test_the_model_glues_fragments_until_they_are_done():
         )
     ] == ["ab", "c"]
     with pytest.raises(AssertionError, match="never ended"):
-        broken(stream(FRAGMENT.format('{"a":1}', ""), FRAGMENT.format('{"b":2}', "")), RULES)
-    with pytest.raises(AssertionError, match="glued"):
-        broken(
+        break_events(stream(FRAGMENT.format('{"a":1}', ""), FRAGMENT.format('{"b":2}', "")), RULES)
+    with pytest.raises(AssertionError, match="joined"):
+        break_events(
             stream(FRAGMENT.format("a", ""), FRAGMENT.format("b", "").replace(' unbroken="1"', "")),
             RULES,
         )
-    with pytest.raises(AssertionError, match="end of fragments"):
-        broken(stream(FRAGMENT.format("a", "<done/>").replace(' unbroken="1"', "")), RULES)
+    with pytest.raises(AssertionError, match="without fragments"):
+        break_events(stream(FRAGMENT.format("a", "<done/>").replace(' unbroken="1"', "")), RULES)
 
 
-def test_the_model_breaks_cuts_and_refuses_to_guess():
+def test_model_breaks_and_truncates_lines():
     whole = FRAGMENT.format("one&#10;zwölf", "").replace(' unbroken="1"', "")
-    assert [indexed.raw for indexed in broken(stream(whole), RULES)] == ["one", "zwölf"]
+    assert [indexed.raw for indexed in break_events(stream(whole), RULES)] == ["one", "zwölf"]
     assert [
-        indexed.raw for indexed in broken(stream(whole), {"s": {**RULES["s"], "TRUNCATE": "3"}})
-    ] == ["one", "zw"], "down to a whole character"
+        indexed.raw
+        for indexed in break_events(stream(whole), {"s": {**RULES["s"], "TRUNCATE": "3"}})
+    ] == ["one", "zw"], "rounded down to a whole character"
     with pytest.raises(AssertionError, match="merged"):
-        broken(stream(whole), {})
-    assert props_of("[s]\nTRUNCATE = 0\nLINE_BREAKER = (=)\n") == {
+        break_events(stream(whole), {})
+    assert parse_props("[s]\nTRUNCATE = 0\nLINE_BREAKER = (=)\n") == {
         "s": {"TRUNCATE": "0", "LINE_BREAKER": "(=)"}
     }
 
 
-# The pipe
+# The stream
 
 
-def test_every_event_ends_where_its_element_ends():
-    out = written(
+def test_every_event_is_one_element():
+    out = stream_of(
         *(event(number, apptrana={"attack_data": f"line\r\nbreak {number}"}) for number in range(5))
     )
     assert (
-        ids(broken(out, PROPS)) == [f"{number:032x}" for number in range(5)]
+        ids(break_events(out, PROPS)) == [f"{number:032x}" for number in range(5)]
         and b"unbroken" not in out
     )
 
 
-def test_and_so_it_does_where_nobody_knows_the_sourcetype():
-    """As on an indexer without the add-on: Splunk's own defaults break it alike, as long as they
-    do not cut it."""
-    out = written(event(1, apptrana={"attack_data": "x" * 5_000}), event(2))
-    assert ids(broken(out, {"apptrana:attack": {**DEFAULTS, "SHOULD_LINEMERGE": "false"}})) == [
-        f"{number:032x}" for number in (1, 2)
-    ]
+def test_every_event_is_one_element_with_splunks_default_settings():
+    """As on an indexer without the add-on: events are broken in the same way, up to TRUNCATE."""
+    out = stream_of(event(1, apptrana={"attack_data": "x" * 5_000}), event(2))
+    assert ids(
+        break_events(out, {"apptrana:attack": {**DEFAULTS, "SHOULD_LINEMERGE": "false"}})
+    ) == [f"{number:032x}" for number in (1, 2)]
 
 
 @pytest.mark.parametrize("size", [9_999, 10_001, 999_999, 1_000_001, 1_300_000, 12_000_000])
-def test_a_long_event_is_whole(size):
-    """Longer than Splunk's own TRUNCATE, than the add-on's of once, than a text of an XML parser
-    without limits may be; between two others."""
+def test_long_event_is_not_split(size):
+    """An event longer than Splunk's TRUNCATE and than an element, between two others."""
     text = "ü<&>😀x" * (size // 11)
-    first, long, last = broken(
-        written(event(1), event(2, apptrana={"attack_data": text}), event(3)), PROPS
+    first, long, last = break_events(
+        stream_of(event(1), event(2, apptrana={"attack_data": text}), event(3)), PROPS
     )
     assert (
         ids([first, long, last]) == [f"{number:032x}" for number in (1, 2, 3)]
@@ -133,19 +132,19 @@ def test_a_long_event_is_whole(size):
     )
 
 
-def test_no_element_is_larger_than_a_piece(monkeypatch):
-    monkeypatch.setattr(splunk_pipe, "PIECE", 100)
-    out = written(event(1, apptrana={"attack_data": "ü" * 500}), event(2))
+def test_elements_are_at_most_max_element_bytes(monkeypatch):
+    monkeypatch.setattr(splunk_pipe, "MAX_ELEMENT_BYTES", 100)
+    out = stream_of(event(1, apptrana={"attack_data": "ü" * 500}), event(2))
     elements = list(ElementTree.fromstring(out))
     assert len(elements) > 10 and all(
         len(element.findtext("data").encode()) <= 100 for element in elements[:-1]
     )
-    assert ids(broken(out, PROPS)) == [f"{number:032x}" for number in (1, 2)]
+    assert ids(break_events(out, PROPS)) == [f"{number:032x}" for number in (1, 2)]
 
 
 @given(st.text(), st.integers(4, 9))
-def test_pieces_cut_no_character(text, most):
-    cut = list(pieces(text.encode("utf-8", "replace"), most))
+def test_pieces_do_not_split_characters(text, most):
+    cut = list(split_utf8(text.encode("utf-8", "replace"), most))
     assert b"".join(cut) == text.encode("utf-8", "replace") and all(
         0 < len(piece) <= most and piece.decode() for piece in cut
     )
@@ -154,8 +153,8 @@ def test_pieces_cut_no_character(text, most):
 @pytest.mark.parametrize(
     "stanza", ['apptrana://q"uote', "apptrana://'both\"", "apptrana://<&>", "apptrana://100%sure"]
 )
-def test_a_stanza_of_any_name(stanza):
-    (only,) = broken(written(event(1), stanza=stanza), PROPS)
+def test_stanza_with_any_name(stanza):
+    (only,) = break_events(stream_of(event(1), stanza=stanza), PROPS)
     assert only.stanza == only.source == stanza
 
 
@@ -173,16 +172,16 @@ def test_a_stanza_of_any_name(stanza):
         ("soon", None),
     ],
 )
-def test_a_time_that_splunkd_cannot_take_is_left_to_the_text(at, seconds):
-    (only,) = broken(written(event(1, at)), PROPS)
+def test_time_outside_splunkds_range_is_omitted(at, seconds):
+    (only,) = break_events(stream_of(event(1, at)), PROPS)
     assert only.time == seconds and json.loads(only.raw)["@timestamp"] == at
 
 
 def deep(levels):
-    made = "end"
+    value = "end"
     for _ in range(levels):
-        made = {"a": [made]}
-    return made
+        value = {"a": [value]}
+    return value
 
 
 ODD = st.recursive(
@@ -202,17 +201,17 @@ ODD = st.recursive(
 @given(ODD, ODD)
 @example("\ud800", {"\udfff": "\x00\ufffe"})
 @example(2**70, object())
-def test_whatever_an_event_holds_it_is_written_and_so_are_its_neighbours(value, other):
-    out = written(
+def test_event_with_any_value_and_its_neighbours_are_written(value, other):
+    out = stream_of(
         event(1), event(2, apptrana={"extra": value, "attack_data": other}, message=value), event(3)
     )
-    assert ids(broken(out, PROPS)) == [f"{number:032x}" for number in (1, 2, 3)]
+    assert ids(break_events(out, PROPS)) == [f"{number:032x}" for number in (1, 2, 3)]
 
 
-def test_an_event_that_cannot_be_encoded_says_so(caplog):
+def test_event_that_cannot_be_encoded_is_logged(caplog):
     caplog.set_level(logging.ERROR, "siemtap")
-    (only,) = broken(
-        written(event(1, apptrana={"extra": deep(100_000), "website": "shop.example.com"})), PROPS
+    (only,) = break_events(
+        stream_of(event(1, apptrana={"extra": deep(100_000), "website": "shop.example.com"})), PROPS
     )
     fields = json.loads(only.raw)
     assert (
@@ -222,13 +221,13 @@ def test_an_event_that_cannot_be_encoded_says_so(caplog):
     )
     assert (
         "RecursionError at " in caplog.text
-        and len(caplog.text) < 2 * LONGEST
+        and len(caplog.text) < 2 * MAX_ERROR_CHARACTERS
         and caplog.text.count("\n") == 1
     )
 
 
-class Broken(io.BytesIO):
-    """Takes so much, and then nothing more."""
+class FailingFile(io.BytesIO):
+    """A file that accepts `most` bytes, then raises `error`."""
 
     def __init__(self, most, error):
         super().__init__()
@@ -250,10 +249,10 @@ class Broken(io.BytesIO):
         ValueError("I/O operation on closed file"),
     ],
 )
-def test_a_pipe_that_fails_is_gone_and_nothing_is_written_behind(error):
-    out = Broken(1_000, error)
+def test_nothing_is_written_after_a_failed_write(error):
+    out = FailingFile(1_000, error)
     pipe = Pipe(PLUGIN, "apptrana://first", out)
-    with pytest.raises(Gone):
+    with pytest.raises(PipeClosed):
         pipe.deliver(UNIT, [event(number) for number in range(10)], None)
     before = out.getvalue()
     out.most = 10**6
@@ -261,13 +260,15 @@ def test_a_pipe_that_fails_is_gone_and_nothing_is_written_behind(error):
     assert out.getvalue() == before
 
 
-def test_the_log_takes_any_name_and_any_text(tmp_path, monkeypatch):
+def test_log_accepts_any_name_and_text(tmp_path, monkeypatch):
     monkeypatch.setenv("SPLUNK_HOME", str(tmp_path))
     (tmp_path / "var/log/splunk").mkdir(parents=True)
     log = logging.getLogger("siemtap")
     before = log.handlers[:], log.level, log.propagate
     try:
-        logs(App("TA-test", "ta_test", "apptrana"), "apptrana://100%sure", logging.INFO)
+        configure_logging(
+            App("TA-test", "ta_test", "apptrana"), "apptrana://100%sure", logging.INFO
+        )
         log.error("half a pair: %s", "\ud800")
         log.handlers[0].close()
     finally:
@@ -279,13 +280,13 @@ def test_the_log_takes_any_name_and_any_text(tmp_path, monkeypatch):
     )
 
 
-def test_an_error_is_one_short_line_without_its_text():
+def test_error_is_logged_in_one_line_without_its_text():
     def fails(depth):
         return fails(depth - 1) if depth else int("a secret\nof two lines" * 1_000)
 
     with pytest.raises(ValueError) as caught:
         fails(50)
-    line = summary(caught.value)
+    line = error_summary(caught.value)
     assert (
         line.startswith("ValueError at test_pipe.py:")
         and line.count("fails") == 4
@@ -293,25 +294,24 @@ def test_an_error_is_one_short_line_without_its_text():
         and "\n" not in line
     )
     assert (
-        summary(OSError(28, "No space left on device", "/data/x"))
+        error_summary(OSError(28, "No space left on device", "/data/x"))
         == "OSError: No space left on device: /data/x"
     )
 
 
-def test_the_encoder_of_the_add_on_is_held_to_the_shippers(monkeypatch):
-    """A bundle has no orjson."""
-    import siemtap.outputs.encode as module
+def test_json_encoder_of_the_add_on_equals_that_of_the_shipper(monkeypatch):
+    """An add-on has no orjson."""
+    import siemtap.edge.encode as module
 
     quick = encode(event(1, message="ü\x85\ufffe"))
     monkeypatch.setattr(module, "orjson", None)
     assert encode(event(1, message="ü\x85\ufffe")) == quick
 
 
-def test_nothing_goes_behind_what_broke_off():
-    """One unit's write breaks in the middle of an element: no other unit's events are said to be
-    safe."""
+def test_no_delivery_succeeds_after_an_incomplete_element():
+    """After a write that fails inside an element, no unit's delivery succeeds."""
 
-    class Breaks(io.BytesIO):
+    class FailingOnce(io.BytesIO):
         broken = False
 
         def write(self, data):
@@ -321,23 +321,23 @@ def test_nothing_goes_behind_what_broke_off():
                 raise BlockingIOError
             return super().write(data)
 
-    out = Breaks()
+    out = FailingOnce()
     pipe = Pipe(PLUGIN, "apptrana://first", out)
     pipe.deliver(UNIT, [event(1)], None)
     for number in (2, 3):
-        with pytest.raises(Gone):
+        with pytest.raises(PipeClosed):
             pipe.deliver(UNIT, [event(number)], None)
     assert b"%032x" % 3 not in out.getvalue()
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_json_does_not_have_is_null(number, monkeypatch):
-    """As the shipper's encoder has it; splunkd could take no field from such an event."""
+def test_nan_and_infinity_are_null(number, monkeypatch):
+    """As in the shipper. Splunk extracts no fields from JSON with NaN or infinity."""
     odd = event(
         1, apptrana={"extra": {"x": [number, 1.5], "y": {"z": number}, "text": "half \ud800"}}
     )
     faster = encode(odd)
-    monkeypatch.setattr("siemtap.outputs.encode.orjson", None)
+    monkeypatch.setattr("siemtap.edge.encode.orjson", None)
     plain = encode(odd)
     assert faster == plain
 

@@ -1,9 +1,10 @@
-"""An input that asks, and an alert action: whatever is answered, a unit keeps its mark and is
-tried again, and nothing ends the others."""
+"""A collecting input and the alert action with odd answers: a unit that fails keeps its
+checkpoint and is tried again, and other units continue."""
 
 import io
 import json
 import logging
+import random
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,48 +14,64 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mischief import ERRORS, EVENT, MISCHIEF, NOW, VALUE, Waits, definition, ids, props_for
-from splunk_breaker import broken
+from odd_input import (
+    ERRORS,
+    EVENT,
+    FAILING_PLUGIN,
+    NOW,
+    VALUE,
+    FakeStopEvent,
+    definition,
+    ids,
+    props_for,
+)
+from splunk_breaker import break_events
 
-from siemtap.core.forms import Connection, Every
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Batch, Plugin
+from siemtap.core.settings import CommonSettings, Connection
 from siemtap.core.windows import MINUTE
-from siemtap.edge.http import Http, Reply
-from siemtap.runners import plugins, simulate, splunk, splunk_alert
-from siemtap.runners.names import App
-from siemtap.runners.splunk import ATTEMPTS, Input
-from world import Time
+from siemtap.edge.client.http import Http
+from siemtap.edge.client.messages import Reply
+from siemtap.render import registry
+from siemtap.splunk.runtime import alert as splunk_alert
+from siemtap.splunk.runtime import input as splunk
+from siemtap.splunk.runtime.input import POLICY, Input
+from siemtap.splunk.runtime.names import App
+from siemtap.testing import simulation
+from siemtap.testing.world import Time
+
+pytestmark = pytest.mark.slow
 
 
-def asked(plugin, send, folder, monkeypatch, **own):
-    """One cycle as splunkd starts it: (exit status, what it wrote, the waits)."""
+def run_cycle(plugin, send, folder, monkeypatch, **own):
+    """Run one cycle, and return (exit status, standard output, seconds waited)."""
     out, time = io.BytesIO(), Time(NOW)
     monkeypatch.setattr(splunk, "connect", lambda connection, clock: Http(send, clock=clock))
-    monkeypatch.setattr(splunk, "logs", lambda *words: None)
-    started = Input(
+    monkeypatch.setattr(splunk, "configure_logging", lambda *arguments: None)
+    process = Input(
         plugin,
         App("TA-test", "ta_test", plugin.name),
         definition(plugin, folder, checkpoint="file"),
         out,
         time.clock,
     )
-    started.in_main, started.stopping = False, Waits(most=10_000)
-    monkeypatch.setattr(started, "_listen_to_splunkd", lambda: None)
-    monkeypatch.setattr(started, "splunkd", SimpleNamespace(settings=lambda name: {}))
+    process.in_main_thread, process.stopping = False, FakeStopEvent(most=10_000)
+    monkeypatch.setattr(process, "_handle_signals", lambda: None)
+    monkeypatch.setattr(process, "splunkd", SimpleNamespace(read_settings=lambda name: {}))
     monkeypatch.setattr(
-        started,
-        "configured",
+        process,
+        "read_settings",
         lambda: (
             fill_in(plugin.settings, own),
-            fill_in(Every, {}),
+            fill_in(CommonSettings, {}),
             fill_in(Connection, {}),
         ),
     )
     try:
-        return started.run(), out.getvalue(), started.stopping.waited
+        return process.run(), out.getvalue(), process.stopping.waited
     finally:
-        started.checkpoints.database.close()
+        process.checkpoints.database.close()
 
 
 ODD_HEADER = st.sampled_from(
@@ -84,11 +101,11 @@ WRONG = st.sampled_from(sorted(ERRORS)) | st.builds(
     st.binary(max_size=40)
     | VALUE.map(json.dumps).map(lambda text: text.encode("utf-8", "surrogatepass")),
 )
-PULLED = [plugin for plugin in plugins.installed().values()]
+PULLED = [plugin for plugin in registry.installed().values()]
 
 
 def simulated(plugin):
-    simulator = simulate.simulator(plugin.name, {})
+    simulator = simulation.simulator(plugin.name, {})
     own = simulator.settings("https://vendor.example.com/rest")
     if plugin.name == "centurylink_ips":
         return simulator, {
@@ -100,9 +117,7 @@ def simulated(plugin):
 
 
 @pytest.mark.parametrize("plugin", PULLED, ids=lambda plugin: plugin.name)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     answers=st.lists(
         st.none()
@@ -118,9 +133,9 @@ def simulated(plugin):
         max_size=12,
     )
 )
-def test_any_answer_and_any_header_to_an_input_that_asks(plugin, answers, monkeypatch):
+def test_cycle_ends_without_an_exception_after_any_answer_or_header(plugin, answers, monkeypatch):
     simulator, own = simulated(plugin)
-    honest, left = simulate.in_memory(simulator, Time(NOW).clock), iter(answers)
+    honest, left = simulation.in_memory(simulator, Time(NOW).clock), iter(answers)
 
     def send(request, seconds):
         answer = next(left, None)
@@ -129,21 +144,18 @@ def test_any_answer_and_any_header_to_an_input_that_asks(plugin, answers, monkey
         return honest(request, seconds) if answer is None else answer
 
     with tempfile.TemporaryDirectory() as folder:
-        code, out, waited = asked(plugin, send, Path(folder), monkeypatch, **own)
+        code, out, waited = run_cycle(plugin, send, Path(folder), monkeypatch, **own)
         assert code in (0, 1) and all(0 <= seconds <= splunk.LONGEST_WAIT for seconds in waited)
-        broken(out, props_for(plugin))
+        break_events(out, props_for(plugin))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.none() | WRONG | HEADERS, min_size=1, max_size=12))
-def test_after_refusals_faults_and_odd_headers_nothing_is_missing(monkeypatch, answers):
-    """Answers that deny or break are no answers; what the vendor has is there after the next
-    good cycle, once."""
-    plugin = plugins.plugin("apptrana")
+def test_no_event_is_missing_after_errors_and_odd_headers(monkeypatch, answers):
+    """After the errors, the next good cycle delivers every event of the vendor once."""
+    plugin = registry.plugin("apptrana")
     simulator, own = simulated(plugin)
-    honest, left = simulate.in_memory(simulator, Time(NOW).clock), iter(answers)
+    honest, left = simulation.in_memory(simulator, Time(NOW).clock), iter(answers)
 
     def send(request, seconds):
         answer = next(left, None)
@@ -164,10 +176,12 @@ def test_after_refusals_faults_and_odd_headers_nothing_is_missing(monkeypatch, a
         )
 
     with tempfile.TemporaryDirectory() as folder:
-        outs = [asked(plugin, send, Path(folder), monkeypatch, **own)[1]]
+        outs = [run_cycle(plugin, send, Path(folder), monkeypatch, **own)[1]]
         left = iter(())
-        code, out, _ = asked(plugin, send, Path(folder), monkeypatch, **own)
-        got = Counter(name for out in [*outs, out] for name in ids(broken(out, props_for(plugin))))
+        code, out, _ = run_cycle(plugin, send, Path(folder), monkeypatch, **own)
+        got = Counter(
+            name for out in [*outs, out] for name in ids(break_events(out, props_for(plugin)))
+        )
         assert (
             code == 0
             and simulator.ledger(NOW, NOW - 19 * MINUTE, NOW - MINUTE) <= set(got)
@@ -175,8 +189,9 @@ def test_after_refusals_faults_and_odd_headers_nothing_is_missing(monkeypatch, a
         )
 
 
-def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypatch, caplog):
+def test_unit_that_fails_does_not_stop_others_and_is_tried_again(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "siemtap")
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
     tried = Counter()
 
     def collect(client, unit, cursor, now):
@@ -194,30 +209,33 @@ def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypat
 
     plugin = Plugin(
         **{
-            **MISCHIEF.__dict__,
+            **FAILING_PLUGIN.__dict__,
             "units": lambda client, settings: [(EVENT.name, scope) for scope in "abcd"],
             "collect": collect,
         }
     )
-    code, out, waited = asked(plugin, None, tmp_path, monkeypatch)
+    code, out, waited = run_cycle(plugin, None, tmp_path, monkeypatch)
     events = [
-        json.loads(indexed.raw)["mischief.token"]
-        for indexed in broken(out, {"mischief:event": {"SHOULD_LINEMERGE": "false"}})
+        json.loads(indexed.raw)["failing.token"]
+        for indexed in break_events(out, {"failing:event": {"SHOULD_LINEMERGE": "false"}})
     ]
     assert (
-        code == 1 and tried == {"a": 1, "b": ATTEMPTS, "c": 2, "d": 1} and waited == [2.0, 4.0, 2.0]
+        code == 1
+        and tried == {"a": 1, "b": POLICY.max_attempts, "c": 2, "d": 1}
+        and waited == [2.0, 4.0, 2.0]
     )
     assert {"a-0", "b-0", "b-1", "b-2", "c-0", "c-1", "d-0"} == set(events) and max(
         Counter(events).values()
-    ) == 1, "from the mark on that is saved"
+    ) == 1, "continues from the saved mark"
     assert (
-        "here/mischief.event/b: ZeroDivisionError at test_pulled_loop.py" in caplog.text
+        "here/failing.event/b: Fault: unexpected ZeroDivisionError at test_pulled_loop.py"
+        in caplog.text
         and "a secret" not in caplog.text
         and ElementTree.fromstring(out).tag == "stream"
     )
 
 
-# An alert action
+# Alert action
 
 
 @pytest.mark.parametrize(
@@ -236,9 +254,9 @@ def test_a_unit_that_fails_stops_no_other_and_is_tried_again(tmp_path, monkeypat
         ),
     ],
 )
-def test_whatever_an_alert_hands_over_the_action_ends_with_a_sentence(fields, capsys, monkeypatch):
-    monkeypatch.setattr(splunk_alert, "logs", lambda *words: None)
-    plugin = plugins.plugin("pingintelligence")
+def test_alert_action_with_any_parameters_ends_with_one_message(fields, capsys, monkeypatch):
+    monkeypatch.setattr(splunk_alert, "configure_logging", lambda *arguments: None)
+    plugin = registry.plugin("pingintelligence")
     name = next(command.name for command in plugin.commands if command.alert)
     assert (
         splunk_alert.main(

@@ -1,9 +1,10 @@
-"""The webhook's own loop: whatever is pushed, a payload is written or still in the spool, and
-nothing ends the process."""
+"""Delivery of the webhook with odd payloads: each is written or stays in the spool, and the
+process continues."""
 
 import io
 import json
 import logging
+import random
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -11,86 +12,92 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mischief import (
+from odd_input import (
     ERRORS,
     EVENT,
-    MISCHIEF,
+    FAILING_PLUGIN,
+    FAILURES,
     NOW,
     ODD_PARTS,
     TEXT,
-    TRIED,
     VALUE,
-    Waits,
+    FakeStopEvent,
     definition,
+    failing_payload,
     ids,
-    mischief,
     props_for,
 )
-from splunk_breaker import broken
+from splunk_breaker import break_events
 
 from siemtap.core.errors import ConfigError, Retry
-from siemtap.core.forms import Every, Receiving
 from siemtap.core.identity import identify
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Batch, Payload, Unit
-from siemtap.edge.arrivals import Arrivals
-from siemtap.edge.checkpoints import Checkpoints, Database
-from siemtap.engine import voice
-from siemtap.runners import plugins
-from siemtap.runners.names import App
-from siemtap.runners.receiving import RECEIVED, Reception
-from siemtap.runners.splunk import without_account
-from siemtap.runners.splunk_pipe import Gone
-from siemtap.runners.splunk_webhook import Webhook, or_unshown
+from siemtap.core.settings import CommonSettings, Receiving
+from siemtap.edge.receive.delivered import DeliveredIds
+from siemtap.edge.receive.receiver import RECEIVED, Receiver
+from siemtap.edge.receive.spool import Spool
+from siemtap.edge.store.checkpoints import Checkpoints, Database
+from siemtap.engine.mapper import batch_mapper
+from siemtap.render import registry
+from siemtap.splunk.runtime.names import App
+from siemtap.splunk.runtime.parameters import settings_without_account
+from siemtap.splunk.runtime.pipe import PipeClosed
+from siemtap.splunk.runtime.webhook import Webhook, hide_unmappable
+from siemtap.testing.cases import batches_of
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 LOAD = Checkpoints.load
 
 
-def delivered(plugin, payloads, folder, most=200, out=None):
-    """The webhook's own loop, until the spool is empty: (what splunkd makes of it, payloads that
-    are still in the spool, the waits)."""
+def deliver(plugin, payloads, folder, most=200, out=None):
+    """Deliver payloads until the spool is empty.
+
+    Return (events that splunkd makes of the stream, payloads still in the spool, seconds
+    waited)."""
     out = out or io.BytesIO()
-    receiving, every = (
+    receiving, common = (
         fill_in(Receiving, {"listen": "127.0.0.1:0", "secret": "x" * 16}),
-        fill_in(Every, {}),
+        fill_in(CommonSettings, {}),
     )
     webhook = Webhook(
         plugin, App("TA-test", "ta_test", plugin.name), definition(plugin, folder), out
     )
-    database, reception = (
+    database, receiver = (
         Database(folder / "here.db"),
-        Reception(plugin, receiving, folder / "here.spool"),
+        Receiver(plugin, receiving, Spool(folder / "here.spool")),
     )
     try:
         if payloads:
-            reception.spool.append(payloads).result(10)
+            receiver.spool.append(payloads).result(10)
         unit, marks = Unit("here", plugin.datasets[0].name, RECEIVED), Checkpoints(database)
-        webhook.stopping = Waits(
-            lambda: not reception.spool.pending(LOAD(marks, unit).cursor), most
+        webhook.stopping = FakeStopEvent(
+            lambda: not receiver.spool.pending(LOAD(marks, unit).cursor), most
         )
         webhook._deliver(
-            reception,
+            receiver,
             database,
-            Arrivals(database, receiving.remember),
-            without_account(plugin, {}),
-            every,
+            DeliveredIds(database, receiving.remember),
+            settings_without_account(plugin, {}),
+            common,
         )
         webhook.pipe.close()
-        left, _ = reception.spool.read(LOAD(marks, unit).cursor, 10_000)
+        spooled, _ = receiver.spool.read(LOAD(marks, unit).cursor, 10_000)
         return (
-            broken(
+            break_events(
                 out.getvalue(),
                 {
                     EVENT.name.replace(".", ":"): {"SHOULD_LINEMERGE": "false", "TRUNCATE": "0"},
                     **props_for(plugin),
                 },
             ),
-            left,
+            spooled,
             webhook.stopping.waited,
         )
     finally:
-        reception.close()
+        receiver.close()
         database.close()
 
 
@@ -101,18 +108,20 @@ FAILS = st.none() | st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(FAILS, max_size=6))
-def test_a_payload_that_makes_us_fail_is_kept_and_stops_nobody(all_of):
-    TRIED.clear()
+def test_payload_that_makes_the_plugin_fail_is_kept_and_stops_no_other(all_of):
+    FAILURES.clear()
     with tempfile.TemporaryDirectory() as folder:
-        events, left, waited = delivered(
-            MISCHIEF, [mischief(number, fails) for number, fails in enumerate(all_of)], Path(folder)
+        events, spooled, waited = deliver(
+            FAILING_PLUGIN,
+            [failing_payload(number, fails) for number, fails in enumerate(all_of)],
+            Path(folder),
         )
-        waiting = {json.loads(payload.body)["token"] for payload in left}
+        waiting = {json.loads(payload.body)["token"] for payload in spooled}
         shown, names = " ".join(indexed.raw for indexed in events), ids(events)
         for number, fails in enumerate(all_of):
-            text = mischief(number, fails).body.decode()
+            text = failing_payload(number, fails).body.decode()
             own = {
                 identify(EVENT.name, [word]) for word in (text, json.loads(text), f"token-{number}")
             }
@@ -122,40 +131,38 @@ def test_a_payload_that_makes_us_fail_is_kept_and_stops_nobody(all_of):
                 fails,
             )
         assert not waiting or any(fails and fails[1] == "Retry" for fails in all_of), (
-            "only what says `later` waits"
+            "only a Retry leaves a payload in the spool"
         )
-        again = ids(delivered(MISCHIEF, [], Path(folder), most=3)[0])
-        assert not set(again) & set(names), "and the next start writes nothing twice"
+        again = ids(deliver(FAILING_PLUGIN, [], Path(folder), most=3)[0])
+        assert not set(again) & set(names), "the next start duplicates nothing"
 
 
-def test_a_text_that_cannot_be_redacted_is_an_event_without_it(caplog):
-    def say(batch):
+def test_event_of_a_text_that_cannot_be_redacted_omits_it(caplog):
+    def map_batch(batch):
         raise ZeroDivisionError(batch.records[0])
 
-    (event,) = or_unshown(say)(Batch(EVENT, ["a text with a secret"], {}, NOW))
+    (event,) = hide_unmappable(map_batch)(Batch(EVENT, ["a text with a secret"], {}, NOW))
     assert event["event"]["id"] == identify(EVENT.name, ["a text with a secret"])
     assert event["event"]["kind"] == "pipeline_error" and event["error"]["message"]
     assert "secret" not in json.dumps(event) + caplog.text and "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["receive", "clock", "identity", "row", "redact"])
-def test_one_that_always_fails_is_a_pipeline_error_and_those_around_it_are_events(
-    where, tmp_path, caplog
-):
+def test_payload_that_always_fails_is_a_pipeline_error_among_events(where, tmp_path, caplog):
     caplog.set_level(logging.ERROR, "siemtap")
-    events, left, waited = delivered(
-        MISCHIEF,
+    events, spooled, waited = deliver(
+        FAILING_PLUGIN,
         [
-            mischief(number, (where, "ZeroDivisionError", 0) if number == 5 else None)
+            failing_payload(number, (where, "ZeroDivisionError", 0) if number == 5 else None)
             for number in range(10)
         ],
         tmp_path,
     )
     fields = [json.loads(indexed.raw) for indexed in events]
     errors = [event for event in fields if event.get("event", {}).get("kind") == "pipeline_error"]
-    assert not left and len(fields) == 10 and len(errors) == 1
+    assert not spooled and len(fields) == 10 and len(errors) == 1
     assert ("token-5" in json.dumps(errors)) == (where != "redact"), (
-        "what cannot be redacted is named and not shown"
+        "a text that cannot be redacted is not shown"
     )
     assert errors[0]["error"]["message"]
     assert (
@@ -166,21 +173,23 @@ def test_one_that_always_fails_is_a_pipeline_error_and_those_around_it_are_event
     )
 
 
-def test_a_disk_that_says_later_costs_no_payload(tmp_path, monkeypatch):
-    """Retry from the marks: nothing becomes a pipeline_error, waits grow, and it goes on by
-    itself."""
-    TRIED.clear()
-    saved, failures = Arrivals.save, iter([True] * 7)
+def test_retry_from_the_checkpoints_loses_no_payload(tmp_path, monkeypatch):
+    """The waits grow, and no payload becomes a pipeline_error."""
+    FAILURES.clear()
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    saved, failures = DeliveredIds.save, iter([True] * 7)
 
     def save(self, unit, mark):
         if next(failures, False):
             raise Retry("the disk of here.db is full")
         saved(self, unit, mark)
 
-    monkeypatch.setattr(Arrivals, "save", save)
-    events, left, waited = delivered(MISCHIEF, [mischief(number) for number in range(3)], tmp_path)
+    monkeypatch.setattr(DeliveredIds, "save", save)
+    events, spooled, waited = deliver(
+        FAILING_PLUGIN, [failing_payload(number) for number in range(3)], tmp_path
+    )
     assert (
-        not left
+        not spooled
         and len(events) == 3
         and b"pipeline_error" not in json.dumps([indexed.raw for indexed in events]).encode()
         and waited[:7] == sorted(waited[:7])
@@ -188,7 +197,7 @@ def test_a_disk_that_says_later_costs_no_payload(tmp_path, monkeypatch):
     )
 
 
-def test_marks_that_cannot_be_read_do_not_end_the_receiver(tmp_path, monkeypatch):
+def test_unreadable_checkpoints_do_not_end_the_receiver(tmp_path, monkeypatch):
     failures = iter([TypeError, KeyError, ConfigError])
 
     def load(self, unit):
@@ -198,24 +207,28 @@ def test_marks_that_cannot_be_read_do_not_end_the_receiver(tmp_path, monkeypatch
         return LOAD(self, unit)
 
     monkeypatch.setattr(Checkpoints, "load", load)
-    events, left, _ = delivered(MISCHIEF, [mischief(number) for number in range(3)], tmp_path)
-    assert not left and len(events) == 3
+    events, spooled, _ = deliver(
+        FAILING_PLUGIN, [failing_payload(number) for number in range(3)], tmp_path
+    )
+    assert not spooled and len(events) == 3
 
 
-def test_a_pipe_that_nobody_reads_ends_the_process_and_keeps_the_rest(tmp_path):
+def test_closed_pipe_ends_the_process_and_keeps_the_remaining_payloads(tmp_path):
     class Closed(io.BytesIO):
         def write(self, data):
             raise BrokenPipeError(32, "Broken pipe")
 
-    with pytest.raises(Gone):
-        delivered(MISCHIEF, [mischief(number) for number in range(3)], tmp_path, out=Closed())
-    events, left, _ = delivered(MISCHIEF, [], tmp_path)
-    assert not left and len(events) == 3
+    with pytest.raises(PipeClosed):
+        deliver(
+            FAILING_PLUGIN, [failing_payload(number) for number in range(3)], tmp_path, out=Closed()
+        )
+    events, spooled, _ = deliver(FAILING_PLUGIN, [], tmp_path)
+    assert not spooled and len(events) == 3
 
 
-# The real one, with anything at all
+# The plugin centurylink_ips with any payloads
 
-CENTURYLINK = plugins.plugin("centurylink_ips")
+CENTURYLINK = registry.plugin("centurylink_ips")
 SAMPLES = sorted(
     path
     for path in (ROOT / "plugins/centurylink_ips/cases").glob("*/payload.*")
@@ -279,45 +292,44 @@ PAYLOAD = st.builds(
         max_size=2,
     ),
 )
-SETTINGS = without_account(CENTURYLINK, {})
+SETTINGS = settings_without_account(CENTURYLINK, {})
 
 
 def names_of(payload):
-    """The ids of a payload's records, those that the mapping takes; and whether there was
-    anything that it, or we, did not."""
-    say, events, well = (
-        voice(CENTURYLINK, SETTINGS, fill_in(Every, {}), {}, lambda: None),
+    """Return (ids of the records that can be mapped, whether every record can)."""
+    map_batch, events, is_complete = (
+        batch_mapper(CENTURYLINK, SETTINGS, fill_in(CommonSettings, {}), {}, lambda: None),
         set(),
         True,
     )
     try:
-        batches = list(CENTURYLINK.receive(SETTINGS, payload))
+        batches = list(batches_of(CENTURYLINK, SETTINGS, payload))
     except Exception:
         return events, False
     for batch in batches:
         for record in batch.records:
             try:
                 events.update(
-                    event["event"]["id"] for event in say(batch._replace(records=[record]))
+                    event["event"]["id"] for event in map_batch(batch._replace(records=[record]))
                 )
             except Exception:
-                well = False
-    return events if well else set(), well
+                is_complete = False
+    return events if is_complete else set(), is_complete
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(PAYLOAD, min_size=1, max_size=4))
-def test_any_payload_goes_through_the_webhook(payloads):
+def test_any_payloads_of_centurylink_ips(payloads):
     with tempfile.TemporaryDirectory() as folder:
-        events, left, _ = delivered(CENTURYLINK, payloads, Path(folder))
+        events, spooled, _ = deliver(CENTURYLINK, payloads, Path(folder))
         names = ids(events)
-        assert not left and max(Counter(names).values(), default=0) <= 1
+        assert not spooled and max(Counter(names).values(), default=0) <= 1
         for payload in payloads:
-            wanted, well = names_of(payload)
-            assert wanted <= set(names) and (
-                well or "pipeline_error" in " ".join(indexed.raw for indexed in events)
+            expected, is_complete = names_of(payload)
+            assert expected <= set(names) and (
+                is_complete or "pipeline_error" in " ".join(indexed.raw for indexed in events)
             )
-        assert delivered(CENTURYLINK, [], Path(folder), most=3)[0] == []
+        assert deliver(CENTURYLINK, [], Path(folder), most=3)[0] == []
 
 
 @pytest.mark.parametrize(
@@ -328,8 +340,8 @@ def test_any_payload_goes_through_the_webhook(payloads):
         "Fri Dec 31 23:59:59 PST 9999",
     ],
 )
-def test_a_year_before_1000_or_after_9999_between_two_others(time, tmp_path):
-    """It ended the process at every start, before the mark."""
+def test_event_with_a_year_before_1000_or_after_9999(time, tmp_path):
+    """Such a time must not end the process at every start."""
     sample = json.loads(
         (ROOT / "plugins/centurylink_ips/cases/a_webhook_event/payload.json").read_text()
     )
@@ -343,9 +355,9 @@ def test_a_year_before_1000_or_after_9999_between_two_others(time, tmp_path):
         )
 
     odd = {name: time for name in ("startTime", "endTime", "driverTime")}
-    events, left, _ = delivered(CENTURYLINK, [sent(1), sent(2, **odd), sent(3)], tmp_path)
+    events, spooled, _ = deliver(CENTURYLINK, [sent(1), sent(2, **odd), sent(3)], tmp_path)
     assert (
-        not left
+        not spooled
         and len(events) == 3
         and all(
             f"1000{number}" in " ".join(indexed.raw for indexed in events) for number in (1, 2, 3)

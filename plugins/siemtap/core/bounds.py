@@ -1,101 +1,129 @@
-"""How much may be made of what a stranger sent, counted in its bytes before there is any object.
-Pure.
+"""Limits on what is made of received data, checked on its bytes before there is any object.
 
-Fifteen kilobytes of gzip hold eight million lines, and two bytes of JSON are an object of a
-hundred: a bound on bytes bounds no memory.
+A limit on bytes does not limit memory: fifteen kilobytes of gzip hold eight million lines, and two
+bytes of JSON are an object of a hundred.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, List, Tuple, Union
+from functools import lru_cache, wraps
+from typing import Any, Callable, List, Tuple, TypeVar, Union, cast
 
-ELEMENTS = 1_000_000  # of one JSON document; each takes up to 105 bytes of memory
-RECORDS = 20_000  # of one payload
-# characters: a line or an element of any vendor has more, so a text holds no more records than it
-# has room for
-SHORTEST = 64
+MAX_VALUES = 1_000_000  # of one JSON document; each takes up to 105 bytes of memory
+MAX_RECORDS = 20_000  # of one payload
+# characters: a line or an element of any vendor is longer, so the length of a text limits how many
+# records it holds
+MIN_RECORD = 64
 FEW = 100  # records that any text may hold, however short they are
-TEXT = 2 * 1024 * 1024  # characters of a text that is kept whole
-LINES = 2_000  # of a file or a stream that are handed on together
-SEEN_AS_BLANK = re.compile(r"[\0 \t\r\n]*")
+LONGEST_CACHED = 200  # characters: longer texts are converted each time, and kept nowhere
+MAX_TEXT = 2 * 1024 * 1024  # characters of a text that is kept whole
+LINES_PER_READ = 2_000  # of a file or a stream
+BLANK = re.compile(r"[\0 \t\r\n]*")
 LINE_END = re.compile(r"[\r\n]|\Z")
-# A JSON string, ended or not: there is no second try at any place, so it takes no longer than the
-# text.
+# A JSON string, terminated or not: it matches at the first attempt everywhere, in linear time.
 STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 STRINGS_IN_BYTES = re.compile(STRINGS.pattern.encode(), re.DOTALL)
 
 
-class TooMany(ValueError):
-    """More elements than may be made."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def elements(text: Union[str, bytes]) -> int:
-    """Return an upper bound of the values in a JSON text, without making any: each stands behind
-    one of four signs.
+def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
+    """Return a decorator like `lru_cache` that keeps results of short values only.
 
-    Where they are too many, those inside strings do not count: an attacker writes as many commas as
-    he likes.
+    A cache of texts that a sender chose would hold thousands of them, however long they are.
     """
-    found = _signs(text)
-    if found > ELEMENTS:
-        found = _signs(
-            STRINGS.sub("", text) if isinstance(text, str) else STRINGS_IN_BYTES.sub(b"", text)
-        )
-    return found
+
+    def decorate(function: Function) -> Function:
+        kept = lru_cache(size, typed)(function)
+
+        @wraps(function)
+        def call(*values: Any) -> Any:
+            for value in values:
+                kind = value.__class__
+                if kind is str:
+                    if len(value) > LONGEST_CACHED:
+                        return function(*values)
+                elif kind is tuple and any(
+                    item.__class__ is str and len(item) > LONGEST_CACHED for item in value
+                ):
+                    return function(*values)
+            return kept(*values)
+
+        return cast(Function, call)
+
+    return decorate
 
 
-def _signs(text: Union[str, bytes]) -> int:
-    signs: Tuple[Any, ...] = (
-        ("{", "[", ",", ":") if isinstance(text, str) else (b"{", b"[", b",", b":")
-    )
-    return sum(text.count(sign) for sign in signs)
+class TooMany(ValueError):
+    """A JSON document with more values than MAX_VALUES."""
 
 
-def parse(text: str, **hooks: Any) -> Any:
-    """Return the value of a JSON text; TooMany, which is a ValueError as all that is no JSON,
-    before it is made. `hooks`: of json.loads."""
-    if len(text) > ELEMENTS and elements(text) > ELEMENTS:
-        raise TooMany(f"more than {ELEMENTS:,} elements in one JSON document")
+def count_values(text: Union[str, bytes]) -> int:
+    """Return an upper bound of the values in a JSON text, without parsing it: each value stands
+    behind one of four characters. Those inside strings are not counted once they would be too
+    many."""
+    count = _count_delimiters(text)
+    if count <= MAX_VALUES:
+        return count
+    if isinstance(text, str):
+        return _count_delimiters(STRINGS.sub("", text))
+    return _count_delimiters(STRINGS_IN_BYTES.sub(b"", text))
+
+
+def _count_delimiters(text: Union[str, bytes]) -> int:
+    if isinstance(text, str):
+        return sum(text.count(delimiter) for delimiter in "{[,:")
+    return sum(text.count(delimiter) for delimiter in (b"{", b"[", b",", b":"))
+
+
+def parse_json(text: str, **hooks: Any) -> Any:
+    """Return the value of a JSON text. TooMany, a ValueError like that of invalid JSON, for too
+    many values. `hooks`: of json.loads."""
+    if len(text) > MAX_VALUES and count_values(text) > MAX_VALUES:
+        raise TooMany(f"more than {MAX_VALUES:,} elements in one JSON document")
     return json.loads(text, **hooks)
 
 
-def room(text: str) -> int:
-    """Return how many records a text may hold, beside one for what is beyond them."""
-    return min(RECORDS - 1, max(FEW, len(text) // SHORTEST))
+def max_records(text: str) -> int:
+    """Return how many records a text may hold, besides one for the rest of it."""
+    return min(MAX_RECORDS - 1, max(FEW, len(text) // MIN_RECORD))
 
 
-def lines(text: str) -> Tuple[List[str], str]:
-    """Return the lines that are not blank, as many as the text may hold, and the text of the
-    others.
+def split_lines(text: str) -> Tuple[List[str], str]:
+    """Return the lines that are not blank, as many as the text may hold, and the text of the rest.
 
-    Lines that a vendor may have sent are all there, whatever stands between them: only shorter ones
-    are too many.
+    Lines of at least MIN_RECORD characters are all returned, whatever stands between them: only
+    shorter lines can be too many.
     """
-    found: List[str] = []
-    others: List[str] = []
-    at, most, seen = 0, room(text), 0
+    lines: List[str] = []
+    rest: List[str] = []
+    short_lines = max_records(text)
+    position = 0
+    count = 0
     while True:
-        start = SEEN_AS_BLANK.match(text, at).end()  # type: ignore[union-attr] # it matches nothing, too
+        start = BLANK.match(text, position).end()  # type: ignore[union-attr] # it always matches
         if start == len(text):
-            return found, "\n".join(others)
-        begin = max(at, text.rfind("\n", at, start) + 1, text.rfind("\r", at, start) + 1)
-        if seen == RECORDS:
-            return found, "\n".join([*others, text[begin:]])
-        seen += 1
-        at = LINE_END.search(text, start).start()  # type: ignore[union-attr] # the end of the text is one
-        if at - begin >= SHORTEST or len(found) < most:
-            found.append(text[begin:at])
+            return lines, "\n".join(rest)
+        begin = max(
+            position,
+            text.rfind("\n", position, start) + 1,
+            text.rfind("\r", position, start) + 1,
+        )
+        if count == MAX_RECORDS:
+            return lines, "\n".join([*rest, text[begin:]])
+        count += 1
+        position = LINE_END.search(text, start).start()  # type: ignore[union-attr] # it always matches
+        if position - begin >= MIN_RECORD or len(lines) < short_lines:
+            lines.append(text[begin:position])
         else:
-            others.append(text[begin:at])
+            rest.append(text[begin:position])
 
 
-def kept(text: str) -> str:
-    """Return a text as it may be kept in one event: whole, or its beginning and how much more
-    there was."""
-    return (
-        text
-        if len(text) <= TEXT
-        else f"{text[:TEXT]} [and {len(text) - TEXT:,} more characters, which are not kept]"
-    )
+def truncated(text: str) -> str:
+    """Return a text as one event may keep it: whole, or its beginning and how much is missing."""
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[:MAX_TEXT]} [and {len(text) - MAX_TEXT:,} more characters, which are not kept]"

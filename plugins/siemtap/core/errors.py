@@ -1,53 +1,68 @@
-"""What went wrong, named after what must happen next.
+"""Errors, named after what must happen next.
 
 SiemtapError
-├── ConfigError   a person changes a setting; the same question would fail again
-├── AuthError     a fresh token was tried once; now a person, while we back off
-├── Retry         time: the same question again, not before `after` milliseconds
-└── Malformed     the vendor sent what its document does not describe; the cursor stays
+├── ConfigError   a person must change a setting; the same request would fail again
+├── AuthError     a fresh token was tried once; a person must act, meanwhile we back off
+├── Retry         the same request again later, not before `after` milliseconds
+└── Malformed     the vendor sent what its documentation does not describe; the cursor stays
 
-Anything else is a fault of ours: a runner contains it in the unit or the record that it befell.
-Each says what happened, where, what is allowed, what to do; never a secret.
+Any other exception is a fault of siemtap or of a plugin: the runner contains it in its unit or
+record.
+Each error says what happened, where, what is allowed and what to do; never a secret.
 """
 
 from __future__ import annotations
 
 
 class SiemtapError(Exception):
-    """A sentence for the person who must act; `where` grows from the inside out as it is handed up.
-    `status`: what the other side answered, 0 for nothing at all."""
+    """A sentence for the person who must act.
 
-    def __init__(self, what: str, where: str = "", status: int = 0) -> None:
-        super().__init__(what)
-        self.what, self.where, self.status = what, where, status
+    `where`: the place, from the outside in: `input: unit: window: request`. `status`: the HTTP
+    status of the answer, 0 without one.
+    """
+
+    def __init__(self, message: str, where: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.status = status
 
     def at(self, where: str) -> SiemtapError:
-        """The same error, one place further out: `input: unit: window: request`."""
+        """Add a place further out, and return the same error."""
         self.where = f"{where}: {self.where}" if self.where else where
         return self
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        return f"{self.where}: {self.message}" if self.where else self.message
 
 
 class ConfigError(SiemtapError):
-    pass
+    """A person must change a setting."""
 
 
 class AuthError(SiemtapError):
-    pass
+    """The vendor refused the login."""
 
 
 class Retry(SiemtapError):
-    """`after`: milliseconds the other side asked for. `narrower`: a smaller question may succeed
-    where this one did not (time-out, 413, 500)."""
+    """The same request may succeed later.
+
+    `after`: milliseconds that the vendor asked to wait. `narrower`: a smaller time window may
+    succeed (after a timeout, 413 or 500).
+    """
 
     def __init__(
-        self, what: str, where: str = "", after: int = 0, status: int = 0, narrower: bool = False
+        self,
+        message: str,
+        where: str = "",
+        after: int = 0,
+        status: int = 0,
+        narrower: bool = False,
     ) -> None:
-        super().__init__(what, where, status)
-        self.after, self.narrower = after, narrower
+        super().__init__(message, where, status)
+        self.after = after
+        self.narrower = narrower
 
 
 class Malformed(SiemtapError):
-    pass
+    """The vendor sent what its documentation does not describe."""

@@ -1,8 +1,7 @@
-"""An event's name for ever, from the vendor's words only: never from our clock, never from our
-settings.
+"""The id of an event, from the vendor's values only: never from our clock or settings.
 
-The recipe is written again in Painless and CEL; `schemas/identity-vectors.json` holds them all to
-one answer.
+The same recipe is written in Painless and CEL; `schemas/identity-vectors.json` holds all of them to
+one result.
 """
 
 from __future__ import annotations
@@ -12,49 +11,60 @@ import json
 import re
 from typing import Any, Iterable
 
-BLANKS = " \t\n\r\f\v"  # ASCII only: what every runtime can trim alike
-LONE = re.compile("[\ud800-\udfff]")
+BLANKS = " \t\n\r\f\v"  # ASCII only: what every runtime can trim in the same way
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def identify(dataset: str, words: Iterable[Any]) -> str:
-    """The first 32 hex digits of SHA-256 over the dataset's name and the words, each as text,
-    joined by newlines."""
-    return digest("\n".join([dataset, *map(spell, words)]))
+def identify(dataset: str, values: Iterable[Any], record: Any = None) -> str:
+    """Return the first 32 hex digits of SHA-256 over the dataset's name and the values, each as
+    text, joined by newlines. If no value is there, the whole record identifies itself: two records
+    are never the same event because they lack the same values."""
+    texts = [spell(value) for value in values]
+    if record is not None and not any(texts):
+        texts = [spell(record)]
+    return digest("\n".join([dataset, *texts]))
 
 
 def digest(text: str) -> str:
     """Return the first 32 hex digits of SHA-256 over a text in UTF-8.
 
-    Half a surrogate pair is U+FFFD: that is what it has become wherever JSON is read into UTF-8.
+    Half a surrogate pair counts as U+FFFD: JSON that was read into UTF-8 holds that in its place.
     """
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        encoded = LONE.sub("\ufffd", text).encode()
+        encoded = LONE_SURROGATE.sub("\ufffd", text).encode()
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 
-def spell(word: Any) -> str:
-    """A word as text: a string trimmed, a whole number in decimal, nothing as nothing, all else
-    as canonical JSON."""
-    if isinstance(word, str):
-        return word.strip(BLANKS)
-    if word is None:
+def sha256_hex(text: str) -> str:
+    """Return SHA-256 of a text, in 64 hex digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def spell(value: Any) -> str:
+    """Return an identity value as text: a trimmed string, "" for None, a whole number in decimal,
+    else canonical JSON."""
+    if isinstance(value, str):
+        return value.strip(BLANKS)
+    if value is None:
         return ""
-    if isinstance(word, float) and word.is_integer():
-        word = int(word)
-    return canonical(word)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return canonical(value)
 
 
 def canonical(value: Any) -> str:
-    """JSON in one spelling for every runtime: sorted keys, no blanks, no ASCII escaping. The
-    standard library's, never a faster one's, so that an id does not depend on what is installed."""
+    """Return JSON with sorted keys, no blanks and no ASCII escaping, the same in every runtime.
+
+    Always the standard library's, never a faster one's: an id must not depend on what is installed.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a value of any depth, where `canonical` gives up; alike for the same value in
-    this runtime only."""
+    """Return a SHA-256 of a value of any depth, for values that `canonical` cannot write. It is the
+    same for the same value within this runtime only."""
     total = hashlib.sha256()
     waiting = [value]
     while waiting:

@@ -1,4 +1,4 @@
-"""The nouns. Values only: nothing here touches the world, and nothing here changes."""
+"""The nouns of the loop. Values only: nothing here reads or writes anything."""
 
 from __future__ import annotations
 
@@ -7,36 +7,40 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Generator,
     Iterable,
     Iterator,
     List,
     Mapping,
     NamedTuple,
     Optional,
+    Set,
     Tuple,
 )
 
-from .errors import ConfigError
-from .mapping import Dataset, Event, Lost, Record
+from .errors import ConfigError, SiemtapError
+from .events import Lost
+from .rows import Dataset, Event, Record
 from .windows import Millis
 
-Cursor = Mapping[str, Any]  # where a unit goes on; a JSON object, opaque to all but its plugin
+Cursor = Mapping[str, Any]  # where a unit goes on: a JSON object that only its plugin reads
 
 
 def time_in(cursor: Cursor, name: str, default: Millis = 0) -> Millis:
-    """Return a time of a cursor. ConfigError for what is none: only a person or a failing disk
-    can have written it."""
+    """Return a time of a cursor. ConfigError if it is not a whole number: only a person or a
+    failing disk can have written it."""
     value = cursor.get(name, default)
-    if type(value) is not int:  # a bool is none, and of a float nobody knows what it was
+    if type(value) is not int:  # neither a bool nor a float
         raise damaged(name, value, "whole milliseconds since 1970")
     return value
 
 
 def damaged(name: str, value: Any, allowed: str) -> ConfigError:
+    """Return the error of a checkpoint with a value that siemtap never writes."""
     return ConfigError(
         f"the checkpoint's `{name}` is {str(value)[:60]!r}, and not {allowed}: nothing is read"
-        " until it is put right with `siemtap state set`, or begun afresh with `siemtap state"
-        " delete`"
+        " until it is corrected with `siemtap state set`, or deleted with `siemtap state delete`"
+        " to start over"
     )
 
 
@@ -53,9 +57,11 @@ class Unit(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """What a receiver was handed. `channel`: webhook, udp, tcp, tls, replay. `path`: what a
-    webhook's path says after the secret. `received`: our clock, UTC. `headers`: content-type and
-    content-encoding, if the sender said so."""
+    """What a receiver got in one piece.
+
+    `channel`: webhook, udp, tcp, tls, replay. `path`: of a webhook, behind the secret. `received`:
+    our clock. `headers`: content-type and content-encoding, if the sender set them.
+    """
 
     body: bytes
     channel: str
@@ -65,12 +71,31 @@ class Payload(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Batch(NamedTuple):
-    """Records that travel together, the cursor that holds once they are delivered, and the time
-    read up to.
+class PeerText(str):
+    """The text of a payload that is no record of its vendor, and who sent it."""
 
-    `overlap`: how far before its cursor the plugin will read again; so long are ids remembered.
-    `lost`: stretches that this step gives up; each becomes an event that names them.
+    peer: str
+
+    def __new__(cls, text: str, peer: str) -> PeerText:
+        value = super().__new__(cls, text)
+        value.peer = peer
+        return value
+
+
+class Records(NamedTuple):
+    """Records of one dataset that a payload holds. `notices`: what is no event, but has to be read
+    by a person; the log shows it."""
+
+    dataset: Dataset
+    records: List[Record]
+    notices: Tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """Records that are delivered together, with the cursor that is valid once they are.
+
+    `until`: the time read up to. `overlap`: how far before its cursor the plugin reads again; ids
+    are remembered for as long. `lost`: times that the plugin gives up; each becomes an event.
     """
 
     dataset: Dataset
@@ -81,44 +106,63 @@ class Batch(NamedTuple):
     lost: Tuple[Lost, ...] = ()
 
 
+def query_time(dataset: Dataset, cursor: Cursor, now: Millis) -> Generator[Batch, None, Millis]:
+    """Return the time of a query for a state, such as a list.
+
+    It is saved before the query is sent: a query repeated after a crash has the same time, so that
+    the same change has the same id.
+    """
+    if "asked" not in cursor:
+        yield Batch(dataset, [], {**cursor, "asked": now}, now)
+    return time_in(cursor, "asked", now)
+
+
 class Mark(NamedTuple):
-    """What is saved with a delivery: where the unit goes on, and which ids may come again."""
+    """What is saved with a delivery: where the unit goes on, and the ids that may come again."""
 
     cursor: Cursor = {}
     seen: Mapping[str, Millis] = {}  # id -> end of the last window that returned it
 
-    def after(self, batch: Batch, events: Iterable[Event]) -> Tuple[List[Event], Mark]:
-        """The events not seen before, and the mark that holds once they are delivered.
+    def after(
+        self, batch: Batch, events: Iterable[Event], known: Optional[Set[str]] = None
+    ) -> Tuple[List[Event], Mark]:
+        """Return the events that are new, and the mark that is valid once they are delivered.
 
-        An id is forgotten by time, never by count: once the window that returned it last lies
-        before the overlap.
+        An id is forgotten once the last window that returned it lies before the overlap: by time,
+        never by count. `known`: ids that the feed remembers by itself; the mark then holds the new
+        ids of this batch only.
         """
         arrived = {event["event"]["id"]: event for event in events}
-        fresh = [event for id, event in arrived.items() if id not in self.seen]
-        horizon = batch.until - batch.overlap
-        seen = {id: until for id, until in self.seen.items() if until >= horizon}
-        for id in arrived:
-            seen[id] = max(batch.until, seen.get(id, 0))
+        if known is None:
+            horizon = batch.until - batch.overlap
+            seen = {id: until for id, until in self.seen.items() if until >= horizon}
+            fresh = [event for id, event in arrived.items() if id not in self.seen]
+            for id in arrived:
+                seen[id] = max(batch.until, seen.get(id, 0))
+        else:
+            fresh = [event for id, event in arrived.items() if id not in known]
+            seen = {id: batch.until for id in arrived if id not in known}
         return fresh, Mark(batch.cursor, seen)
 
     def to_json(self) -> Dict[str, Any]:
-        ends: Dict[str, List[str]] = {}
+        """Return {"cursor": {…}, "seen": {"<time>": [id, …]}}."""
+        ids_by_time: Dict[str, List[str]] = {}
         for id, until in self.seen.items():
-            ends.setdefault(str(until), []).append(id)
-        return {"cursor": dict(self.cursor), "seen": ends}
+            ids_by_time.setdefault(str(until), []).append(id)
+        return {"cursor": dict(self.cursor), "seen": ids_by_time}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Mark:
-        """ValueError, TypeError or KeyError for what `to_json` never wrote."""
-        cursor = said["cursor"]
+    def from_json(cls, value: Mapping[str, Any]) -> Mark:
+        """Read what `to_json` wrote. ValueError, TypeError or KeyError for anything else."""
+        cursor = value["cursor"]
         if not isinstance(cursor, dict):
             raise ValueError("a mark's cursor is an object")
-        return cls(cursor, {id: int(until) for until, ids in said["seen"].items() for id in ids})
+        return cls(cursor, {id: int(until) for until, ids in value["seen"].items() for id in ids})
 
 
 class Option(NamedTuple):
-    """Of a command: `--name`, with a value of this sort, or (`flag`) without, or (`several`) any
-    number of times."""
+    """An option of a command: `--name` with a value of the kind `value`; `flag`: without a value;
+    `several`: any number of times."""
 
     name: str
     value: str
@@ -127,9 +171,9 @@ class Option(NamedTuple):
     several: bool = False
 
 
-class Site(NamedTuple):
+class CommandContext(NamedTuple):
     """What a command works with: one input's client and settings, and when its last event was
-    received (0: none, or nobody can tell)."""
+    received (0: none, or unknown)."""
 
     client: Any
     settings: Any
@@ -137,21 +181,32 @@ class Site(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a command for one of the things it was given. `data`: for scripts."""
+    """The result of a command for one of its arguments. `data`: for scripts."""
 
     subject: str
-    well: bool
-    said: str
+    ok: bool
+    message: str
     data: Any = None
 
 
-class Command(NamedTuple):
-    """Something that a person asks for: idempotent; `collect` never calls it. `run(site, subjects,
-    **options)` yields an outcome each. `subject`: what it is given, one or several; empty: nothing
-    but options. `prints`: its outcomes' data is the output, as JSON. `alert`: what it is called
-    where a SIEM's alert may call it."""
+def run_each(subjects: Iterable[str], work: Callable[[str], Outcome]) -> Iterator[Outcome]:
+    """Yield the outcome of each subject, one after the other. An error becomes a failed outcome."""
+    for subject in subjects:
+        try:
+            yield work(subject)
+        except SiemtapError as error:
+            yield Outcome(subject, False, str(error))
 
-    name: str  # words; the first ones of several commands make a group
+
+class Command(NamedTuple):
+    """A management call that a person makes. It is idempotent, and `collect` never makes it.
+
+    `run(context, subjects, **options)` yields an Outcome for each subject. `subject`: the name of
+    the arguments in the help text; empty: options only. `prints`: the output is the outcomes' data
+    as JSON. `alert`: the label of the alert action in Splunk; empty: none.
+    """
+
+    name: str  # words; commands with the same first words make a group
     help: str
     run: Callable[..., Iterator[Outcome]]
     options: Tuple[Option, ...] = ()
@@ -160,39 +215,53 @@ class Command(NamedTuple):
     alert: str = ""
 
 
-def one(settings: Any) -> int:
+def _no_client(settings: Any, http: Any) -> None:
+    return None
+
+
+def _no_units(client: Any, settings: Any) -> Iterable[Tuple[str, str]]:
+    return ()
+
+
+def _collect_nothing(client: Any, unit: Unit, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+    return iter(())
+
+
+def _one(settings: Any) -> int:
     return 1
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A vendor, as a value: what it needs, what it emits, how it is read."""
+    """A vendor, as a value: its settings, its datasets, and how they are read: `connect`, `units`
+    and `collect` if it is pulled, `receive` if it pushes."""
 
     name: str
-    settings: Any  # the form a person fills in
-    datasets: Tuple[Dataset, ...]  # the kinds of event it emits
-    # (settings, http) -> client: one per account, thread-safe
-    connect: Callable[[Any, Any], Any]
+    settings: Any  # a dataclass made with core.manifest
+    datasets: Tuple[Dataset, ...]
+    # (settings, http) -> the client: one per account, thread-safe
+    connect: Callable[[Any, Any], Any] = _no_client
     # (client, settings) -> (dataset, scope) of each unit
-    units: Callable[[Any, Any], Iterable[Tuple[str, str]]]
-    # (client, unit, cursor, now): finite, never sleeps
-    collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]]
+    units: Callable[[Any, Any], Iterable[Tuple[str, str]]] = _no_units
+    # (client, unit, cursor, now) -> batches; it ends, and never sleeps
+    collect: Callable[[Any, Unit, Cursor, Millis], Iterator[Batch]] = _collect_nothing
     title: str = ""
-    # where the vendor's own pages are, if they are the same for everybody
+    # the URL of the vendor's console, if it is the same for all customers
     portal: str = ""
-    # in Elastic's words, beside "security"
+    # of Elastic's package, besides "security"
     categories: Tuple[str, ...] = ()
-    # what Splunk's add-on is called, after "TA-"; the name by default
+    # the name of Splunk's add-on, behind "TA-"; by default that of the plugin
     addon: str = ""
-    # (client): log in and ask for as little as can be; raises what is wrong
-    greet: Optional[Callable[[Any], Any]] = None
-    # (settings, payload): what we are told; pure
-    receive: Optional[Callable[[Any, Payload], Iterator[Batch]]] = None
-    # what we are told comes as HTTP POSTs, too
+    # (client): log in with the smallest request there is; raises the error
+    check_login: Optional[Callable[[Any], Any]] = None
+    # (settings, payload) -> records; pure
+    receive: Optional[Callable[[Any, Payload], Iterator[Records]]] = None
+    # payloads come by HTTP POST, too
     webhook: bool = False
     commands: Tuple[Command, ...] = ()
-    # (settings) -> units of one input that may be asked at the same time
-    at_once: Callable[[Any], int] = one
+    # (settings) -> how many units of an input may be read at the same time
+    parallel_units: Callable[[Any], int] = _one
 
     def dataset(self, name: str) -> Dataset:
+        """Return the dataset of this name."""
         return next(dataset for dataset in self.datasets if dataset.name == name)

@@ -1,4 +1,4 @@
-"""Cutting time. All times are UTC milliseconds since the epoch."""
+"""Time windows. All times are UTC milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ DAY: Millis = 24 * HOUR
 
 
 class Window(NamedTuple):
+    """A stretch of time."""
+
     start: Millis
     stop: Millis
 
@@ -21,14 +23,17 @@ class Window(NamedTuple):
         return self.stop - self.start
 
     def halves(self, grain: Millis = 1) -> Tuple[Window, Window]:
-        """Two windows that share one grain, like all windows that follow each other."""
+        """Return two windows that share one grain."""
         middle = whole(self.start + self.width // 2, grain)
         return Window(self.start, middle), Window(middle - grain, self.stop)
 
 
 def windows(start: Millis, stop: Millis, widest: Millis, touching: Millis = 1) -> Iterator[Window]:
-    """Cut start..stop into windows no wider than allowed; each begins `touching` before the last
-    one's end, so that no rule about edges, inclusive or exclusive, can lose what stands on one."""
+    """Cut start..stop into windows of at most `widest`.
+
+    Each begins `touching` before the end of the last one: whether a vendor's edges are inclusive or
+    exclusive, no record on an edge is lost.
+    """
     if not 0 < touching < widest:
         raise ValueError(f"windows {widest} ms wide cannot touch by {touching} ms")
     while start < stop:
@@ -40,5 +45,5 @@ def windows(start: Millis, stop: Millis, widest: Millis, touching: Millis = 1) -
 
 
 def whole(moment: Millis, grain: Millis) -> Millis:
-    """The moment, rounded down to its grain: a minute, say."""
+    """Return a time rounded down to its grain, such as a minute."""
     return moment - moment % grain

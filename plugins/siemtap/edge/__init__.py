@@ -1,2 +1,2 @@
-"""The world: sockets, files, the clock. Pure Python, Linux and Windows, so that a Splunk bundle
-can carry it."""
+"""Sockets, files and the clock. Pure Python for Linux and Windows, so that a Splunk add-on can
+include it."""

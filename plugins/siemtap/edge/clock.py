@@ -1,4 +1,4 @@
-"""The time, and how long it takes. A value with two functions, so that a test can hold it."""
+"""The clock: the current time and elapsed time, as a value that tests can replace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ..core.windows import HOUR, SECOND, Millis
 
 T = TypeVar("T")
 
-TOLERANCE: Millis = 5 * SECOND  # clocks differ by so much; a `Date` counts whole seconds
-# the wall clock against the one that only runs forward, between two looks
+# Differences between two clocks up to this are ignored. A `Date` header counts whole seconds.
+TOLERANCE: Millis = 5 * SECOND
+# A jump: how much further than the monotonic clock the wall clock moved since the last check.
 JUMP: Millis = 60 * SECOND
-# so long a clock has run evenly before something is deleted by it
+# The wall clock must run this long without a jump before anything is deleted by it.
 SETTLED: Millis = 1 * HOUR
 
 
@@ -22,60 +23,73 @@ def _now() -> Millis:
 
 
 class Clock(NamedTuple):
-    now: Callable[[], Millis] = _now  # UTC, for what is said
-    elapsed: Callable[[], float] = time.monotonic  # seconds, for what is waited
+    """`now`: UTC, for times in events and logs. `elapsed`: monotonic seconds, for waiting."""
+
+    now: Callable[[], Millis] = _now
+    elapsed: Callable[[], float] = time.monotonic
 
 
 SYSTEM = Clock()
 
 
 class RetryByTheirClock(Retry):
-    """Our clock is ahead of the vendor's: now that its answer was heard, the next question is
-    bounded by it."""
+    """This machine's clock is ahead of the vendor's.
+
+    The vendor's answer has told its time, so the next request ends there.
+    """
 
 
-def clock_ahead(ahead: Millis) -> RetryByTheirClock:
-    """What was read up to a moment that has not come yet for the vendor: nothing of it is kept,
-    and it is read again."""
-    return RetryByTheirClock(
-        f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more: what"
-        " was read beyond the vendor's time is not kept and is read again; set the clock, by"
-        " NTP say"
-    )
+def check_ahead(ahead: Millis) -> None:
+    """Raise RetryByTheirClock for a window that ends in the vendor's future, by more than
+    TOLERANCE: its records are dropped and read again."""
+    if ahead > TOLERANCE:
+        raise RetryByTheirClock(
+            f"the clock of this machine is ahead of the vendor's by {ahead / 1000:.0f} s or more:"
+            " records of a window that ends after the vendor's time are dropped and read again;"
+            " set the clock, for example by NTP"
+        )
 
 
-def once_more(work: Callable[[], T]) -> T:
-    """Do it, and do it again where the first answer told that our clock is ahead. For commands,
-    which nobody repeats."""
+def retry_once(work: Callable[[], T]) -> T:
+    """Return the result of `work`; run it a second time if the first answer showed that this
+    machine's clock is ahead. For commands, which no loop retries."""
     try:
         return work()
     except RetryByTheirClock:
         return work()
 
 
-class Steady:
-    """The time to delete old things by. It runs as fast as time passes, and follows the newest of
-    what is kept only once the clock has run evenly for an hour: a clock that is ahead for a while
-    deletes nothing. `jumped`: by how much the clock was off at the last look."""
+class SteadyClock:
+    """The time by which old data is deleted.
+
+    It advances with the monotonic clock. It follows the newest stored item only after the wall
+    clock has run for an hour without a jump, so that a clock that is ahead for a while deletes
+    nothing. `jumped`: the size of the jump seen at the last call of `look`, or 0.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.wall, self.elapsed = clock.now(), clock.elapsed()
+        self.wall = clock.now()
+        self.elapsed = clock.elapsed()
         self.settles_at = self.elapsed + SETTLED / 1000
         self.moment: Millis = 0
-        self.jumped: Millis = 0
+        self.jump: Millis = 0
 
-    def look(self, newest: Millis) -> Millis:
-        """Return the time to delete by; `newest`: the latest time of what is kept that is not in
-        the future. 0: delete nothing."""
-        wall, elapsed = self.clock.now(), self.clock.elapsed()
+    def deletion_time(self, newest: Millis) -> Millis:
+        """Return the time by which to delete; 0 means delete nothing.
+
+        `newest`: the latest time of a stored item that is not in the future.
+        """
+        wall = self.clock.now()
+        elapsed = self.clock.elapsed()
         passed = int((elapsed - self.elapsed) * 1000)
-        self.jumped = wall - self.wall - passed
-        if abs(self.jumped) > JUMP:
+        self.jump = wall - self.wall - passed
+        if abs(self.jump) > JUMP:
             self.settles_at = elapsed + SETTLED / 1000
         else:
-            self.jumped = 0
-        self.wall, self.elapsed = wall, elapsed
+            self.jump = 0
+        self.wall = wall
+        self.elapsed = elapsed
         if self.moment:
             self.moment += passed
         if elapsed >= self.settles_at:

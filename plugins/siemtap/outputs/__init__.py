@@ -1,32 +1,25 @@
-"""Where events go: one file per output, all under one contract test
-(tests/outputs/test_outputs.py)."""
+"""The outputs: one file each. tests/outputs/test_outputs.py is their contract."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, List, Mapping, Optional, Set, Tuple
+from typing import Callable, Mapping, Optional
 
-from ..core.mapping import Event
 from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
-
-Refused = List[Tuple[Event, str]]  # events that will never be taken as they are, and why
+from ..edge.store.checkpoints import Database
 
 
 @dataclass(frozen=True)
-class Around:
-    """What an output may need of the process it lives in."""
+class OutputContext:
+    """What an output gets from the process that runs it."""
 
-    database: Any = None  # path.data/siemtap.db
+    database: Optional[Database] = None  # path.data/siemtap.db
     clock: Clock = SYSTEM
-    # set: raise Retry rather than wait
+    # Once this is set, an output raises Retry instead of waiting.
     stopping: threading.Event = field(default_factory=threading.Event)
-    # an input's id -> the `index` it wants
-    index_of: Mapping[str, str] = field(default_factory=dict)
-    # the time as vendors tell it; None: nobody is asked
-    vendors_now: Optional[Callable[[], Millis]] = None
-
-
-def ids_of(events: List[Event]) -> Set[str]:
-    return {event["event"]["id"] for event in events}
+    # input id -> the `index` setting of that input
+    index_by_input: Mapping[str, str] = field(default_factory=dict)
+    # Returns the time by the vendors' clocks. None: no vendor is asked.
+    vendor_now: Optional[Callable[[], Millis]] = None

@@ -1,52 +1,61 @@
-"""A search cluster, Elasticsearch or OpenSearch: how it is reached, and what its answers mean
-for the loop."""
+"""The connection to a search cluster (Elasticsearch or OpenSearch), and what its errors mean."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Dict, List, Tuple, TypedDict, Union
 
 import elastic_transport
-from elastic_transport import NdjsonSerializer, Urllib3HttpNode
-from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, UnsupportedProductError
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
-from ..core.forms import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED
-from ..core.manifest import duration, integer, many, secret, switch, text
-from ..edge.pins import Pin, pinned
+from ..core.manifest import duration, integer, secret, switch, text, text_list
+from ..core.settings import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED
+from ..edge.client.pins import Pin
+from .cluster_node import Lines, Serializer, node_class
 
-VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
+Hit = Dict[str, object]  # of a search
 WAIT = frozenset((429, 500, 502, 503, 504))
-TOLD_AT_MOST = 500  # characters of a server's reason
-# What a call of the client raises; str() of an answer that is nested deeply is the last.
+USERINFO = re.compile(r"://[^/\s]*@")  # user and password of a host, in an error of the client
+MAX_LENGTH = 500  # characters of a server's text in an error
+# What a call of the client raises. A deeply nested answer raises the last one.
 FAILURES = (ApiError, elastic_transport.TransportError, RecursionError)
+INCOMPLETE = (
+    "the answer is no complete search; check whether a shard failed, or a proxy is in between"
+)
 
-NOT_WHOLE = "the answer is not that of a whole search: did a shard fail, or is a proxy in between?"
-
-# we say ourselves what fails
+# siemtap's own errors say what failed.
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
 class Settings:
-    hosts: Tuple[str, ...] = many(
+    """Settings of `output.elasticsearch` and `output.opensearch`."""
+
+    hosts: Tuple[str, ...] = text_list(
         "Hosts",
         ("http://127.0.0.1:9200",),
-        help="One URL or several of the same cluster, such as https://es.example.com:9200.",
+        help="URLs of the nodes of one cluster, such as https://es.example.com:9200.",
     )
-    cloud_id: str = text("Cloud id", "", help="Instead of `hosts`, for Elastic Cloud.")
+    cloud_id: str = text(
+        "Cloud ID", "", help="ID of an Elastic Cloud deployment. Replaces `hosts`."
+    )
     api_key: str = secret(
-        "API key", "", help="As Kibana shows it (base64), or id:key. Elasticsearch only."
+        "API key", "", help="Base64, as Kibana shows it, or id:key. Elasticsearch only."
     )
-    username: str = text("User name", "", help="With `password`, instead of an API key.")
-    password: str = secret("Password", "", help="With `username`.")
-    bearer_token: str = secret("Bearer token", "", help="A service token, instead of an API key.")
+    username: str = text(
+        "User name", "", help="User to log in as, with `password`. Replaces `api_key`."
+    )
+    password: str = secret("Password", "", help="Password of `username`.")
+    bearer_token: str = secret(
+        "Bearer token", "", help="Service account token or JWT. Replaces `api_key`."
+    )
     ca_file: str = text(
-        "CA file", "", help="A PEM file of the authorities to trust instead of the public ones."
+        "CA file",
+        "",
+        help="PEM file of the certificate authorities to trust instead of the public ones.",
     )
     ca_fingerprint: str = text(
         "CA fingerprint",
@@ -54,18 +63,20 @@ class Settings:
         pattern=FINGERPRINT,
         allowed=FINGERPRINT_ALLOWED,
         help=(
-            "SHA-256 of the authority that signed the server's certificate, as Elasticsearch prints"
-            " it at its first start: it alone is trusted, for a certificate with the host's name,"
-            " and the server has to send it along. Or of the server's certificate itself: it is"
-            " trusted, whoever signed it. Instead of `ca_file`."
+            "SHA-256 of the CA certificate, as Elasticsearch prints it at its first start. Only"
+            " this authority is trusted; the server must send its certificate along, and the host"
+            " name is verified. Or SHA-256 of the server's own certificate, which is then trusted"
+            " whoever signed it. Replaces `ca_file`."
         ),
     )
-    certificate: str = text("Client certificate", "", help="A PEM file to log in with.")
-    key: str = text("Client key", "", help="The PEM file of its key.")
+    certificate: str = text(
+        "Client certificate", "", help="PEM file of the certificate to log in with."
+    )
+    key: str = text("Client key", "", help="PEM file of the private key of `certificate`.")
     verify: bool = switch(
         "Verify certificates",
         True,
-        help="false trusts anybody; siemtap warns for as long as it is off.",
+        help="false accepts any certificate; siemtap logs a warning at every start.",
     )
     index: str = text(
         "Index",
@@ -73,244 +84,232 @@ class Settings:
         pattern=INDEX,
         allowed=INDEX_ALLOWED,
         help=(
-            "A plain index instead of the data stream logs-<dataset>-<namespace>, such as"
+            "Index to write to instead of the data stream logs-<dataset>-<namespace>, such as"
             " siem-%{+yyyy.MM.dd} or waf-%{[event.dataset]}."
         ),
     )
     bulk_max_size: int = integer(
-        "Bulk max size", 1600, least=1, most=50_000, help="The most events in one request."
+        "Bulk max size", 1600, least=1, most=50_000, help="Maximum number of events in one request."
     )
     bulk_max_bytes: int = integer(
         "Bulk max bytes",
         5 * 1024**2,
         least=1024,
         most=100 * 1024**2,
-        help="The most bytes in one request, before compression.",
+        help="Maximum size in bytes of one request, before compression.",
     )
     compression_level: int = integer(
-        "Compression level", 1, least=0, most=9, help="gzip; 0 sends as it is."
+        "Compression level", 1, least=0, most=9, help="Level of gzip; 0 turns compression off."
     )
     worker: int = integer(
-        "Worker", 2, least=1, most=64, help="Requests in flight at once for one batch."
+        "Workers",
+        2,
+        least=1,
+        most=64,
+        help=(
+            "Number of concurrent bulk requests of one batch. Not `workers` at the top of the file."
+        ),
     )
     timeout: int = duration(
-        "Timeout", "90s", least="1s", most="10m", help="How long one request may take."
+        "Timeout", "90s", least="1s", most="10m", help="Maximum duration of one request."
     )
 
 
-def client(wish: Settings, flavour: str) -> Elasticsearch:
-    """The client that both flavours share. ConfigError names the setting that is wrong."""
-    ways = [
-        name
-        for name, given in (
-            ("api_key", wish.api_key),
-            ("username", wish.username),
-            ("bearer_token", wish.bearer_token),
+class LoginOptions(TypedDict, total=False):
+    """Options of the client for the login."""
+
+    api_key: Union[str, Tuple[str, str]]
+    basic_auth: Tuple[str, str]
+    bearer_auth: str
+
+
+class ServerOptions(TypedDict, total=False):
+    """Options of the client for the address and for TLS."""
+
+    cloud_id: str
+    hosts: List[str]
+    verify_certs: bool
+    ssl_show_warn: bool
+    ca_certs: str
+    client_cert: str
+    client_key: str
+
+
+def build_client(settings: Settings, flavour: str) -> Elasticsearch:
+    """Return a client for either flavour. Raise ConfigError that names the wrong setting."""
+    _check_login(settings, flavour)
+    try:
+        pin = None
+        if settings.ca_fingerprint:
+            pin = Pin(settings.ca_fingerprint, settings.certificate, settings.key)
+        return Elasticsearch(
+            node_class=node_class(flavour, settings.compression_level, pin),
+            serializers={"application/json": Serializer(), "application/x-ndjson": Lines()},
+            request_timeout=settings.timeout / 1000,
+            max_retries=0,
+            retry_on_timeout=False,
+            **_login_options(settings),
+            **_server_options(settings),
         )
-        if given
-    ]
-    if len(ways) > 1:
-        raise ConfigError(f"output.{flavour}: {' and '.join(ways)} are given; use one of them")
-    if bool(wish.username) != bool(wish.password):
-        raise ConfigError(f"output.{flavour}: username and password go together")
-    if bool(wish.certificate) != bool(wish.key):
-        raise ConfigError(f"output.{flavour}: certificate and key go together")
-    if flavour == "opensearch" and (wish.api_key or wish.cloud_id):
+    except (ValueError, OSError) as error:
+        reason = USERINFO.sub("://", str(error))
+        raise ConfigError(f"output.{flavour}: {reason}") from None
+
+
+def _check_login(settings: Settings, flavour: str) -> None:
+    """Raise ConfigError for login settings that exclude each other or are incomplete."""
+    names = [name for name in ("api_key", "username", "bearer_token") if getattr(settings, name)]
+    if len(names) > 1:
+        raise ConfigError(f"output.{flavour}: {' and '.join(names)} are set; use one of them")
+    if bool(settings.username) != bool(settings.password):
+        raise ConfigError(f"output.{flavour}: username and password go together; set both")
+    if bool(settings.certificate) != bool(settings.key):
+        raise ConfigError(f"output.{flavour}: certificate and key go together; set both")
+    if flavour == "opensearch" and (settings.api_key or settings.cloud_id):
         raise ConfigError(
             "output.opensearch: OpenSearch knows neither api_key nor cloud_id; use username and"
             " password, a bearer_token or a certificate"
         )
-    how: Dict[str, Any] = {}
-    if wish.api_key:
-        id, colon, key = wish.api_key.partition(":")
-        how["api_key"] = (id, key) if colon else wish.api_key
-    if wish.username:
-        how["basic_auth"] = (wish.username, wish.password)
-    if wish.bearer_token:
-        how["bearer_auth"] = wish.bearer_token
-    if wish.cloud_id:
-        how["cloud_id"] = wish.cloud_id
+
+
+def _login_options(settings: Settings) -> LoginOptions:
+    options: LoginOptions = {}
+    if settings.api_key:
+        id, colon, key = settings.api_key.partition(":")
+        options["api_key"] = (id, key) if colon else settings.api_key
+    if settings.username:
+        options["basic_auth"] = (settings.username, settings.password)
+    if settings.bearer_token:
+        options["bearer_auth"] = settings.bearer_token
+    return options
+
+
+def _server_options(settings: Settings) -> ServerOptions:
+    options: ServerOptions = {}
+    if settings.cloud_id:
+        options["cloud_id"] = settings.cloud_id
     else:
-        how["hosts"] = list(wish.hosts)
-    if wish.cloud_id or any(host.startswith("https://") for host in wish.hosts):
-        how.update(verify_certs=wish.verify or bool(wish.ca_fingerprint), ssl_show_warn=False)
-        for name, given in (
-            ("ca_certs", wish.ca_file),
-            ("client_cert", wish.certificate),
-            ("client_key", wish.key),
-        ):
-            if given:
-                how[name] = given
-    try:
-        pin = Pin(wish.ca_fingerprint, wish.certificate, wish.key) if wish.ca_fingerprint else None
-        return Elasticsearch(
-            node_class=_node(flavour, wish.compression_level, pin),
-            serializers={"application/json": _Serializer(), "application/x-ndjson": _Lines()},
-            request_timeout=wish.timeout / 1000,
-            max_retries=0,
-            retry_on_timeout=False,
-            **how,
-        )
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"output.{flavour}: {error}") from None
+        options["hosts"] = list(settings.hosts)
+    if settings.cloud_id or any(host.startswith("https://") for host in settings.hosts):
+        options["verify_certs"] = settings.verify or bool(settings.ca_fingerprint)
+        options["ssl_show_warn"] = False
+        if settings.ca_file:
+            options["ca_certs"] = settings.ca_file
+        if settings.certificate:
+            options["client_cert"] = settings.certificate
+        if settings.key:
+            options["client_key"] = settings.key
+    return options
 
 
-class _Serializer(OrjsonSerializer):
-    """orjson, and the standard library for what it refuses: half a surrogate pair, which
-    attackers send and clusters give back."""
+def error_from(error: Exception, flavour: str, doing: str) -> SiemtapError:
+    """Return the error of siemtap that an exception of the client means.
 
-    def json_loads(self, data: bytes) -> Any:
-        try:
-            return super().json_loads(data)
-        except ValueError:
-            try:
-                return json.loads(data)
-            except RecursionError:
-                raise ValueError("nested too deeply") from None
-
-
-class _Lines(NdjsonSerializer):
-    """Lines that are written already."""
-
-    def dumps(self, data: Any) -> bytes:
-        return data if isinstance(data, bytes) else super().dumps(data)
-
-
-def _node(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urllib3HttpNode]:
-    class Node(Urllib3HttpNode):
-        """Compresses at the level that was asked for; for OpenSearch, leaves out Elastic's media
-        types and the product header that it does not know.
-
-        With a pin, nothing is sent before the server has shown what is pinned. The
-        `ssl_assert_fingerprint` of elastic_transport believes every authority in a chain that
-        nobody verified.
-        """
-
-        def __init__(self, config: elastic_transport.NodeConfig) -> None:
-            super().__init__(config)
-            if pin and config.scheme == "https":
-                self.pool.ConnectionCls = pinned(self.pool.ConnectionCls, pin)
-
-        def perform_request(
-            self,
-            method: str,
-            target: str,
-            body: Optional[bytes] = None,
-            headers: Any = None,
-            request_timeout: Any = elastic_transport.client_utils.DEFAULT,
-        ) -> Any:
-            said = {name.lower(): value for name, value in (headers or {}).items()}
-            if flavour == "opensearch":
-                said = {
-                    name: VERSIONED.sub(r"application/\1", value) for name, value in said.items()
-                }
-            if level and body and len(body) > 1024:
-                body, said["content-encoding"] = gzip.compress(body, level), "gzip"
-            answer = super().perform_request(
-                method,
-                target,
-                body=body,
-                headers=elastic_transport.HttpHeaders(said),
-                request_timeout=request_timeout,
-            )
-            if flavour == "opensearch":
-                answer.meta.headers = elastic_transport.HttpHeaders(
-                    {**answer.meta.headers, "x-elastic-product": "Elasticsearch"}
-                )
-            if not answer.body:  # as a 413 of OpenSearch: no JSON, whatever it says
-                answer.meta.headers = elastic_transport.HttpHeaders(
-                    {**answer.meta.headers, "content-type": "text/plain"}
-                )
-            return answer
-
-    return Node
-
-
-def trouble(error: Exception, flavour: str, doing: str) -> SiemtapError:
-    """What an exception of the client means: whose turn it is."""
+    `doing` says what was attempted, such as "bulk".
+    """
     if isinstance(error, UnsupportedProductError):
         return ConfigError(
             f"{doing}: the server is not Elasticsearch; for OpenSearch write output.opensearch"
         )
     if isinstance(error, ApiError):
-        status, (kind, reason) = error.status_code, words(error.body)
-        said = f"{doing}: {status} {kind or _text(error.message)}{f': {reason}' if reason else ''}"
-        if status in WAIT or is_block(kind):
-            return Retry(said, status=status)
-        if status == 401:
-            keys = "username and password"
-            if flavour != "opensearch":
-                keys = f"api_key, or {keys},"
-            return AuthError(f"{said}; check {keys} of output.{flavour}", status=status)
-        if status == 403:
-            return AuthError(
-                f"{said}; give the user the rights that the README lists", status=status
-            )
-        if status == 406 or "content-type" in reason.lower():
-            return ConfigError(
-                f"{said}; a server that refuses Elastic's media types is OpenSearch: write"
-                " output.opensearch",
-                status=status,
-            )
-        return ConfigError(said, status=status)
+        return _error_from_answer(error, flavour, doing)
     if isinstance(error, elastic_transport.TlsError):
         return ConfigError(
             f"{doing}: {_short(error)}; check hosts, ca_file or ca_fingerprint of output.{flavour}"
         )
     if isinstance(error, (elastic_transport.SerializationError, RecursionError)):
         return Retry(
-            f"{doing}: the answer is no JSON; is output.{flavour}.hosts the cluster, or a proxy in"
-            " front of it?"
+            f"{doing}: the answer is not JSON; check whether output.{flavour}.hosts is the cluster,"
+            " or a proxy in front of it"
         )
-    return Retry(f"{doing}: {type(error).__name__} {_short(error)}")
+    return Retry(f"{doing}: {type(error).__name__} {_short(error)}{_tls_hint(error)}")
 
 
-def words(said: Any) -> Tuple[str, str]:
-    """The type and the reason in an error of the server's, the innermost cause last.
+def _tls_hint(error: Exception) -> str:
+    closed = "Remote end closed" in _short(error) or "reset by peer" in _short(error)
+    return "; if hosts has http:// and the server expects TLS, write https://" if closed else ""
 
-    Empty where it has another shape.
+
+def _error_from_answer(error: ApiError, flavour: str, doing: str) -> SiemtapError:
+    """Return the error that an answer with an error status means."""
+    status = error.status_code
+    kind, reason = parse_error(error.body)
+    text = f"{doing}: {status} {kind or _text(error.message)}"
+    if reason:
+        text += f": {reason}"
+    if status in WAIT or is_block(kind):
+        return Retry(text, status=status)
+    if status == 401:
+        settings = "username and password"
+        if flavour != "opensearch":
+            settings = f"api_key, or {settings},"
+        return AuthError(f"{text}; check {settings} of output.{flavour}", status=status)
+    if status == 403:
+        return AuthError(
+            f"{text}; give the user the rights that docs/elasticsearch.md lists", status=status
+        )
+    if status == 406 or "content-type" in reason.lower():
+        return ConfigError(
+            f"{text}; a server that rejects Elastic's media types is OpenSearch: write"
+            " output.opensearch",
+            status=status,
+        )
+    return ConfigError(text, status=status)
+
+
+def parse_error(body: object) -> Tuple[str, str]:
+    """Return the type and the reason of a server's error, the innermost cause last.
+
+    A part that the body does not have is "".
     """
-    error = said.get("error", said) if isinstance(said, dict) else {}
+    error = body.get("error", body) if isinstance(body, dict) else {}
     if not isinstance(error, dict):
         return "", _text(error)
-    reason, cause = _text(error.get("reason")), error.get("caused_by")
+    reason = _text(error.get("reason"))
+    cause = error.get("caused_by")
     if isinstance(cause, dict) and _text(cause.get("reason")):
         reason += f"; caused by {_text(cause['reason'])}"
-    return _text(error.get("type")), reason[:TOLD_AT_MOST]
+    return _text(error.get("type")), reason[:MAX_LENGTH]
 
 
-def _text(value: Any) -> str:
-    """A word of a server's, cut short; nothing for what is none."""
-    return str(value)[:TOLD_AT_MOST] if isinstance(value, (str, int, float)) else ""
+def _text(value: object) -> str:
+    """Return a server's text, shortened; "" for a value that is no text."""
+    return str(value)[:MAX_LENGTH] if isinstance(value, (str, int, float)) else ""
 
 
-def hits_of(body: Any, doing: str) -> List[Dict[str, Any]]:
-    """The hits of a search over everything.
+def parse_hits(body: object, doing: str) -> List[Hit]:
+    """Return the hits of a complete search.
 
-    Retry for an answer that may be a part of it: a search that timed out, or a shard that failed,
-    answers 200; and for one that is no search's. What is not there is no "it is not there".
+    Raise Retry for an incomplete answer, and for one that is no answer to a search. A search that
+    timed out, or whose shard failed, answers 200 too. Only a complete answer proves that a document
+    is missing.
     """
-    complete(body, doing)
-    outer = body.get("hits", {})  # filter_path leaves out what is empty
+    answer = require_all_shards(body, doing)
+    outer = answer.get("hits", {})  # filter_path leaves out what is empty
     hits = outer.get("hits", []) if isinstance(outer, dict) else None
-    objects = isinstance(hits, list) and all(isinstance(hit, dict) for hit in hits)
-    if body.get("timed_out") is not False or not objects:
-        raise Retry(f"{doing}: {NOT_WHOLE}")
+    is_valid = isinstance(hits, list) and all(isinstance(hit, dict) for hit in hits)
+    if answer.get("timed_out") is not False or not is_valid:
+        raise Retry(f"{doing}: {INCOMPLETE}")
     return list(hits or ())
 
 
-def complete(body: Any, doing: str) -> None:
-    """Retry for an answer without, or with failed, shards."""
-    shards = body.get("_shards") if isinstance(body, dict) else None
+def require_all_shards(body: object, doing: str) -> Dict[str, object]:
+    """Return an answer as an object. Raise Retry if it names no shards, or failed ones."""
+    answer = body if isinstance(body, dict) else {}
+    shards = answer.get("_shards")
     failed = shards.get("failed") if isinstance(shards, dict) else None
     if failed.__class__ is not int or failed:
-        raise Retry(f"{doing}: {NOT_WHOLE}")
+        raise Retry(f"{doing}: {INCOMPLETE}")
+    return answer
 
 
 def is_block(kind: str) -> bool:
-    """A read-only cluster or index, a full disk: it passes."""
+    """Return whether an error is a block: a read-only cluster or index, or a full disk.
+
+    Somebody lifts it again, so the events wait.
+    """
     return kind == "cluster_block_exception"
 
 
 def _short(error: Exception) -> str:
-    return str(getattr(error, "message", error)).partition("\n")[0][:TOLD_AT_MOST]
+    return str(getattr(error, "message", error)).partition("\n")[0][:MAX_LENGTH]

@@ -1,4 +1,5 @@
-"""The embedded store, and the default: events beside their marks, in one transaction."""
+"""The embedded store, which is the default output. Events and checkpoint are saved in one
+transaction."""
 
 from __future__ import annotations
 
@@ -8,21 +9,25 @@ import sqlite3
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Iterator, List, Optional, Set, Tuple
+from typing import Any, Iterator, List, Optional, Protocol, Sequence, Set, Tuple
 
 from ..core.convert import millis_of
 from ..core.errors import SiemtapError
+from ..core.events import ids_of
 from ..core.manifest import duration, integer
-from ..core.mapping import Event
 from ..core.model import Mark, Unit
+from ..core.rows import Event
 from ..core.windows import Millis
-from ..edge.checkpoints import clean, save
-from ..edge.clock import Steady
-from ..health import DATASET as HEALTH
-from . import Around, Refused, ids_of
-from .encode import encode
+from ..edge.clock import SteadyClock
+from ..edge.encode import encode
+from ..edge.store.checkpoints import save, to_sqlite
+from ..edge.store.rejected import rejected_bytes
+from ..engine.protocols import Rejections
+from . import OutputContext
 
 log = logging.getLogger("siemtap")
+
+HEALTH = "siemtap.health"  # the dataset of siemtap's own events, which have their own age
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -36,7 +41,9 @@ CREATE INDEX IF NOT EXISTS event_rule ON event (rule, time);
 CREATE INDEX IF NOT EXISTS event_source ON event (source, time);
 CREATE INDEX IF NOT EXISTS event_service ON event (service, time);
 """
-AT_ONCE = 5_000  # events deleted in one commit
+DELETE_AT_ONCE = 5_000  # events deleted in one transaction
+READ_AT_ONCE = 5_000
+IDS_AT_ONCE = 500  # SQLite limits the parameters of a statement
 TIDY_EVERY = 60.0  # seconds
 
 
@@ -45,162 +52,200 @@ class Settings:
     retention: int = duration(
         "Retention",
         "30d",
-        help="Events that are older than the newest by this are deleted; 0s keeps them all.",
+        help="Events older than this, counted from the newest event, are deleted. 0s keeps all.",
     )
     max_bytes: int = integer(
-        "Most bytes",
+        "Maximum size",
         10 * 1024**3,
         least=0,
-        help="The oldest events are deleted to stay below; 0 sets no limit.",
+        help=(
+            "Size of the events in bytes, without the rejected ones. Above it the oldest events"
+            " are deleted; 0 sets no limit."
+        ),
     )
 
 
-class Sqlite:
-    """Table `event` of path.data/siemtap.db: the whole event as JSON, and the columns people
-    filter by."""
+class Rows(Protocol):
+    """What the events are read from: the shipper's database, or one opened for reading only."""
 
-    together = True
-    settings = Settings
+    def read(self, sql: str, values: Sequence[Any] = ()) -> List[Tuple[Any, ...]]: ...
 
-    def __init__(self, settings: Settings, around: Around) -> None:
-        self.wish, self.database, self.clock = settings, around.database, around.clock
-        self.vendors_now = around.vendors_now or around.clock.now
-        self.steady, self.steady_health = Steady(around.clock), Steady(around.clock)
-        self.database.write(
-            lambda db: [db.execute(line) for line in SCHEMA.split(";") if line.strip()]
-        )
-        self.stopped = threading.Event()
-        self.tidier = threading.Thread(target=self._keep_tidy, name="sqlite-tidier", daemon=True)
-        self.tidier.start()
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
-        rows = [row(event) for event in events]
+class StoredEvents:
+    """The table `event`, read."""
 
-        def work(db: sqlite3.Connection) -> None:
-            db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            if mark is not None:
-                save(db, unit, mark)
-
-        self.database.write(work)
-        return []
+    def __init__(self, database: Rows) -> None:
+        self.rows = database
 
     def holds(self, unit: Unit, events: List[Event]) -> Set[str]:
-        wanted = sorted(ids_of(events))
-        found: Set[str] = set()
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
-            found.update(
-                id
-                for (id,) in self.database.read(
-                    f"SELECT id FROM event WHERE id IN ({','.join('?' * len(part))})", part
-                )
-            )
-        return found
+        """Return the ids of those events that are stored."""
+        ids = sorted(ids_of(events))
+        stored: Set[str] = set()
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            part = ids[start : start + IDS_AT_ONCE]
+            parameters = ",".join("?" * len(part))
+            rows = self.rows.read(f"SELECT id FROM event WHERE id IN ({parameters})", part)
+            stored.update(id for (id,) in rows)
+        return stored
 
     def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
+        """Yield a dataset's events with start <= @timestamp < stop, by time and id."""
         last: Tuple[Millis, str] = (start, "")
         while True:
-            rows = self.database.read(
+            rows = self.rows.read(
                 "SELECT time, id, event FROM event WHERE dataset = ? AND (time, id) > (?, ?) AND"
-                " time < ? ORDER BY time, id LIMIT 5000",
-                [unit.dataset, *last, stop],
+                " time < ? ORDER BY time, id LIMIT ?",
+                [unit.dataset, *last, stop, READ_AT_ONCE],
             )
-            for time, id, said in rows:
+            for time, id, text in rows:
                 last = (time, id)
-                event = json.loads(said)
+                event = json.loads(text)
                 if event["data_stream"].get("namespace", "default") == namespace:
                     yield event
             if not rows:
                 return
 
+
+class Sqlite(StoredEvents):
+    """Table `event` of path.data/siemtap.db: the event as JSON, and columns for common filters."""
+
+    together = True
+    settings_type = Settings
+
+    def __init__(self, settings: Settings, context: OutputContext) -> None:
+        self.settings = settings
+        assert context.database is not None
+        super().__init__(context.database)
+        self.database = context.database
+        self.clock = context.clock
+        self.vendor_now = context.vendor_now or context.clock.now
+        self.steady = SteadyClock(context.clock)
+        self.steady_health = SteadyClock(context.clock)
+        self.database.write(_create_tables)
+        self.stopped = threading.Event()
+        self.tidier = threading.Thread(
+            target=self._tidy_regularly, name="sqlite-tidier", daemon=True
+        )
+        self.tidier.start()
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        """Insert the events and save the checkpoint, in one transaction."""
+        rows = [build_row(event) for event in events]
+
+        def insert(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if mark is not None:
+                save(db, unit, mark)
+
+        self.database.write(insert)
+        return []
+
     def close(self) -> None:
         self.stopped.set()
         self.tidier.join()
 
-    def _keep_tidy(self) -> None:
+    def _tidy_regularly(self) -> None:
         while not self.stopped.wait(TIDY_EVERY):
             try:
                 self.tidy()
-            except SiemtapError:  # a full disk: whoever delivers says so
+            except SiemtapError:  # such as a full disk, which the next delivery reports
                 continue
+            except Exception as error:  # the thread must go on, or nothing is deleted any more
+                log.error("old events were not deleted: %s", type(error).__name__)
 
     def tidy(self) -> int:
-        """Delete what is too old or too much; how many events went. Too old is told by the
-        newest event, and not while the clock jumps."""
-        gone = 0
-        old, old_health = self._old() if self.wish.retention else (0, 0)
+        """Delete events beyond `retention` and `max_bytes`; return how many.
+
+        The age is measured from the newest event. A jump of the clock makes no event old.
+        """
+        total = 0
+        old: Millis = 0
+        old_health: Millis = 0
+        if self.settings.retention:
+            old, old_health = self._limits()
         while not self.stopped.is_set():
             deleted = int(self.database.write(partial(self._delete_some, old, old_health)))
-            gone += deleted
+            total += deleted
             if not deleted:
                 break
-        return gone
+        return total
 
-    def _old(self) -> Tuple[Millis, Millis]:
-        """What is older than this goes; of our own health, what is older than the second. Its time
-        is that of our clock, so it is no measure for others, and nobody else is needed for it to
-        go."""
+    def _limits(self) -> Tuple[Millis, Millis]:
+        """Return two times: events before the first, and health events before the second, are old.
+
+        Health events bear the time of this machine's clock. So they say nothing of the age of a
+        vendor's events, and their own age needs no vendor's event.
+        """
         now = self.clock.now()
         ((newest,),) = self.database.read(
             "SELECT max(time) FROM event WHERE time <= ? AND dataset != ?",
-            [min(now, self.vendors_now()), HEALTH.name],
+            [min(now, self.vendor_now()), HEALTH],
         )
         ((newest_health,),) = self.database.read(
-            "SELECT max(time) FROM event WHERE time <= ? AND dataset = ?", [now, HEALTH.name]
+            "SELECT max(time) FROM event WHERE time <= ? AND dataset = ?", [now, HEALTH]
         )
-        moment = self.steady.look(newest or 0)
-        if self.steady.jumped:
+        moment = self.steady.deletion_time(newest or 0)
+        if self.steady.jump:
             log.warning(
-                "the clock of this machine jumped by %.0f s: for an hour the embedded store deletes"
-                " nothing that the jump made old",
-                self.steady.jumped / 1000,
+                "the clock of this machine jumped by %.0f s; for an hour the embedded store deletes"
+                " no event that only the jump made old",
+                self.steady.jump / 1000,
             )
-        health = self.steady_health.look(max(newest or 0, newest_health or 0))
-        return moment - self.wish.retention, health - self.wish.retention
+        health = self.steady_health.deletion_time(max(newest or 0, newest_health or 0))
+        return moment - self.settings.retention, health - self.settings.retention
 
     def _delete_some(self, old: Millis, old_health: Millis, db: sqlite3.Connection) -> int:
+        """Delete some events; return how many. 0: there is nothing to delete."""
         deleted = 0
         if old > 0:
             deleted = db.execute(
                 "DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE time < ? ORDER BY"
                 " time LIMIT ?)",
-                [old, AT_ONCE],
+                [old, DELETE_AT_ONCE],
             ).rowcount
         if not deleted and old_health > 0:
             deleted = db.execute(
                 "DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE dataset = ? AND"
                 " time < ? ORDER BY time LIMIT ?)",
-                [HEALTH.name, old_health, AT_ONCE],
+                [HEALTH, old_health, DELETE_AT_ONCE],
             ).rowcount
-        if not deleted and self.wish.max_bytes and size(db) > self.wish.max_bytes:
+        most = self.settings.max_bytes
+        if not deleted and most and used_bytes(db) - rejected_bytes(db) > most:
             deleted = db.execute(
                 "DELETE FROM event WHERE rowid IN (SELECT rowid FROM event ORDER BY time LIMIT ?)",
-                [AT_ONCE],
+                [DELETE_AT_ONCE],
             ).rowcount
         if deleted:
             db.execute("PRAGMA incremental_vacuum").fetchall()
         return deleted
 
 
-def size(db: sqlite3.Connection) -> int:
-    """Bytes in use."""
-    page, pages, free = (
-        db.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("page_size", "page_count", "freelist_count")
-    )
-    return int(page * (pages - free))
+def _create_tables(db: sqlite3.Connection) -> None:
+    for statement in SCHEMA.split(";"):
+        if statement.strip():
+            db.execute(statement)
 
 
-def row(event: Event) -> Tuple[Any, ...]:
-    said = event["event"]
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return the bytes of the pages in use."""
+
+    def pragma(name: str) -> int:
+        return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    return pragma("page_size") * (pragma("page_count") - pragma("freelist_count"))
+
+
+def build_row(event: Event) -> Tuple[object, ...]:
+    """Return an event's row of table `event`, in the order of its columns."""
+    details = event["event"]
     return (
-        *clean(
+        *to_sqlite(
             [
-                said["id"],
+                details["id"],
                 millis_of(event["@timestamp"]),
-                said["dataset"],
-                said.get("severity"),
-                said.get("action"),
+                details["dataset"],
+                details.get("severity"),
+                details.get("action"),
                 event.get("rule", {}).get("name"),
                 event.get("source", {}).get("address"),
                 event.get("service", {}).get("name"),

@@ -1,4 +1,4 @@
-"""Events as lines on standard output, for a pipe or a look."""
+"""Events as lines on standard output, for a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -8,38 +8,42 @@ import threading
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Set
 
-from ..core.mapping import Event
 from ..core.model import Mark, Unit
+from ..core.rows import Event
 from ..core.windows import Millis
-from . import Around, Refused
-from .encode import encode, write
+from ..edge.encode import encode, write
+from ..engine.protocols import Rejections
+from . import OutputContext
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing to set."""
+    """No settings."""
 
 
-class Closed(SystemExit):
-    """Whoever read our standard output went away: an end, and no error."""
+class PipeClosed(SystemExit):
+    """The end of the process when the reader of standard output closes the pipe. No error."""
 
 
 class Stdout:
-    together = False
-    settings = Settings
+    """NDJSON on standard output. It cannot say what it delivered before."""
 
-    def __init__(self, settings: Settings, around: Around = Around()) -> None:
+    together = False
+    settings_type = Settings
+
+    def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
         self.lock = threading.Lock()
 
-    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Refused:
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        """Write the events as one block of lines."""
         lines = b"".join(encode(event) + b"\n" for event in events)
         with self.lock:
             try:
                 write(sys.stdout.buffer, lines)
             except BrokenPipeError:
-                # so that Python's own last flush finds no pipe
+                # Python flushes standard output once more at exit; it must not find the pipe.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise Closed(0) from None
+                raise PipeClosed(0) from None
         return []
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:

@@ -1,1 +1,1 @@
-"""Manifest + mapping -> text or data, for whoever reads it. Pure: nothing here opens a file."""
+"""Documents rendered from manifests and tables: schemas, reference pages, panels."""

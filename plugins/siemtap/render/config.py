@@ -1,19 +1,31 @@
-"""Forms -> JSON Schema, sample.yml, tables."""
+"""Renders forms of settings: as JSON Schema, as sample.yml, as Markdown tables."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Iterable, List, Mapping
+from typing import Any, Collection, Dict, Iterable, List, Mapping
 
-from ..core.forms import Connection, Every, Receiving
-from ..core.manifest import DURATION, INTEGER, URL, describe
+from ..core.manifest import describe
 from ..core.model import Plugin
+from ..core.paths import put
+from ..core.rows import Given
+from ..core.settings import WEBHOOK_SETTINGS, CommonSettings, Connection, Receiving
+from .kinds import rendering_of
 
+PROCESSORS: Dict[str, Any] = {
+    "title": "Processors",
+    "description": (
+        "A list of processors in the grammar of Filebeat: what is done with events before their"
+        " delivery. Those of an input come before those of the file."
+    ),
+    "type": "array",
+    "items": {"type": "object"},
+}
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
 def schema_of(form: Any) -> Dict[str, Any]:
-    """One form as a strict object. `label` and `allowed` are words for errors and editors."""
+    """Return the JSON Schema of a form: an object without other properties."""
     fields = describe(form)
     return {
         "type": "object",
@@ -24,73 +36,45 @@ def schema_of(form: Any) -> Dict[str, Any]:
 
 
 def schema_of_setting(s: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the JSON Schema of a setting; `label`, `help` and `allowed` are shown in editors and
+    errors."""
     schema = {
         "title": s["label"],
         "description": f"{s['help'].rstrip('.')}; {s['allowed']}." if "allowed" in s else s["help"],
-        **KINDS[s["kind"]](s),
+        **rendering_of(s).schema(s),
     }
     if s["default"] not in (None, "", (), {}):
         schema["default"] = list(s["default"]) if isinstance(s["default"], tuple) else s["default"]
     return schema
 
 
-def _text(s: Mapping[str, Any]) -> Dict[str, Any]:
-    schema: Dict[str, Any] = {
-        "type": (
-            ["string", "number", "boolean"]
-            if s["kind"] == "secret" or "pattern" not in s
-            else "string"
-        )
-    }
-    if "pattern" in s:
-        schema["pattern"] = f"^$|{s['pattern']}"
-    if s["kind"] == "secret":
-        schema["writeOnly"] = True
-    return schema
-
-
-def _choice(s: Mapping[str, Any]) -> Dict[str, Any]:
-    return {"enum": list(s["options"])}
-
-
-def _integer(s: Mapping[str, Any]) -> Dict[str, Any]:
-    bounds = {name: s[key] for name, key in (("minimum", "least"), ("maximum", "most")) if key in s}
-    return {"anyOf": [{"type": "integer", **bounds}, {"type": "string", "pattern": INTEGER}]}
-
-
-def _many(s: Mapping[str, Any]) -> Dict[str, Any]:
-    item = {"enum": list(s["options"])} if "options" in s else {"type": ["string", "number"]}
-    return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]}
-
-
-KINDS: Dict[str, Callable[[Mapping[str, Any]], Dict[str, Any]]] = {
-    "text": _text,
-    "secret": _text,
-    "choice": _choice,
-    "integer": _integer,
-    "many": _many,
-    "duration": lambda s: {"type": "string", "pattern": DURATION},
-    "switch": lambda s: {"type": ["boolean", "string"]},
-    "url": lambda s: {"type": "string", "pattern": URL},
-    "table": lambda s: {"type": "object"},
-}
-
-
 def forms(plugin: Plugin) -> List[Any]:
-    """What a person fills in for an input: the plugin's own, and those that it need not declare."""
-    return [plugin.settings, Every, Connection, *([Receiving] if plugin.receive else [])]
+    """Return the forms of an input: the plugin's settings and those that every input has."""
+    return [plugin.settings, CommonSettings, Connection, *([Receiving] if plugin.receive else [])]
+
+
+def absent_settings(plugin: Plugin) -> Collection[str]:
+    """Return the settings of these forms that an input does not have: those of a webhook, if the
+    vendor sends syslog only."""
+    return WEBHOOK_SETTINGS if plugin.receive and not plugin.webhook else ()
 
 
 def input_schema(plugin: Plugin) -> Dict[str, Any]:
-    """One entry under `inputs` of this plugin's type: its own form and those that every input
-    has."""
+    """Return the JSON Schema of an entry under `inputs` of this plugin's type."""
     schema = merged(*forms(plugin))
-    schema["properties"] = {"type": {"const": plugin.name}, **schema["properties"]}
+    for name in absent_settings(plugin):
+        del schema["properties"][name]
+    schema["properties"] = {
+        "type": {"const": plugin.name},
+        **schema["properties"],
+        "processors": PROCESSORS,
+    }
     schema["required"] = ["type", *schema["required"]]
     return {"$schema": DRAFT, "title": f"siemtap input {plugin.name}", **schema}
 
 
 def merged(*forms: Any) -> Dict[str, Any]:
+    """Return the JSON Schema of one object with the settings of all forms."""
     schemas = [schema_of(form) for form in forms]
     return {
         "type": "object",
@@ -103,16 +87,15 @@ def merged(*forms: Any) -> Dict[str, Any]:
 def file_schema(
     top: Mapping[str, Any], outputs: Mapping[str, Any], plugins: Iterable[Plugin]
 ) -> Dict[str, Any]:
-    """The whole siemtap.yml. `top`: section -> form, "" for what stands at the top itself,
-    `setup.kibana` after `setup`; `outputs`: name -> form."""
+    """Return the JSON Schema of siemtap.yml.
+
+    top: section -> form, "" for the settings at the top, a section before its subsections.
+    outputs: name -> form.
+    """
     schema = schema_of(top[""])
-    for name, form in top.items():  # a section before the sections in it
-        *parents, last = name.split(".")
-        place = schema["properties"]
-        for parent in parents:
-            place = place[parent]["properties"]
+    for name, form in top.items():
         if name:
-            place[last] = schema_of(form)
+            put(schema["properties"], name, schema_of(form), between="properties")
     schema["properties"]["output"] = {
         "type": "object",
         "additionalProperties": False,
@@ -130,71 +113,69 @@ def file_schema(
             "properties": {"type": {"enum": [plugin.name for plugin in plugins]}},
         },
     }
+    schema["properties"]["processors"] = PROCESSORS
     schema["required"] = [*schema["required"], "inputs"]
     return {"$schema": DRAFT, "title": "siemtap.yml", **schema}
 
 
 def sample(plugin: Plugin) -> str:
-    """An entry under `inputs` with everything in it: what is needed to fill in, the rest
-    commented out with its default."""
+    """Return a sample.yml: an entry under `inputs` with every setting. Required settings refer to
+    environment variables; the others are commented out, with their defaults."""
     lines = ["inputs:", f"  - type: {plugin.name}"]
     for form in forms(plugin):
         for s in describe(form):
-            given = (
-                f"${{{plugin.name.upper()}_{s['name'].upper()}}}"
-                if s["required"]
-                else spelled(s["default"])
-            )
-            lines += [
-                "",
-                f"    ## {s['help']}",
-                f"    {'' if s['required'] else '# '}{s['name']}: {given}",
-            ]
+            if s["name"] in absent_settings(plugin):
+                continue
+            if s["required"]:
+                variable = f"{plugin.name}_{s['name']}".upper()
+                line = f"{s['name']}: ${{{variable}}}"
+            else:
+                line = f"# {s['name']}: {as_yaml(s['default'])}"
+            lines += ["", f"    ## {s['help']}", f"    {line}"]
     return "\n".join(lines) + "\n"
 
 
-def spelled(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML (JSON)."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def settings_table(form: Any) -> str:
-    """Markdown."""
+    """Return a form's settings as a Markdown table."""
     rows = ["| setting | default | |", "|---|---|---|"]
     for s in describe(form):
-        default = (
-            "**needed**"
-            if s["required"]
-            else ""
-            if s["default"] in ("", (), {})
-            else f"`{spelled(s['default']).strip(chr(34))}`"
-        )
-        options = (
-            f" One of {', '.join(f'`{option}`' for option in s['options'])}."
-            if "options" in s
-            else ""
-        )
+        if s["required"]:
+            default = "**required**"
+        elif s["default"] in ("", (), {}):
+            default = ""
+        else:
+            default = f"`{as_yaml(s['default']).strip(chr(34))}`"
+        options = ""
+        if "options" in s:
+            options = f" One of {', '.join(f'`{option}`' for option in s['options'])}."
         rows.append(f"| `{s['name']}` | {default} | {s['help']}{options} |")
     return "\n".join(rows)
 
 
 def fields_table(plugin: Plugin) -> str:
-    """Markdown: what the vendor says -> what we say, row by row."""
+    """Return the plugin's field mapping as Markdown tables, one a dataset."""
     lines: List[str] = []
     for dataset in plugin.datasets:
-        lines += [f"**{dataset.name}**", "", "| the vendor's | ours |", "|---|---|"]
+        lines += [f"**{dataset.name}**", "", "| source | event field |", "|---|---|"]
         for row in dataset.rows:
-            theirs = getattr(row, "theirs", None) or f"setting {getattr(row, 'setting', '')}"
-            ours = (row.ours,) if isinstance(row.ours, str) else row.ours
-            names = (theirs,) if isinstance(theirs, str) else theirs
-            lines.append(
-                f"| {', '.join(f'`{name}`' for name in names)}"
-                f" | {', '.join(f'`{path}`' for path in ours)} |"
-            )
+            target = (row.target,) if isinstance(row.target, str) else row.target
+            if isinstance(row, Given):
+                source = f"setting `{row.setting}`"
+            else:
+                names = (row.source,) if isinstance(row.source, str) else row.source
+                source = ", ".join(f"`{name}`" for name in names)
+            lines.append(f"| {source} | {', '.join(f'`{path}`' for path in target)} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
 def plugins_table(plugins: Iterable[Plugin]) -> str:
+    """Return a Markdown table of all plugins."""
     rows = ["| plugin | vendor | datasets |", "|---|---|---|"]
     rows += [
         f"| [`{plugin.name}`](plugins/{plugin.name}/README.md) | {plugin.title} |"

@@ -1,13 +1,20 @@
-"""The contract, narrowed to one dataset: what a validator in the pipe is compiled from, and what
-is rendered into schemas/datasets."""
+"""The JSON Schema of one dataset, from the contract, ECS and the mapping table.
+
+The validator is compiled from it, and schemas/ is rendered from it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Set
+from typing import Any, Mapping, Set
 
-from ..core.mapping import Dataset
+from ..core.convert import FieldType
+from ..core.rows import Dataset
+from . import ecs
+from .row_types import own_types
+from .schema_walk import Schema, has, narrow, object_schema, put
 
-OF_EVERY_INPUT = (
+# Paths that an input may add to the events of any dataset.
+INPUT_PATHS = (
     "tags",
     "fields",
     "data_stream.namespace",
@@ -15,65 +22,95 @@ OF_EVERY_INPUT = (
     "agent.version",
     "agent.name",
 )
+SIMPLE: Mapping[str, Schema] = {
+    "long": {"$ref": "#/definitions/long"},
+    "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+    "double": {"type": "number"},
+    "float": {"type": "number"},
+    "scaled_float": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "ip": {"$ref": "#/definitions/ip"},
+    "date": {"$ref": "#/definitions/timestamp"},
+    "flattened": {"$ref": "#/definitions/flattened"},
+    "object": {"type": "object", "minProperties": 1},
+    "nested": {"type": "object", "minProperties": 1},
+    "geo_point": {"type": "object", "minProperties": 1},
+}  # type of an index -> schema; a type that is not listed is a text
+TEXT: Schema = {"type": "string", "minLength": 1}
 
 
-def schema_of(contract: Dict[str, Any], dataset: Dataset) -> Dict[str, Any]:
-    """Strict: of the shared fields those that the dataset can set, and the one vendor object. A
-    vendor whose object the contract does not hold yet (a plugin from elsewhere) gets one made of
-    its mapping table."""
+def schema_of(contract: Schema, dataset: Dataset) -> Schema:
+    """Return the schema of a dataset's events: the shared fields that it sets, its vendor's object.
+
+    Other fields are not allowed. A shared field has the schema of the contract, or else the one
+    that follows from its type in ECS. `contract`: schemas/event.schema.json.
+    """
     shared = contract["definitions"]["shared"]
-    space = dataset.namespace
-    vendor = (
-        {"$ref": f"#/definitions/{space}"} if space in contract["definitions"] else _vendor(dataset)
+    namespace = dataset.namespace
+    paths = {*dataset.targets(), *INPUT_PATHS}
+    shared_paths = {path for path in paths if not path.startswith(f"{namespace}.")}
+    tree = narrow(shared, shared_paths)
+    for path in sorted(shared_paths):
+        facts = ecs.field(path)
+        if facts is not None and not has(shared, path):
+            put(tree, path, schema_of_ecs(facts))
+    properties = tree["properties"]
+    properties["event"]["properties"].update(
+        dataset={"const": dataset.name}, module={"const": namespace}
     )
-    fields = _narrowed(shared, {*dataset.targets(), *OF_EVERY_INPUT})["properties"]
-    fields["event"]["properties"].update(dataset={"const": dataset.name}, module={"const": space})
-    fields["data_stream"]["properties"].update(dataset={"const": dataset.name})
-    used = {space} if space in contract["definitions"] else set()
+    properties["data_stream"]["properties"].update(dataset={"const": dataset.name})
     return {
         "$schema": contract["$schema"],
         "title": dataset.name,
         "type": "object",
         "additionalProperties": False,
         "required": shared["required"],
-        "properties": {**fields, space: vendor},
-        "definitions": {
-            name: contract["definitions"][name] for name in sorted(used | _shared(contract))
-        },
+        "properties": {**properties, namespace: vendor_schema(own_types([dataset]))},
+        "definitions": {name: contract["definitions"][name] for name in SHARED_DEFINITIONS},
     }
 
 
-def _narrowed(schema: Dict[str, Any], paths: Set[str], place: str = "") -> Dict[str, Any]:
-    """An object's schema with only the properties that lie on one of the paths."""
-    properties = {}
-    for name, below in schema["properties"].items():
-        path = f"{place}{name}"
-        if path in paths or any(one.startswith(f"{path}.") for one in paths):
-            properties[name] = (
-                _narrowed(below, paths, f"{path}.") if "properties" in below else below
-            )
-    return {**schema, "properties": properties}
+SHARED_DEFINITIONS = ("flattened", "ip", "long", "port", "timestamp")
 
 
-def _shared(contract: Dict[str, Any]) -> Set[str]:
-    """Definitions that the shared fields refer to."""
-    return set(contract["definitions"]) - {"shared"} - set(contract["vendors"])
-
-
-def _vendor(dataset: Dataset) -> Dict[str, Any]:
-    """An object that knows the names of the table, and nothing of their types."""
-    tree: Dict[str, Any] = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"extra": {"type": "object"}},
+def list_paths(dataset: Dataset) -> Set[str]:
+    """Return the paths that hold lists: Splunk extracts a JSON list `a.b` as the field `a.b{}`."""
+    own = own_types([dataset])
+    return {
+        path
+        for path in {*dataset.targets(), *INPUT_PATHS, *own}
+        if (own[path].many if path in own else (ecs.field(path) or {}).get("array"))
     }
-    for path in dataset.targets():
-        names = path.split(".")
-        if names[0] == dataset.namespace:
-            place = tree
-            for name in names[1:-1]:
-                place = place["properties"].setdefault(
-                    name, {"type": "object", "additionalProperties": False, "properties": {}}
-                )
-            place["properties"].setdefault(names[-1], {})
+
+
+def vendor_schema(types: Mapping[str, FieldType]) -> Schema:
+    """Return the schema of a vendor's object."""
+    tree = object_schema()
+    last = sorted(types, key=lambda path: path.endswith(".extra"))
+    for path, kind in ((path, types[path]) for path in last):
+        put(tree, path.partition(".")[2], schema_of_type(kind))
     return tree
+
+
+def schema_of_type(kind: FieldType) -> Schema:
+    """Return the schema of a field of this type."""
+    if kind.many:
+        return {"type": "array", "items": schema_of_type(kind._replace(many=False)), "minItems": 1}
+    if kind.values:
+        return {"enum": list(kind.values)}
+    if kind.properties:
+        properties = {name: schema_of_type(inner) for name, inner in kind.properties}
+        return {**object_schema(), "properties": properties, "required": list(properties)}
+    if kind.least is not None and kind.most is not None:
+        return {"type": "integer", "minimum": kind.least, "maximum": kind.most}
+    return dict(SIMPLE.get(kind.kind, TEXT))
+
+
+def schema_of_ecs(facts: Mapping[str, Any]) -> Schema:
+    """Return the schema of a field of ECS."""
+    schema = dict(SIMPLE.get(facts["type"], TEXT))
+    if "values" in facts:
+        schema = {"enum": facts["values"]}
+    if "pattern" in facts:
+        schema["pattern"] = facts["pattern"]
+    return {"type": "array", "items": schema, "minItems": 1} if facts.get("array") else schema

@@ -1,39 +1,45 @@
-"""Mapping table -> what a person wants to see of a vendor at first: the panels of an overview.
-How a SIEM spells them is each renderer's own."""
+"""The overview dashboard of a vendor, derived from the mapping tables of its datasets.
+
+Each renderer writes the panels in the format of its SIEM.
+"""
 
 from __future__ import annotations
 
 from typing import Iterable, List, NamedTuple, Tuple
 
-from ..core.mapping import Dataset
+from ..core.rows import Dataset
 
 NUMBER, OVER_TIME, SHARE, TOP, EVENTS = "number", "over time", "share", "top", "events"
 
 
 class Panel(NamedTuple):
-    """One picture: of which events, what is measured, told apart by which field."""
+    """A panel: which events, what is measured, and the field that splits it."""
 
     title: str
-    shape: str  # one of the above
-    by: str = ""  # the field whose values are told apart
+    shape: str  # NUMBER, OVER_TIME, SHARE, TOP or EVENTS
+    by: str = ""  # the field whose values split the panel
     measure: str = "count"  # count, unique, sum, max
-    of: str = ""  # the field that is measured, where the measure is not count
-    only: Tuple[str, str] = ("", "")  # (field, value): of these events only
-    columns: Tuple[str, ...] = ()  # of a list of events
+    of: str = ""  # the field that is measured; "" for count
+    only: Tuple[str, str] = ("", "")  # (field, value): a filter
+    columns: Tuple[str, ...] = ()  # the fields of a list of events
 
     @property
     def fields(self) -> List[str]:
+        """Return the fields that the panel needs."""
         return [path for path in (self.by, self.of, self.only[0], *self.columns) if path]
 
 
 class Overview(NamedTuple):
+    """A dashboard with the panels of a vendor's datasets."""
+
     name: str  # acme
     title: str  # [Logs Acme] Overview
     datasets: Tuple[Dataset, ...]
     panels: Tuple[Panel, ...]
 
 
-# What is looked at, in this order, wherever a vendor says it. Not more of a shape than fit a row.
+# Candidates for panels, in this order, if a dataset sets the field. MAX_PANELS of a shape fit in a
+# row.
 NUMBERS = (
     ("Sources", "source.address"),
     ("Services", "service.name"),
@@ -62,6 +68,11 @@ TOPS = (
     ("User agents", "user_agent.original"),
     ("Users", "user.name"),
 )
+SPLITS = (
+    ("dataset", "event.dataset"),
+    ("action", "event.action"),
+    ("severity", "event.severity"),
+)
 COLUMNS = (
     "event.dataset",
     "event.action",
@@ -74,49 +85,43 @@ COLUMNS = (
     "url.path",
     "message",
 )
-ABREAST = {NUMBER: 4, SHARE: 4, TOP: 8}
+MAX_PANELS = {NUMBER: 4, SHARE: 4, TOP: 8}
 
 
 def overview(product: str, datasets: Iterable[Dataset]) -> Overview:
-    """What the datasets can say decides; a field that is the same in every event tells nothing."""
+    """Return the overview of a vendor's datasets.
+
+    A panel is used if a dataset sets its field, and the value is not constant.
+    """
     datasets = tuple(datasets)
     known = {
         path for dataset in datasets for path in dataset.targets() if path not in dataset.constant
     }
 
-    def some(
-        shape: str, wanted: Iterable[Tuple[str, str]], title: str, measure: str = "count"
-    ) -> List[Panel]:
-        found = [(name, path) for name, path in wanted if path in known][: ABREAST[shape]]
-        return [
-            Panel(
-                title.format(name if title == "{}" else name.lower()),
-                shape,
-                *(("", measure, path) if shape == NUMBER else (path, measure)),
-            )
-            for name, path in found
-        ]
+    def available(shape: str, candidates: Iterable[Tuple[str, str]]) -> List[Tuple[str, str]]:
+        return [(name, path) for name, path in candidates if path in known][: MAX_PANELS[shape]]
 
-    panels = [
-        Panel("Events", NUMBER),
-        *some(NUMBER, NUMBERS, "{}", "unique")[:3],
-        *[
-            Panel(f"Events over time, by {name}", OVER_TIME, path)
-            for name, path in (
-                ("dataset", "event.dataset"),
-                ("action", "event.action"),
-                ("severity", "event.severity"),
-            )
-            if path in known and (path != "event.dataset" or len(datasets) > 1)
-        ],
-        *some(SHARE, SHARES, "{}"),
-        *some(TOP, TOPS, "Top {}"),
-        Panel("Events", EVENTS, columns=tuple(path for path in COLUMNS if path in known)),
-    ]
-    return Overview(datasets[0].namespace, f"[Logs {product}] Overview", datasets, tuple(panels))
+    panels = [Panel("Events", NUMBER)]
+    for name, path in available(NUMBER, NUMBERS)[:3]:
+        panels.append(Panel(name, NUMBER, measure="unique", of=path))
+    for name, path in SPLITS:
+        if path in known and (path != "event.dataset" or len(datasets) > 1):
+            panels.append(Panel(f"Events over time, by {name}", OVER_TIME, by=path))
+    for name, path in available(SHARE, SHARES):
+        panels.append(Panel(name, SHARE, by=path))
+    for name, path in available(TOP, TOPS):
+        panels.append(Panel(f"Top {name.lower()}", TOP, by=path))
+    columns = tuple(path for path in COLUMNS if path in known)
+    panels.append(Panel("Events", EVENTS, columns=columns))
+    return Overview(
+        name=datasets[0].namespace,
+        title=f"[Logs {product}] Overview",
+        datasets=datasets,
+        panels=tuple(panels),
+    )
 
 
-def product_of(datasets: Iterable[Dataset]) -> str:
-    """The product's name as its events say it."""
+def product_name(datasets: Iterable[Dataset]) -> str:
+    """Return the product name of a vendor's events (observer.product), or else its namespace."""
     first = next(iter(datasets))
     return str(first.constant.get("observer.product", first.namespace))

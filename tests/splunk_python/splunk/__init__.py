@@ -1,9 +1,9 @@
-"""Stand-ins for the modules that only Splunk has, as far as the pages' handlers import them."""
+"""Simulators of Splunk's own modules, as far as the REST handlers import them."""
 
 
 class RESTException(Exception):
     pass
 
 
-def getSessionKey(*words, **more):
+def getSessionKey(*arguments, **more):
     return None

@@ -1,5 +1,5 @@
-"""splunk.admin: one request as JSON on standard input, one answer on standard output. As strict
-about arguments as the real one."""
+"""A simulator of splunk.admin: a request as JSON on standard input, a response on standard output.
+It is as strict about arguments as the real module."""
 
 import json
 import sys
@@ -60,54 +60,64 @@ class Info(dict):
 
 
 class Caller:
-    def __init__(self, asked):
-        self.id = asked.get("id")
+    def __init__(self, request):
+        self.id = request.get("id")
         self.data = {
             name: value if isinstance(value, list) else [value]
-            for name, value in asked["data"].items()
+            for name, value in request["data"].items()
         }
 
 
 class MConfigHandler:
-    asked = None
+    received = None
 
     def __init__(self, mode, context):
-        self.requestedAction, self.callerArgs = ACTIONS[self.asked["action"]], Caller(self.asked)
-        self.supportedArgs, self.userName, self.appName = Arguments(), "admin", self.asked["app"]
+        self.requestedAction, self.callerArgs = (
+            ACTIONS[self.received["action"]],
+            Caller(self.received),
+        )
+        self.supportedArgs, self.userName, self.appName = Arguments(), "admin", self.received["app"]
 
     def getSessionKey(self):
-        return self.asked["session_key"]
+        return self.received["session_key"]
 
 
 def init(handler, ctxInfo=None):
-    asked = MConfigHandler.asked = json.load(sys.stdin)
+    request = MConfigHandler.received = json.load(sys.stdin)
     real, sys.stdout = sys.stdout, sys.stderr
     try:
-        one = handler(None, ctxInfo)
-        one.setup()
-        if asked["action"] in ("create", "edit"):
+        instance = handler(None, ctxInfo)
+        instance.setup()
+        if request["action"] in ("create", "edit"):
             unknown = [
                 name
-                for name in one.callerArgs.data
-                if name not in (*one.supportedArgs.needed, *one.supportedArgs.allowed, "name")
+                for name in instance.callerArgs.data
+                if name
+                not in (*instance.supportedArgs.needed, *instance.supportedArgs.allowed, "name")
             ]
             if unknown:
                 raise ArgValidationException(
                     f'Argument "{unknown[0]}" is not supported by this handler.'
                 )
-            missing = [name for name in one.supportedArgs.needed if name not in one.callerArgs.data]
-            if asked["action"] == "create" and missing:
+            missing = [
+                name
+                for name in instance.supportedArgs.needed
+                if name not in instance.callerArgs.data
+            ]
+            if request["action"] == "create" and missing:
                 raise ArgValidationException(
                     f"The following required arguments are missing: {', '.join(missing)}."
                 )
         info = Info()
-        getattr(one, METHODS[asked["action"]])(info)
-        said = {"entries": [{"name": name, "content": dict(item)} for name, item in info.items()]}
+        getattr(instance, METHODS[request["action"]])(info)
+        response = {
+            "entries": [{"name": name, "content": dict(item)} for name, item in info.items()]
+        }
     except Exception as error:
-        said = {
+        response = {
             "error": str(error),
             "kind": f"{type(error).__module__}.{type(error).__qualname__}",
             "where": traceback.format_exc(),
         }
     sys.stdout = real
-    json.dump(said, sys.stdout)
+    json.dump(response, sys.stdout)

@@ -1,4 +1,4 @@
-"""One call to splunkd, as solnlib asks for where it is."""
+"""A simulator of splunk.rest: one call to splunkd, as solnlib makes it."""
 
 import os
 import urllib.parse
@@ -11,13 +11,13 @@ def simpleRequest(path, sessionKey=None, getargs=None, postargs=None, method="GE
         + path
         + (f"?{urllib.parse.urlencode(getargs)}" if getargs else "")
     )
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         url,
         data=urllib.parse.urlencode(postargs).encode() if postargs else None,
         method=method,
         headers={"Authorization": f"Splunk {sessionKey}"},
     )
-    with urllib.request.urlopen(asked) as answer:
+    with urllib.request.urlopen(request) as answer:
         return {"status": str(answer.status)}, answer.read()
 
 
@@ -29,5 +29,5 @@ def getWebKeyFile():
     return None
 
 
-def is_cert_or_key_encrypted(*words):
+def is_cert_or_key_encrypted(*arguments):
     return False

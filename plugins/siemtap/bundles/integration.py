@@ -1,0 +1,106 @@
+"""<plugin>-<version>.zip: an integration package of Elastic's, for a plugin that says in ingest.py
+how its events come to an agent."""
+
+from __future__ import annotations
+
+import json
+import struct
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Dict, List
+
+from ..core.errors import ConfigError
+from ..core.manifest import describe, suggest
+from ..core.model import Plugin
+from ..core.rows import Event
+from ..core.settings import CommonSettings, Connection, Receiving
+from ..elastic.package import build
+from ..elastic.package.manifests import PICTURE
+from ..elastic.package.model import Package, Stream
+from ..render import registry
+from .archive import zipped
+from .source import source_of
+
+
+def packaged() -> Dict[str, Plugin]:
+    """Return the plugins that have an integration package, by name."""
+    return {
+        name: plugin for name, plugin in registry.installed().items() if find_spec(f"{name}.ingest")
+    }
+
+
+def described(plugin: Plugin) -> Package:
+    """Return what a vendor declares for its package. Raise ConfigError if it declares nothing."""
+    if not find_spec(f"{plugin.name}.ingest"):
+        raise ConfigError(
+            f"{plugin.name} has no ingest.py, which says how its events come to an Elastic Agent"
+        )
+    declared: Package = import_module(f"{plugin.name}.ingest").PACKAGE
+    return declared
+
+
+def build_package(plugin: Plugin, into: Path) -> Path:
+    """Build a plugin's package into a folder; return its path."""
+    top = f"{plugin.name}-{source_of(plugin).version}"
+    target = into / f"{top}.zip"
+    content = zipped(top, contents(plugin))
+    into.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return target
+
+
+def contents(plugin: Plugin) -> Dict[str, bytes]:
+    """Return every file of a package, by path."""
+    texts = {path: text.encode() for path, text in files(plugin).items()}
+    image = picture(plugin)
+    return {**texts, PICTURE: image} if image else texts
+
+
+def files(plugin: Plugin) -> Dict[str, str]:
+    """Return every text file of a package, by path."""
+    source, package, image = source_of(plugin), described(plugin), picture(plugin)
+    check_settings(plugin, package)
+    samples = {
+        name: sample_of(source.folder, plugin, stream) for name, stream in package.streams.items()
+    }
+    size = ""
+    if image:
+        width, height = struct.unpack(">II", image[16:24])  # of a PNG's first chunk
+        size = f"{width}x{height}"
+    return build.files(plugin, package, samples, source.version, size)
+
+
+def sample_of(folder: Path, plugin: Plugin, stream: Stream) -> Event:
+    """Return the first event of the case that a stream names as its sample. ConfigError if the case
+    or the event is missing."""
+    path = folder / "cases" / stream.sample / "expected.json"
+    events: List[Event] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    if not events:
+        raise ConfigError(
+            f'{plugin.name}/ingest.py: the sample "{stream.sample}" is no case with an event; write'
+            " the name of a folder in cases/ whose expected.json has one"
+        )
+    return events[0]
+
+
+def check_settings(plugin: Plugin, package: Package) -> None:
+    """Check that the settings that an input names exist. ConfigError names one that does not."""
+    forms = (plugin.settings, CommonSettings, Connection, Receiving)
+    known = [setting["name"] for form in forms for setting in describe(form)]
+    for name, stream in package.streams.items():
+        for way in stream.ways:
+            for setting in (*way.account, *way.own, *way.needed):
+                if setting not in known:
+                    own = ", ".join(item["name"] for item in describe(plugin.settings))
+                    raise ConfigError(
+                        f"{plugin.name}/ingest.py: the input {way.input} of {name} names"
+                        f' "{setting}", which is no setting{suggest(setting, known)}; those of'
+                        f" manifest.py are {own}"
+                    )
+
+
+def picture(plugin: Plugin) -> bytes:
+    """Return the screenshot of the dashboard, a PNG; nothing if the plugin has none."""
+    path = source_of(plugin).folder / "elastic/overview.png"
+    return path.read_bytes() if path.exists() else b""

@@ -1,0 +1,1 @@
+"""Formats that several vendors send: syslog, CEF, LEEF."""

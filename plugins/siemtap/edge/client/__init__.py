@@ -1,0 +1,1 @@
+"""Clients of a vendor's API, and readers of files."""

@@ -1,0 +1,1 @@
+"""Receivers: the webhook, the spool, the ids of what was delivered."""

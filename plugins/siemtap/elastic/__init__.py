@@ -1,0 +1,1 @@
+"""Elasticsearch, OpenSearch, Kibana and Elastic's integration packages."""

@@ -1,0 +1,240 @@
+"""Overviews as saved objects of Kibana: a data view, saved searches, a dashboard of Lens panels.
+
+Kibana 8.9 and newer import them and migrate them to their own version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+
+from ..render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
+from .lens import Types, kql, lens_type, visualization_of
+
+OLDEST = (8, 9)
+# Versions of the format written here. Kibana migrates an older version, and rejects a newer one.
+VERSIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "dashboard": "8.9.0"}
+CORE_VERSION = "8.8.0"
+COLUMNS = 48  # of Kibana's grid
+HEIGHTS = {NUMBER: 6, OVER_TIME: 12, SHARE: 11, TOP: 12, EVENTS: 20}
+PER_ROW = {NUMBER: 4, OVER_TIME: 2, SHARE: 4, TOP: 4, EVENTS: 1}
+Saved = Dict[str, Any]
+
+
+class View(NamedTuple):
+    """A data view, and the prefix of the ids of the objects that use it."""
+
+    id: str
+    pattern: str = ""  # index pattern; "": the data view exists already
+    named: str = ""  # prefix of the ids; "": siemtap-<overview>
+
+    def own(self, overview: Overview) -> str:
+        """Return the prefix of the ids, which is the id of the dashboard."""
+        return self.named or f"siemtap-{overview.name}"
+
+
+def objects(overview: Overview, types: Types, view: View) -> List[Saved]:
+    """Return the saved objects of an overview, each after those that it refers to.
+
+    Raise KeyError for a panel of a field that the index does not have or cannot aggregate.
+    """
+    saved = []
+    if view.pattern:
+        saved.append(_data_view(overview, view))
+    search_ids: Dict[Panel, str] = {}
+    for panel in overview.panels:
+        if panel.shape == EVENTS:
+            search = _search(overview, panel, types, view)
+            search_ids[panel] = search["id"]
+            saved.append(search)
+    saved.append(_dashboard(overview, types, view, search_ids))
+    return saved
+
+
+def ndjson(saved: List[Saved]) -> str:
+    """Return saved objects in the format that Kibana imports."""
+    lines = [json.dumps(item, ensure_ascii=False, sort_keys=True) for item in saved]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _saved(
+    kind: str, id: str, attributes: Dict[str, Any], references: List[Dict[str, str]]
+) -> Saved:
+    return {
+        "type": kind,
+        "id": id,
+        "attributes": attributes,
+        "references": references,
+        "coreMigrationVersion": CORE_VERSION,
+        "typeMigrationVersion": VERSIONS[kind],
+    }
+
+
+def _data_view(overview: Overview, view: View) -> Saved:
+    return _saved(
+        "index-pattern",
+        view.id,
+        {
+            "title": view.pattern,
+            "name": f"siemtap {overview.name}",
+            "timeFieldName": "@timestamp",
+            "allowNoIndex": True,
+        },
+        [],
+    )
+
+
+def _search(overview: Overview, panel: Panel, types: Types, view: View) -> Saved:
+    for path in panel.columns:
+        lens_type(types, path, only_shown=True)
+    source, references = _source(overview, view)
+    source["query"] = kql(*panel.only)
+    source["indexRefName"] = "kibanaSavedObjectMeta.searchSourceJSON.index"
+    references.append({"type": "index-pattern", "id": view.id, "name": source["indexRefName"]})
+    attributes = {
+        "title": overview.title.replace("Overview", panel.title),
+        "columns": list(panel.columns),
+        "sort": [["@timestamp", "desc"]],
+        "grid": {},
+        "hideChart": True,
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)},
+    }
+    return _saved(
+        "search", f"{view.own(overview)}-{_slug(panel)}", _revised(attributes), references
+    )
+
+
+def _dashboard(
+    overview: Overview, types: Types, view: View, search_ids: Mapping[Panel, str]
+) -> Saved:
+    source, references = _source(overview, view)
+    panels = []
+    for panel, grid in _lay_out(overview.panels):
+        if panel.shape == EVENTS:
+            body, reference = _search_panel(panel, search_ids[panel])
+            references.append(reference)
+        else:
+            body, lens_references = _lens_panel(panel, types, view)
+            references += lens_references
+        id = _slug(panel)
+        panels.append(
+            {
+                "version": VERSIONS["dashboard"],
+                "gridData": {**grid, "i": id},
+                "panelIndex": id,
+                "title": panel.title,
+                **body,
+            }
+        )
+    attributes = {
+        "title": overview.title,
+        "panelsJSON": _text(panels),
+        "timeRestore": False,
+        "version": 1,
+        "optionsJSON": _text(
+            {
+                "useMargins": True,
+                "syncColors": True,
+                "syncCursor": True,
+                "syncTooltips": False,
+                "hidePanelTitles": False,
+            }
+        ),
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)},
+    }
+    return _saved("dashboard", view.own(overview), _revised(attributes), references)
+
+
+def _search_panel(panel: Panel, search_id: str) -> Tuple[Dict[str, Any], Dict[str, str]]:
+    """Return a panel that shows a saved search, and the reference to it."""
+    id = _slug(panel)
+    body = {
+        "type": "search",
+        "embeddableConfig": {"enhancements": {}},
+        "panelRefName": f"panel_{id}",
+    }
+    return body, {"type": "search", "id": search_id, "name": f"{id}:panel_{id}"}
+
+
+def _lens_panel(
+    panel: Panel, types: Types, view: View
+) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
+    """Return a panel that holds a Lens visualization, and its references."""
+    id = _slug(panel)
+    lens = visualization_of(panel, types, view.id)
+    config = {
+        "attributes": lens,
+        "enhancements": {},
+        "hidePanelTitles": panel.shape == NUMBER,
+    }
+    references = [
+        {**reference, "name": f"{id}:{reference['name']}"} for reference in lens["references"]
+    ]
+    return {"type": "lens", "embeddableConfig": config}, references
+
+
+def _revised(attributes: Dict[str, Any]) -> Dict[str, Any]:
+    """Return attributes with a revision in the description.
+
+    Kibana rewrites what it stores, so only the revision can be compared later.
+    """
+    revision = hashlib.sha256(_text(attributes).encode()).hexdigest()[:8]
+    return {**attributes, "description": f"Made by siemtap, revision {revision}"}
+
+
+def _source(overview: Overview, view: View) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
+    """Return a search source with a filter on the overview's datasets, and its references."""
+    names = [dataset.name for dataset in overview.datasets]
+    field = "data_stream.dataset"
+    reference = "kibanaSavedObjectMeta.searchSourceJSON.filter[0].meta.index"
+    phrases = [{"match_phrase": {field: name}} for name in names]
+    meta = {
+        "alias": None,
+        "disabled": False,
+        "negate": False,
+        "key": field,
+        "field": field,
+        "indexRefName": reference,
+        "params": names,
+        "type": "phrases",
+        "value": names,
+    }
+    filter = {
+        "$state": {"store": "appState"},
+        "meta": meta,
+        "query": {"bool": {"minimum_should_match": 1, "should": phrases}},
+    }
+    references = [{"type": "index-pattern", "id": view.id, "name": reference}]
+    return {"query": kql(), "filter": [filter]}, references
+
+
+def _lay_out(panels: Tuple[Panel, ...]) -> Iterator[Tuple[Panel, Dict[str, int]]]:
+    """Yield each panel with its position.
+
+    A row ends where the shape changes or the row is full. The panels of a row fill its width.
+    """
+    top = 0
+    index = 0
+    while index < len(panels):
+        shape = panels[index].shape
+        row = [panel for panel in panels[index : index + PER_ROW[shape]] if panel.shape == shape]
+        for number, panel in enumerate(row):
+            left = COLUMNS * number // len(row)
+            right = COLUMNS * (number + 1) // len(row)
+            yield panel, {"x": left, "y": top, "w": right - left, "h": HEIGHTS[shape]}
+        top += HEIGHTS[shape]
+        index += len(row)
+
+
+def _slug(panel: Panel) -> str:
+    """Return a readable id of a panel, which does not depend on its position."""
+    name = panel.title
+    if panel.shape in (NUMBER, EVENTS, SHARE):
+        name = f"{panel.title} {panel.shape}"
+    letters = "".join(char if char.isalnum() else " " for char in name.lower())
+    return "-".join(letters.split())
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

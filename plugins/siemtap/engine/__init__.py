@@ -1,0 +1,9 @@
+"""The loop from a vendor's records to an output.
+
+protocols   what the parts of the loop require of each other
+pump        the loop itself: map a batch, deliver the events and the mark
+feeds       where batches come from: a vendor's API, the spool
+mapper      batch -> events
+sinks       wrappers around an output: save the checkpoint, skip what was delivered before
+cycle       the attempts of a unit: what a failure means, when the next attempt is due
+"""

@@ -1,0 +1,128 @@
+"""Batch -> events: records mapped, losses named, unwanted events left out."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from functools import partial
+from typing import AbstractSet, Callable, Iterator, List, Mapping, Optional, Set, Tuple
+
+from ..core.compile import bind, bind_error
+from ..core.events import lost_event
+from ..core.model import Batch, Plugin
+from ..core.rows import Event
+from ..core.settings import SEVERITIES, CommonSettings
+from .protocols import MapBatch
+
+log = logging.getLogger("siemtap")
+
+Unwanted = Callable[[Event], bool]
+
+
+def batch_mapper(
+    plugin: Plugin,
+    settings: object,
+    common: CommonSettings,
+    added_fields: Mapping[str, object],
+    created: Callable[[], str],
+) -> MapBatch:
+    """Return the mapping of one input.
+
+    `added_fields`: path -> value of what the runner adds to every event, such as the agent.
+    `created`: returns the time for `event.created`.
+    """
+    fields = {
+        "data_stream.namespace": common.namespace,
+        "tags": list(common.tags),
+        "fields": dict(common.fields),
+        **added_fields,
+    }
+    logged: Set[Tuple[str, str]] = set()  # (dataset, reason)
+
+    def report(dataset: str, reason: str) -> None:
+        """Log why a record cannot be read, the same reason once as a warning."""
+        log.log(
+            logging.DEBUG if (dataset, reason) in logged else logging.WARNING,
+            "a record of %s does not have the shape of the vendor's page (%s): it becomes a"
+            " pipeline_error event",
+            dataset,
+            reason,
+        )
+        logged.add((dataset, reason))
+
+    bound = {
+        dataset.name: bind(dataset, settings, fields, partial(report, dataset.name))
+        for dataset in plugin.datasets
+    }
+    is_unwanted = drop_filter(common.drop)
+
+    def map_one_by_one(batch: Batch, now: str) -> Iterator[Event]:
+        """Map each record by itself: the one that fails becomes an error event."""
+        map_record = bound[batch.dataset.name]
+        map_error = bind_error(batch.dataset, settings, fields)
+        for record in batch.records:
+            try:
+                event = map_record(record, batch.until, now)
+            except MemoryError:
+                raise
+            except Exception as error:  # its text may quote the record, and is not shown
+                failure = (batch.dataset.name, type(error).__name__)
+                log.log(
+                    logging.DEBUG if failure in logged else logging.WARNING,
+                    "a record of %s cannot be mapped (%s): it becomes a pipeline_error event",
+                    *failure,
+                )
+                log.debug("%s", traceback_text(error))
+                logged.add(failure)
+                event = map_error(record, batch.until, now)
+            yield event
+
+    def map_batch(batch: Batch) -> List[Event]:
+        map_record = bound[batch.dataset.name]
+        now = created()
+        try:
+            events = [map_record(record, batch.until, now) for record in batch.records]
+        except MemoryError:
+            raise
+        except Exception:
+            events = list(map_one_by_one(batch, now))
+        events += [lost_event(batch.dataset, lost, fields, now) for lost in batch.lost]
+        if is_unwanted is None:
+            return events
+        return [event for event in events if not is_unwanted(event)]
+
+    return map_batch
+
+
+def drop_filter(rules: Mapping[str, object]) -> Optional[Unwanted]:
+    """Return the filter of an input's `drop` setting: an event that matches any of its lists is
+    left out, but never a pipeline_error. None: no rules.
+
+    `rules`: {"severity": ["low"], "action": ["logged"], "dataset": ["acme.event"]}
+    """
+    if not rules:
+        return None
+
+    def listed(name: str) -> List[str]:
+        value = rules.get(name) or []
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return [str(item) for item in values]
+
+    unwanted: Mapping[str, AbstractSet[object]] = {
+        "severity": {SEVERITIES.get(name, name) for name in listed("severity")},
+        "action": set(listed("action")),
+        "dataset": set(listed("dataset")),
+    }
+
+    def is_unwanted(event: Event) -> bool:
+        if event["event"].get("kind") == "pipeline_error":
+            return False
+        return any(event["event"].get(name) in values for name, values in unwanted.items())
+
+    return is_unwanted
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return where an exception comes from, for a debug log: without its message, which may hold a
+    secret or what an attacker sent."""
+    return "".join(traceback.format_tb(error.__traceback__))

@@ -1,0 +1,112 @@
+"""What the parts of the loop require of each other."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
+
+from ..core.model import Batch, Cursor, Mark, Payload, Unit
+from ..core.rows import Event
+from ..core.windows import Millis
+from ..edge.clock import Clock
+
+Rejections = List[Tuple[Event, str]]  # events that the output will never accept, and why
+MapBatch = Callable[[Batch], List[Event]]
+Holds = Callable[[Unit, List[Event]], Optional[Set[str]]]
+
+
+class Sink(Protocol):
+    """What `pump` delivers to: an output, or a wrapper around one."""
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        """Return once the events are safe, with those that were rejected.
+
+        Retry: nobody knows whether they are; they are delivered again.
+        """
+
+
+class Output(Sink, Protocol):
+    """Where events go.
+
+    `together`: the mark is stored in one transaction with the events.
+    """
+
+    together: bool
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        """Return the ids of those events that the output has already; None: it cannot say."""
+
+    def close(self) -> None: ...
+
+
+class ReadableOutput(Output, Protocol):
+    """An output whose events can be read back, for `siemtap audit`."""
+
+    def read(
+        self, unit: Unit, namespace: str, start: Millis, stop: Millis
+    ) -> Optional[Iterator[Event]]:
+        """Yield every copy of a dataset's events with start <= `@timestamp` < stop; None: the
+        output cannot be read."""
+
+
+class MarkStore(Protocol):
+    """Where a mark is saved."""
+
+    def save(self, unit: Unit, mark: Mark) -> None: ...
+
+
+class CheckpointStore(MarkStore, Protocol):
+    """Where marks are saved, and loaded after a start or a failure."""
+
+    def load(self, unit: Unit) -> Mark: ...
+
+
+class Feed(NamedTuple):
+    """The batches of a unit from its cursor on.
+
+    `known`: returns the ids of events that were delivered before and that the mark does not hold.
+    None: the mark holds them.
+    """
+
+    batches: Iterator[Batch]
+    known: Optional[Callable[[List[Event]], Set[str]]] = None
+
+
+class Delivery(NamedTuple):
+    """A batch whose events and mark are safe. `mapped`: how many events the batch gave; `events`:
+    those that were new."""
+
+    batch: Batch
+    mapped: int
+    events: List[Event]
+    rejections: Rejections
+    mark: Mark
+
+    @property
+    def accepted(self) -> List[Event]:
+        """The new events without the rejected ones."""
+        if not self.rejections:
+            return self.events
+        rejected = {id(event) for event, _ in self.rejections}
+        return [event for event in self.events if id(event) not in rejected]
+
+
+class VendorClock(Protocol):
+    """The time by the clocks of the vendor's hosts.
+
+    `now`: the time to read up to. `latest`: the latest time that it can be for the vendor; None
+    before the first answer. `clock`: ours.
+    """
+
+    clock: Clock
+
+    def now(self) -> Millis: ...
+
+    def latest(self) -> Optional[Millis]: ...
+
+
+class PayloadQueue(Protocol):
+    """What a receiver keeps until it is delivered; `edge.receive.spool.Spool` is one."""
+
+    def read(self, cursor: Cursor, at_most: int) -> Tuple[List[Payload], Cursor]: ...
+
+    def delete_before(self, cursor: Cursor) -> None: ...

@@ -1,0 +1,42 @@
+"""The index of an event: its data stream, or a pattern such as logs-%{+yyyy.MM}."""
+
+from __future__ import annotations
+
+import re
+
+from ..core.paths import get
+from ..core.rows import Event
+
+PATTERN = re.compile(r"%\{(?:\+([A-Za-z.\-_]+)|\[([A-Za-z0-9_.@]+)\])\}")
+DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
+
+
+def index_name(pattern: str, event: Event) -> str:
+    """Return an event's index by a pattern, or its data stream if there is no pattern."""
+    if not pattern:
+        return data_stream(event)
+
+    def expand(match: re.Match[str]) -> str:
+        return _date(match[1], event) if match[1] else _field(event, match[2])
+
+    return PATTERN.sub(expand, pattern)
+
+
+def data_stream(event: Event) -> str:
+    """Return the data stream that an event names."""
+    stream = event["data_stream"]
+    return f"{stream['type']}-{stream['dataset']}-{stream.get('namespace', 'default')}"
+
+
+def _date(pattern: str, event: Event) -> str:
+    """Return a pattern such as yyyy.MM.dd, filled in from the event's @timestamp (UTC)."""
+    return re.sub(
+        "|".join(DATE), lambda match: event["@timestamp"][slice(*DATE[match[0]])], pattern
+    )
+
+
+def _field(event: Event, path: str) -> str:
+    """Return a field's value with only characters that an index name may have."""
+    value = get(event, path)
+    text = "none" if value is None else str(value)
+    return re.sub(r"[^a-z0-9_.-]", "_", text.lower())

@@ -1,1 +1,0 @@
-"""What hosts the loop."""

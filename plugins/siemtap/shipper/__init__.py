@@ -1,0 +1,1 @@
+"""The shipper: a process that runs inputs into one output."""

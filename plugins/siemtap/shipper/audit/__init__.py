@@ -1,0 +1,1 @@
+"""`siemtap audit`: read the vendors again and compare them with the output."""

@@ -1,0 +1,90 @@
+"""Which events an audit compares: those that the shipper must have read by now."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from ...core.errors import ConfigError
+from ...core.model import Unit, time_in
+from ...core.windows import Millis
+from ...edge.store.first_reads import FIRST_READS
+from ...edge.store.snapshot import Snapshot
+from ..config.sections import Input
+
+
+class ReadRange(NamedTuple):
+    """What the shipper has read of a unit. `start`: where its first read began, or 0 if that was
+    not noted. `until`: the checkpoint; 0 if its cursor has no time."""
+
+    start: Millis
+    until: Millis
+
+
+def read_ranges(database: Snapshot) -> Dict[Unit, ReadRange]:
+    """Return what the shipper has read, by its checkpoints."""
+    starts: Dict[Unit, Millis] = {}
+    if database.has_table("first_read"):
+        starts = {Unit(*row[:3]): row[3] for row in database.read(FIRST_READS)}
+    ranges = {}
+    for input, dataset, scope, text in database.read(
+        "SELECT input, dataset, scope, mark FROM mark"
+    ):
+        unit = Unit(input, dataset, scope)
+        try:
+            cursor = json.loads(text)["cursor"]
+            until = time_in(cursor, "until")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ConfigError(
+                f"the checkpoint of {unit} is damaged: see `siemtap state list`"
+            ) from None
+        ranges[unit] = ReadRange(starts.get(unit, 0), until)
+    return ranges
+
+
+def rejected_ids(database: Snapshot) -> Set[str]:
+    """Return the ids of the events in `siemtap rejected`. They are stored, and so not missing."""
+    return {id for (id,) in database.read("SELECT id FROM rejected")}
+
+
+def compared_range(
+    settings: Any, saved: Optional[ReadRange], start: Millis, now: Millis
+) -> Tuple[Millis, Millis]:
+    """Return the start and the stop of the time that the output must have.
+
+    The next cycle reads the overlap before the checkpoint again and may find late events there, so
+    that time is not compared. Without a checkpoint the last cycle may be an interval old.
+    """
+    overlap = getattr(settings, "overlap", 0)
+    lag = getattr(settings, "lag", 0)
+    if saved is None or not saved.until:
+        return start, now - max(overlap, lag) - settings.interval
+    return max(start, saved.start), min(saved.until, now) - overlap
+
+
+def auditable_inputs(inputs: Tuple[Input, ...]) -> List[Input]:
+    """Return the enabled inputs whose vendor can be read again for a time in the past."""
+    return [
+        input_config
+        for input_config in inputs
+        if input_config.common.enabled and hasattr(input_config.settings, "lookback")
+    ]
+
+
+def is_pushed(input_config: Input) -> bool:
+    """Return whether an input receives events by a webhook or by syslog."""
+    receiving = input_config.receiving
+    return bool(receiving and (receiving.listen or receiving.syslog))
+
+
+def explain_skipped(inputs: Tuple[Input, ...]) -> Iterator[str]:
+    """Yield a line for each input that is not compared, or only in part, with the reason."""
+    for input_config in inputs:
+        if not input_config.common.enabled:
+            continue
+        if not hasattr(input_config.settings, "lookback"):
+            yield (
+                f"{input_config.id}: not compared: pushed events and snapshots cannot be read again"
+            )
+        elif is_pushed(input_config):
+            yield f"{input_config.id}: pushed events are not compared: they cannot be read again"

@@ -1,0 +1,69 @@
+"""Open what an audit compares with: the output, the checkpoints and the rejected events."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Callable, Dict, Optional, Set
+
+from ...core.model import Unit
+from ...core.windows import Millis
+from ...edge import schemas
+from ...edge.clock import SYSTEM
+from ...edge.store.checkpoints import Database
+from ...edge.store.snapshot import Snapshot
+from ...outputs import OutputContext
+from ...outputs.file import StoredFiles
+from ...outputs.sqlite import StoredEvents
+from ...render import registry
+from ...render.event_check import SchemaCheck
+from ..config.sections import OUTPUTS, Config
+from .comparison import Audit
+from .progress import Progress
+from .ranges import ReadRange, read_ranges, rejected_ids
+
+
+def open_audit(
+    config: Config,
+    since: Millis,
+    repair: bool,
+    stack: ExitStack,
+    write: Callable[[str], None],
+) -> Audit:
+    """Return an audit of the configured output; `stack` closes what it needs.
+
+    `write`: prints a line of progress.
+    """
+    path = config.data / "siemtap.db"
+    read: Optional[Dict[Unit, ReadRange]] = None
+    rejected: Set[str] = set()
+    snapshot: Optional[Snapshot] = None
+    # With a cluster, another machine than the shipper's can compare.
+    if path.exists() or config.output == "sqlite":
+        snapshot = Snapshot(path)
+        stack.callback(snapshot.close)
+        read, rejected = read_ranges(snapshot), rejected_ids(snapshot)
+    check = None
+    if config.general.validate:
+        check = SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
+    output = _open_output(config, snapshot, repair, stack)
+    return Audit(output, SYSTEM, since, rejected, read, check, Progress(write))
+
+
+def _open_output(
+    config: Config, snapshot: Optional[Snapshot], repair: bool, stack: ExitStack
+) -> Any:
+    """Open the configured output; for reading only, where a shipper must be the only writer."""
+    if not repair and snapshot and config.output == "sqlite":
+        return StoredEvents(snapshot)
+    if not repair and config.output == "file":
+        return StoredFiles(config.output_settings)
+    database = None
+    if config.output == "sqlite":
+        database = Database(config.data / "siemtap.db")
+        stack.callback(database.close)
+    index_by_input = {input_config.id: input_config.common.index for input_config in config.inputs}
+    output = OUTPUTS[config.output](
+        config.output_settings, OutputContext(database, index_by_input=index_by_input)
+    )
+    stack.callback(output.close)
+    return output

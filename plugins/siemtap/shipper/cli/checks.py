@@ -1,0 +1,321 @@
+"""The commands `test`, `setup` and `export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import click
+
+from ...core.compile import source_code
+from ...core.convert import millis_of, rfc3339
+from ...core.errors import ConfigError, SiemtapError
+from ...core.formats.url import without_userinfo
+from ...core.manifest import suggest
+from ...core.model import Unit
+from ...core.windows import MINUTE
+from ...edge import schemas
+from ...edge.client.http import Http, connect
+from ...edge.clock import SYSTEM, retry_once
+from ...edge.printable import printable
+from ...engine.mapper import batch_mapper
+from ...engine.protocols import MapBatch
+from ...render import registry
+from ...render.config import input_schema, sample
+from ...render.datasets import schema_of
+from ..config import exposure
+from ..config.load import whole_schema
+from ..config.sections import Input
+from ..processors.steps import process
+from ..setup import assets, kibana, output_check
+from .options import CONFIG_FILE, config_option, load, override_option
+
+LONGEST_LOOKBACK = 10 * MINUTE  # of a test, before the `lag`
+PREVIEW_RECORDS = 3
+NEWEST = "9.1"  # of Elasticsearch: what siemtap installs in it is the same in newer ones
+
+
+@click.group()
+def test() -> None:
+    """Test the configuration, the inputs or the output."""
+
+
+@test.command("config", short_help="Check the configuration file.")
+@config_option
+def test_config(file: str) -> None:
+    """Check the configuration file and list its inputs and its output."""
+    config = load(file)
+    for input_config in config.inputs:
+        proxy = without_userinfo(input_config.connection.proxy) or "no proxy"
+        disabled = "" if input_config.common.enabled else ", disabled"
+        click.echo(f"{input_config.id}: {input_config.plugin.title}, {proxy}{disabled}")
+    for warning in exposure.warnings(config):
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"output: {config.output}\nOK: {file}")
+
+
+@test.command("inputs", short_help="Log in to each vendor and read the latest events.")
+@config_option
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Print up to three records of each unit and their events.",
+)
+def test_inputs(file: str, preview: bool) -> None:
+    """Log in to each vendor, read the latest events, and report the result.
+
+    Reads what a first run with a `lookback` of 10 minutes reads: up to `lag` before now. No events
+    in so short a time is normal. Nothing is delivered, and no checkpoint changes. `siemtap run` may
+    go on.
+    """
+    config = load(file)
+    failed = False
+    for input_config in config.inputs:
+        if not input_config.common.enabled:
+            continue
+        try:
+            _test_input(input_config, preview)
+        except SiemtapError as error:
+            failed = True
+            message = printable(f"{type(error).__name__}: {error}")
+            click.echo(f"{input_config.id}: {message}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def _test_input(input_config: Input, preview: bool) -> None:
+    settings = input_config.settings
+    if hasattr(settings, "lookback"):
+        longest = LONGEST_LOOKBACK + getattr(settings, "lag", 0)
+        settings = dataclasses.replace(settings, lookback=min(settings.lookback, longest))
+    http = connect(input_config.connection)
+    client = input_config.plugin.connect(settings, http)
+    map_batch = batch_mapper(
+        plugin=input_config.plugin,
+        settings=settings,
+        common=input_config.common,
+        added_fields={},
+        created=lambda: rfc3339(SYSTEM.now()),
+    )
+    map_batch = process(map_batch, input_config.processors)
+    units = [
+        Unit(input_config.id, dataset, scope)
+        for dataset, scope in input_config.plugin.units(client, settings)
+    ]
+    _print_listeners(input_config, bool(units))
+    for unit in units:
+        pairs, number, newest = retry_once(
+            partial(_read_once, input_config, client, unit, map_batch, http)
+        )
+        note = "in so short a time this is normal"
+        if newest:
+            note = f"the newest is {(SYSTEM.now() - millis_of(newest)) / 1000:.0f} s old"
+        click.echo(f"{printable(unit)}: logged in; {number} events read: {note}")
+        if preview:
+            redact = input_config.plugin.dataset(unit.dataset).redact_for(settings)
+            for record, event in pairs:
+                click.echo(json.dumps({"record": redact(record), "event": event}, indent=1))
+    for host, skew in http.skew.items():
+        direction = "ahead of" if skew > 0 else "behind"
+        click.echo(
+            f"{input_config.id}: the clock of {host} is {abs(skew) / 1000:.0f} s {direction} this"
+            " machine's"
+        )
+
+
+def _print_listeners(input_config: Input, pulls: bool) -> None:
+    """Print where `siemtap run` listens for this input; warn if it does nothing at all."""
+    addresses: List[str] = []
+    if input_config.receiving:
+        listeners = (input_config.receiving.listen, *input_config.receiving.syslog)
+        addresses = [address for address in listeners if address]
+    if addresses:
+        click.echo(f"{input_config.id}: `siemtap run` listens at {', '.join(addresses)}")
+    elif not pulls:
+        click.echo(
+            f"{input_config.id}: `siemtap run` would neither listen nor call an API: is a setting"
+            " missing?"
+        )
+
+
+def _read_once(
+    input_config: Input, client: Any, unit: Unit, map_batch: MapBatch, http: Http
+) -> Tuple[List[Tuple[Any, Any]], int, str]:
+    """Return up to three records with their events, the number of events, and the latest
+    @timestamp ("" without events)."""
+    pairs: List[Tuple[Any, Any]] = []
+    number, newest = 0, ""
+    for batch in input_config.plugin.collect(client, unit, {}, http.now()):
+        events = map_batch(batch)
+        number += len(events)
+        newest = max([newest, *(event["@timestamp"] for event in events)])
+        pairs += list(zip(batch.records, events))[: PREVIEW_RECORDS - len(pairs)]
+    return pairs, number, newest
+
+
+@test.command("output", short_help="Connect to the output and write a test event.")
+@config_option
+def test_output(file: str) -> None:
+    """Connect to the output (elasticsearch or opensearch); check its version, privileges and
+    templates, and the dashboards of `setup.kibana`; write test events and find them.
+
+    A test event has a value in every field of its dataset, and goes wherever an input's events go:
+    a mapping that does not fit is found before the first event. Test events are deleted again if
+    the user may delete; otherwise they stay, with the tag siemtap-canary.
+    """
+    ok = True
+    for passed, message in output_check.check_output(load(file)):
+        ok = ok and passed
+        click.echo(f"{'ok  ' if passed else 'FAIL'}  {printable(message, lines=True)}")
+    sys.exit(0 if ok else 1)
+
+
+@click.command("setup", short_help="Install templates, pipelines, lifecycle and dashboards.")
+@config_option
+@click.option("--dry-run", is_flag=True, help="Show the changes without making them.")
+def setup_cluster(file: str, dry_run: bool) -> None:
+    """Install templates, ingest pipelines and lifecycle in Elasticsearch or OpenSearch, and
+    dashboards in Kibana.
+
+    Objects that are up to date are not changed.
+    """
+    config = load(file)
+    es = assets.cluster(config)
+    server = assets.read_server(config, es)
+    changed = 0
+    for change in assets.changes(config, es, server):
+        _print_change(change, dry_run)
+        if _is_needed(change):
+            changed += 1
+            if not dry_run:
+                assets.put(config, es, change)
+    dashboards = []
+    for change in kibana.dashboard_changes(config, server):
+        _print_change(change, dry_run)
+        if _is_needed(change):
+            dashboards.append(change)
+    if not dry_run:
+        kibana.put_dashboards(config, dashboards)
+    summary = f"{changed + len(dashboards)} {'to change' if dry_run else 'changed'}"
+    if changed and not dry_run:
+        summary += "; existing data streams use new mappings after their next rollover"
+    click.echo(summary)
+
+
+def _is_needed(change: assets.Change) -> bool:
+    return change.before is None or bool(change.differences)
+
+
+def _print_change(change: assets.Change, dry_run: bool) -> None:
+    name = f"{change.asset.kind} {change.asset.name}"
+    if not _is_needed(change):
+        click.echo(f"unchanged: {name}")
+        return
+    verb = "created" if change.before is None else "changed"
+    click.echo(f"{'would be ' if dry_run else ''}{verb}: {name}")
+    for line in change.differences:
+        click.echo(f"    {line}")
+
+
+@click.group(short_help="Print schemas and mappings; write templates and dashboards.")
+def export() -> None:
+    """Print or write mappings, schemas, templates, dashboards and sample configuration."""
+
+
+@export.command("mapping", short_help="Print a dataset's mapping as Python code.")
+@click.argument("dataset")
+def export_mapping(dataset: str) -> None:
+    """Print the compiled mapping of DATASET (such as acme.event) from records to events, as Python
+    code."""
+    click.echo(source_code(dataset_named(dataset)))
+
+
+@export.command("schema", short_help="Print a JSON Schema.")
+@click.argument("name")
+def export_schema(name: str) -> None:
+    """Print a JSON Schema. NAME is a dataset (acme.event: its events), a plugin (acme: its inputs),
+    or `config` (siemtap.yml)."""
+    schema: Dict[str, Any]
+    if name == "config":
+        schema = whole_schema()
+    elif "." in name:
+        schema = schema_of(schemas.read("event.schema.json"), dataset_named(name))
+    else:
+        schema = input_schema(registry.plugin(name))
+    click.echo(json.dumps(schema, indent=1))
+
+
+@export.command("templates", short_help="Write what `siemtap setup` installs in a cluster.")
+@config_option
+@click.option(
+    "--into", required=True, type=click.Path(path_type=Path), help="The folder to write into."
+)
+@click.option(
+    "--version",
+    "version",
+    default=NEWEST,
+    show_default=True,
+    help="Of Elasticsearch: its version as major.minor, or serverless. For OpenSearch: any.",
+)
+def export_templates(file: str, into: Path, version: str) -> None:
+    """Write the templates, pipelines and policies that `siemtap setup` installs, as files.
+
+    No cluster is contacted.
+    """
+    config = load(file)
+    serverless = version == "serverless"
+    try:
+        major, minor = map(int, (NEWEST if serverless else version).split(".")[:2])
+    except ValueError:
+        raise ConfigError(
+            f'--version: "{version}" is not a version; write major.minor, such as 9.1, or'
+            " serverless"
+        ) from None
+    for path in assets.write(config, (major, minor), into, serverless):
+        click.echo(path)
+
+
+@export.command("dashboards", short_help="Write the dashboards that `siemtap setup` imports.")
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    help="The configuration file; by default siemtap.yml, if there is one.",
+)
+@override_option
+@click.option(
+    "--into", required=True, type=click.Path(path_type=Path), help="The folder to write into."
+)
+def export_dashboards(file: Optional[str], into: Path) -> None:
+    """Write the dashboards that `siemtap setup` imports, as files for Kibana's page "Saved
+    objects".
+
+    Without a configuration file: the dashboards of every plugin. Kibana is not contacted.
+    """
+    if file is None and Path(CONFIG_FILE).exists():
+        file = CONFIG_FILE
+    for path in kibana.write_dashboards(load(file) if file else None, into):
+        click.echo(path)
+
+
+@export.command("sample", short_help="Print a plugin's sample configuration.")
+@click.argument("plugin")
+def export_sample(plugin: str) -> None:
+    """Print a sample input of PLUGIN for siemtap.yml, with every setting."""
+    click.echo(sample(registry.plugin(plugin)), nl=False)
+
+
+def dataset_named(name: str) -> Any:
+    """Return the dataset of this name. Raise ConfigError if there is none."""
+    known = registry.datasets()
+    if name not in known:
+        raise ConfigError(
+            f'there is no dataset "{name}"{suggest(name, known)}; there are {", ".join(known)}'
+        )
+    return known[name]
+
+
+COMMANDS = (test, setup_cluster, export)

@@ -1,0 +1,371 @@
+"""The command `siemtap`. Exit codes: 0 done; 1 not everything was done; 2 the configuration or the
+call needs a correction."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import click
+from rich.console import Console
+
+from ... import VERSION
+from ...core.convert import instant, millis_of
+from ...core.errors import ConfigError, SiemtapError
+from ...core.manifest import parse_duration
+from ...core.windows import DAY, Millis
+from ...edge.clock import SYSTEM
+from ...edge.printable import printable
+from ...edge.receive.limits import raise_file_limit
+from ...edge.store.rejected import UnseenRejections
+from ...testing import simulation
+from .. import demo as demonstration
+from .. import logs
+from ..config import exposure
+from ..config.document import Mistakes
+from ..config.reload import Reloader
+from ..config.sections import Config
+from ..process import Shipper
+from ..progress import Backfill
+from ..status.log_lines import MetricsLog
+from ..status.server import Server
+from ..status.verdict import describe_rejected
+from . import bundles, checks, plugin_commands, secrets, stores, vendors
+from .options import config_option, data_folder_lock, enabled_inputs, load
+
+
+class _Commands(click.Group):
+    """Commands whose errors are printed as sentences."""
+
+    def invoke(self, context: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a terminal that is not UTF-8 shows \\u2026
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            result = super().invoke(context)
+            sys.stdout.flush()
+            return result
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            sentences, code = explain(error)
+            _stop_writing_to_full_output()
+            for sentence in sentences:
+                click.echo(f"siemtap: {sentence}", err=True)
+            context.exit(code)
+
+
+def explain(error: Exception) -> Tuple[List[str], int]:
+    """Return the sentences that an error is printed as, and the exit code."""
+    if isinstance(error, Mistakes) and len(error.mistakes) > 1:
+        mistakes = [printable(mistake, lines=True) for mistake in error.mistakes]
+        return [f"{len(mistakes)} mistakes in the configuration:", *mistakes], 2
+    if isinstance(error, SiemtapError):
+        return [printable(error, lines=True)], 2 if isinstance(error, ConfigError) else 1
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return [f"{place}{error.strerror or type(error).__name__}; check its path and rights"], 1
+    # The last resort. The log has the rest, for who mends it.
+    logging.getLogger("siemtap").debug("internal error", exc_info=error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name} line {frame.lineno}"
+    return [
+        f"{type(error).__name__} at {place} is a fault of siemtap, not of yours; please report it,"
+        " with the log of `logging.level: debug`"
+    ], 1
+
+
+def _stop_writing_to_full_output() -> None:
+    """Let what standard output does not take go, so that its end raises no second error."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="siemtap")
+def main() -> None:
+    """Collect events from security vendors and deliver them to Elasticsearch, OpenSearch, NDJSON
+    files, standard output or an embedded store."""
+
+
+@contextmanager
+def signals(shipper: Shipper, reload: Any = None) -> Iterator[None]:
+    """Stop the shipper on SIGTERM and Ctrl-C; call `reload` on SIGHUP."""
+    before = {
+        number: signal.signal(number, lambda *_: shipper.stop())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    if reload and hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=reload, name="reload").start()
+        )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# run
+
+
+@main.command(short_help="Collect events and deliver them to the output.")
+@config_option
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Collect up to now, then exit: with 1 if an input failed or an event was rejected.",
+)
+@click.option(
+    "--patience",
+    default="2m",
+    metavar="DURATION",
+    show_default=True,
+    help="With --once: the retry timeout of an input that fails.",
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="TIME",
+    help=(
+        "Read again from this time (such as 2026-03-04T10:00Z), then exit. Checkpoints are neither"
+        " used nor changed. Stop the other `siemtap run` first."
+    ),
+)
+@click.option(
+    "--to", "stop", metavar="TIME", help="With --from: read up to this time; by default now."
+)
+@click.option(
+    "--input",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    help="With --from or --once: only the input with this id; may be given several times.",
+)
+def run(
+    file: str,
+    once: bool,
+    patience: str,
+    start: Optional[str],
+    stop: Optional[str],
+    ids: Tuple[str, ...],
+) -> None:
+    """Collect events from all inputs and deliver them to the output.
+
+    Runs until SIGTERM or Ctrl-C. SIGHUP reloads inputs and logging from the configuration file, and
+    names the changed settings that need a restart; a change in `inputs.d` reloads too. One process
+    at a time uses a `path.data`.
+    """
+    config = load(file)
+    logs.start(config.logging)
+    raise_file_limit()  # before the listeners: their limits are a part of it
+    if stop and not start:
+        raise ConfigError("--to needs --from")
+    if ids:
+        if not (start or once):
+            raise ConfigError("--input needs --from or --once: `siemtap run` runs all inputs")
+        config = dataclasses.replace(config, inputs=enabled_inputs(config, ids))
+    time_range: Optional[Tuple[Millis, Millis]] = None
+    if start:
+        time_range = (parse_time(start), parse_time(stop) if stop else SYSTEM.now())
+        if time_range[0] >= time_range[1]:
+            raise ConfigError("--from must be before --to")
+    with data_folder_lock(config):
+        code = run_shipper(
+            config,
+            once=once or time_range is not None,
+            patience=parse_duration(patience) / 1000,
+            time_range=time_range,
+        )
+    sys.stdout.flush()
+    # a worker that did not end in time holds nothing that the next start does not collect again
+    if threading.active_count() > 1:
+        os._exit(code)
+    sys.exit(code)
+
+
+def run_shipper(
+    config: Config, once: bool, patience: float, time_range: Optional[Tuple[Millis, Millis]]
+) -> int:
+    """Run a shipper with its status page until it ends; return the exit code.
+
+    `patience` is in seconds.
+    """
+    log = logging.getLogger("siemtap")
+    for warning in exposure.warnings(config):
+        log.warning("%s", warning)
+    progress = Backfill()
+    shipper = Shipper(config, once, patience, time_range, progress=progress)
+    reloader = Reloader(shipper, logs.start)
+    # handle signals before the status page can be reached
+    with signals(shipper, None if once else reloader.reload):
+        if not once:
+            _in_background(reloader.watch)
+        page: Optional[Server] = None
+        metrics = MetricsLog(shipper) if config.metrics.enabled else None
+        if config.http.enabled and not once:
+            page = Server(shipper, config.http.host, config.http.port, config.http.names)
+            log.info("status page at %s", page.address)
+        if shipper.database.new:
+            log.info(
+                "no checkpoints in %s yet: every input starts from its `lookback`", config.data
+            )
+        try:
+            done = shipper.run()
+        finally:
+            progress.close()
+            if metrics:
+                metrics.close()
+            if page:
+                page.close()
+    if once:
+        _log_failures(shipper)
+    log.info(
+        "%s events accepted, %s rejected, %s read again and dropped",
+        *(f"{shipper.counts.totals[name]:,}" for name in ("accepted", "rejected", "echoes")),
+    )
+    return 0 if done or not once else 1
+
+
+def _log_failures(shipper: Shipper) -> None:
+    """Log what a run with --once did not finish."""
+    log = logging.getLogger("siemtap")
+    for running in shipper.inputs.values():
+        for state in running.states():
+            if not state.done:
+                log.error("not finished: %s: %s", state.unit, state.error or state.state)
+    if shipper.checked_output.latest:
+        unit, reason = shipper.checked_output.latest
+        rejections = UnseenRejections(shipper.counts.totals["rejected"], unit, reason)
+        log.error("not finished: %s", describe_rejected(rejections))
+
+
+def parse_time(text: str) -> Millis:
+    """Return a time such as 2026-03-04T10:00Z in milliseconds."""
+    try:
+        return millis_of(instant(text))
+    except ValueError:
+        raise ConfigError(f'"{text}" is not a time; write it like 2026-03-04T10:00Z') from None
+
+
+# demo
+
+SILENCE = 4.0  # seconds without a line while the demo collects
+
+
+@main.command(short_help="Collect simulated events of every vendor and show them.")
+@click.option("--once", is_flag=True, help="Exit when everything is collected and shown.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5066,
+    show_default=True,
+    help="The port of the status page; 0 picks a free port.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The folder for the embedded store; by default a temporary folder.",
+)
+def demo(once: bool, port: int, data: Optional[Path]) -> None:
+    """Simulate every vendor, collect 24 hours of their events, and show them.
+
+    Needs no account, no network and no configuration file.
+    """
+    console = Console()
+    kept = "" if data else " (temporary: deleted at the end; --data DIR keeps it)"
+    with ExitStack() as stack:
+        data = data or Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="siemtap-demo-", ignore_cleanup_errors=True)
+            )
+        )
+        vendors = demonstration.servers(stack)
+        config = demonstration.config(vendors, data, 0 if once else port)
+        logs.start(config.logging)
+        stack.enter_context(data_folder_lock(config))
+        began = time.monotonic()
+        titles = ", ".join(input_config.plugin.title for input_config in config.inputs)
+        place = f"{data / 'siemtap.db'}{kept}"
+        console.print(f"collecting 24 hours of {titles}, simulated, into {place} …")
+        shipper = Shipper(config, once=once, listen=True)
+        _in_background(_show_progress, shipper, console)
+        demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
+        page = Server(shipper, config.http.host, config.http.port)
+        with signals(shipper):
+            if not once:
+                _in_background(_show_when_done, shipper, console, began, page.address)
+                _in_background(_push_until_stopped, shipper, vendors)
+            try:
+                done = shipper.run()
+            finally:
+                page.close()
+        if once:
+            _show(shipper, console, began)
+    sys.exit(0 if done or not once else 1)
+
+
+def _in_background(function: Any, *args: Any) -> None:
+    threading.Thread(target=function, args=args, daemon=True).start()
+
+
+def _push_until_stopped(shipper: Shipper, vendors: Dict[str, simulation.Server]) -> None:
+    since = SYSTEM.now()
+    while not shipper.stopping.wait(1.0):
+        now = SYSTEM.now()
+        demonstration.push(shipper, vendors, since, now)
+        since = now
+
+
+def _show_progress(shipper: Shipper, console: Console) -> None:
+    """Print how many events have arrived, so that no silence is longer than SILENCE."""
+    while not shipper.stopping.wait(SILENCE) and not _is_collected(shipper):
+        console.print(f"  {shipper.counts.totals['accepted']:,} events so far")
+
+
+def _is_collected(shipper: Shipper) -> bool:
+    return all(state.success for running in shipper.inputs.values() for state in running.states())
+
+
+def _show_when_done(shipper: Shipper, console: Console, began: float, address: str) -> None:
+    while not shipper.stopping.is_set() and not _is_collected(shipper):
+        time.sleep(0.1)
+    _show(shipper, console, began)
+    console.print(f"status page: {address}   (Ctrl-C ends the demo)")
+
+
+def _show(shipper: Shipper, console: Console, began: float) -> None:
+    demonstration.show(shipper.tally, console)
+    totals = shipper.counts.totals
+    console.print(
+        f"{totals['accepted']:,} events in {time.monotonic() - began:.1f} s; {totals['rejected']}"
+        f" rejected, {totals['echoes']:,} read again and dropped"
+    )
+
+
+for command in (
+    *checks.COMMANDS,
+    *stores.COMMANDS,
+    *secrets.COMMANDS,
+    *vendors.COMMANDS,
+    bundles.build,
+    *plugin_commands.groups(),
+):
+    main.add_command(command)
+
+logging.getLogger("siemtap").addHandler(logging.NullHandler())
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Options and checks that several commands share."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
+
+import click
+import filelock
+
+from ...core.errors import ConfigError, Retry
+from ...core.manifest import suggest
+from ...edge.store import private
+from ..config import load as configuration
+from ..config.sections import Config, Input
+
+CONFIG_FILE = "siemtap.yml"
+
+Command = TypeVar("Command", Callable[..., Any], click.Command)  # before and after click
+OVERRIDES = "siemtap.overrides"  # in the context of click: the values of -E
+
+
+def _keep_overrides(context: click.Context, _: Any, values: Tuple[str, ...]) -> None:
+    context.find_root().meta[OVERRIDES] = values
+
+
+override_option = click.option(
+    "-E",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    expose_value=False,
+    callback=_keep_overrides,
+    help=(
+        "Set a setting for this call, such as -E logging.level=debug or -E inputs.0.interval=5m."
+        " Repeatable."
+    ),
+)
+
+
+def config_option(command: Command) -> Command:
+    """Add the options that name the configuration and change it."""
+    with_file = click.option(
+        "-c",
+        "--config",
+        "file",
+        default=CONFIG_FILE,
+        show_default=True,
+        help="The configuration file.",
+    )
+    return with_file(override_option(command))
+
+
+def load(file: str) -> Config:
+    """Read the configuration file, and what -E sets."""
+    context = click.get_current_context(silent=True)
+    overrides = context.find_root().meta.get(OVERRIDES, ()) if context else ()
+    return configuration.load(file, overrides=overrides)
+
+
+def select_input(inputs: Mapping[str, Input], id: str, which: str) -> Input:
+    """Return the input with this id; without an id, the only one there is.
+
+    `which` completes the error: "that receives events", say.
+    """
+    if id in inputs:
+        return inputs[id]
+    if not id and len(inputs) == 1:
+        return next(iter(inputs.values()))
+    raise ConfigError(
+        f"expected one input {which}; found {', '.join(inputs) or 'none'}. Choose one with --input"
+    )
+
+
+def enabled_inputs(config: Config, ids: Sequence[str]) -> Tuple[Input, ...]:
+    """Return the inputs with these ids. Raise ConfigError for an unknown or a disabled one."""
+    inputs = {
+        input_config.id: input_config
+        for input_config in config.inputs
+        if input_config.common.enabled
+    }
+    for id in ids:
+        if id not in inputs:
+            disabled = any(input_config.id == id for input_config in config.inputs)
+            raise ConfigError(
+                f'--input: "{id}" is {"disabled" if disabled else "no input"}'
+                f"{suggest(id, inputs)}; the enabled inputs are {', '.join(inputs) or 'none'}"
+            )
+    return tuple(inputs[id] for id in dict.fromkeys(ids))
+
+
+@contextmanager
+def data_folder_lock(config: Config) -> Iterator[None]:
+    """Hold the lock of path.data: one process a data folder.
+
+    Raise Retry if another process holds it: the same command succeeds once that one has ended.
+    """
+    try:
+        private.make_folder(config.data)
+    except (OSError, ValueError) as error:
+        raise data_folder_error(config, error) from None
+    pid_file = config.data / "siemtap.pid"
+    lock = filelock.FileLock(config.data / "siemtap.lock", timeout=0, mode=private.FILE)
+    folder = None
+    try:
+        lock.acquire()
+        folder = _lock_folder(config.data)
+    except (filelock.Timeout, BlockingIOError):
+        lock.release()
+        pid = _pid_in(pid_file)
+        raise Retry(
+            f"{config.data} is in use by another siemtap (process {pid}); stop it, or set another"
+            " path.data"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise data_folder_error(config, error) from None
+    try:
+        try:
+            private.close_to_others(pid_file)
+            pid_file.write_text(str(os.getpid()))
+        except OSError as error:
+            raise data_folder_error(config, error) from None
+        yield
+    finally:
+        with suppress(OSError):  # a leftover names a process that is gone, and misleads nobody
+            pid_file.unlink(missing_ok=True)
+        lock.release()
+        if folder is not None:
+            os.close(folder)
+
+
+def _lock_folder(folder: Path) -> Optional[int]:
+    """Lock the folder itself, because a cleaner of temporary files may delete the lock file.
+
+    Return the descriptor; None on Windows, where an open file cannot be deleted. Raise
+    BlockingIOError if another process holds it.
+    """
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks of folders
+        pass
+    return descriptor
+
+
+def _pid_in(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return "?"
+    return text if text.isdigit() else "?"
+
+
+def data_folder_error(config: Config, error: Exception) -> ConfigError:
+    """Return what it means that the data folder cannot be made or written."""
+    reason = getattr(error, "strerror", None) or "no such name"
+    name = getattr(error, "filename", None)
+    place = f" ({name})" if name and str(name) != str(config.data) else ""
+    return ConfigError(
+        f"path.data {config.data} cannot be written: {reason}{place}; make it a folder that this"
+        " user may write, or set another path.data"
+    )

@@ -1,0 +1,396 @@
+"""Commands for stored data: `audit`, `state`, `rejected`, `replay`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
+
+import click
+
+from ...core.convert import rfc3339
+from ...core.errors import ConfigError
+from ...core.manifest import parse_duration, suggest
+from ...core.model import Mark, Payload, Unit
+from ...core.windows import Millis
+from ...edge.client.http import connect
+from ...edge.clock import SYSTEM
+from ...edge.printable import printable
+from ...edge.receive.receiver import RECEIVED
+from ...edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
+from ...edge.store.first_reads import confirm_first_read
+from ...edge.store.rejected import RejectedEvents
+from ...engine.sinks import SkipDelivered
+from .. import logs
+from ..audit import ranges, report, stored
+from ..audit.comparison import Comparison
+from ..process import Shipper, added_fields
+from .options import config_option, data_folder_lock, load, select_input
+
+RECORDS_PER_PAYLOAD = 1_000  # elements of a captured list that become one payload
+
+# audit
+
+
+@click.command("audit", short_help="Compare the output with the vendors' data.")
+@config_option
+@click.option(
+    "--since",
+    default="24h",
+    metavar="DURATION",
+    show_default=True,
+    help="How far back to compare.",
+)
+@click.option("--repair", is_flag=True, help="Deliver missing events.")
+def audit_all(file: str, since: str, repair: bool) -> None:
+    """Read the vendors' events again and compare them with the output.
+
+    Prints each event that is missing, different, a duplicate, or unknown to the vendor, with the
+    fields that differ, and for each hour how many there are. Exits with 1 if there are any. What
+    the shipper has not read yet, or was never to read, is not compared.
+
+    `siemtap run` may go on: nothing is written. With --repair and the outputs sqlite and file, stop
+    it first. The output stdout cannot be compared.
+    """
+    config = load(file)
+    for line in ranges.explain_skipped(config.inputs):
+        click.echo(line)
+    inputs = ranges.auditable_inputs(config.inputs)
+    if not inputs:
+        click.echo("nothing was compared: no input can be read again")
+        return
+    with ExitStack() as stack:
+        if repair and config.output in ("sqlite", "file"):  # one process at a time may write these
+            stack.enter_context(data_folder_lock(config))
+        checking = stored.open_audit(
+            config, parse_duration(since), repair, stack, partial(click.echo, err=True)
+        )
+        for input_config in inputs:
+            checking.read_vendor(
+                input_config, connect(input_config.connection), dict(added_fields())
+            )
+        comparison = checking.compare()
+        _print_comparison(comparison, checking.output)
+        ok = comparison.ok
+        missing = comparison.ids("missing")
+        if repair and missing:
+            number, refused = checking.repair(missing)
+            ok = len(missing) == len(comparison.findings) and not refused
+            click.echo(f"{number} delivered")
+            for event, reason in refused:
+                click.echo(f"refused\t{event['event']['id']}\t{printable(reason)}")
+    sys.exit(0 if ok else 1)
+
+
+def _print_comparison(comparison: Comparison, output: Any) -> None:
+    for line in report.details(comparison):
+        click.echo(line)
+    ignored = getattr(output, "counts", {}).get("ignored", 0)
+    if ignored:
+        click.echo(
+            f"{ignored} of these have a field that the cluster could not index (`_ignored`): their"
+            " source is complete, but a search for that field does not find them"
+        )
+    for line in report.report(comparison):
+        click.echo(line)
+
+
+# state
+
+
+@click.group()
+def state() -> None:
+    """List, show, set or delete checkpoints."""
+
+
+@contextmanager
+def open_checkpoints(file: str, change: bool = False) -> Iterator[Checkpoints]:
+    """Open the checkpoints of a configuration file; `change`: lock the data folder."""
+    config = load(file)
+    with ExitStack() as stack:
+        if change:
+            stack.enter_context(data_folder_lock(config))
+        if not (config.data / "siemtap.db").exists():
+            raise ConfigError(f"there are no checkpoints in {config.data} yet")
+        database = Database(config.data / "siemtap.db")
+        stack.callback(database.close)
+        yield Checkpoints(database)
+
+
+def unit_named(checkpoints: Checkpoints, name: str) -> Unit:
+    """Return the unit of this name that has a checkpoint. Raise ConfigError if there is none."""
+    units = {str(saved.unit): saved.unit for saved in checkpoints.all()}
+    if name not in units:
+        raise ConfigError(
+            f'there is no unit "{name}"{suggest(name, units)}; there are'
+            f" {', '.join(units) or 'none'}"
+        )
+    return units[name]
+
+
+@state.command("list", short_help="List the units and their checkpoints.")
+@config_option
+def state_list(file: str) -> None:
+    """List every unit that has a checkpoint: the position in it (JSON), the number of event ids it
+    remembers, and when it was saved. `siemtap run` may go on."""
+    with open_checkpoints(file) as checkpoints:
+        for saved in checkpoints.all():
+            click.echo(
+                f"{printable(saved.unit)}\t{json.dumps(saved.mark.cursor)}"
+                f"\t{len(saved.mark.seen)} ids\tsaved {rfc3339(saved.saved)}"
+            )
+
+
+@state.command("show", short_help="Print one checkpoint as JSON.")
+@config_option
+@click.argument("unit")
+def state_show(file: str, unit: str) -> None:
+    """Print the checkpoint of UNIT, named as in `siemtap state list`, as JSON."""
+    with open_checkpoints(file) as checkpoints:
+        mark = checkpoints.load(unit_named(checkpoints, unit))
+        click.echo(json.dumps(mark.to_json(), indent=1))
+
+
+@state.command("set", short_help="Set the checkpoint of a unit.")
+@config_option
+@click.argument("unit")
+@click.argument("cursor", metavar="POSITION")
+def state_set(file: str, unit: str, cursor: str) -> None:
+    """Set the position in the checkpoint of UNIT to POSITION, a JSON object as `siemtap state list`
+    shows it.
+
+    The event ids that the checkpoint remembers stay. Stop `siemtap run` first.
+    """
+    try:
+        value = json.loads(cursor)
+        if not isinstance(value, dict):
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"{cursor} is not a JSON object; `siemtap state list` shows what a position looks like"
+        ) from None
+    with open_checkpoints(file, change=True) as checkpoints:
+        key = unit_named(checkpoints, unit)
+        mark = checkpoints.load(key)
+        _check_position(value, mark.cursor)
+        checkpoints.save(key, Mark(value, mark.seen))
+
+
+def _check_position(value: Dict[str, Any], present: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a position has the names and the kinds of values of the present
+    one: any other would be read as no position at all, or not be read."""
+    shown = json.dumps(present)
+    hint = f"write it like the present one, {shown}; `siemtap state delete` starts afresh"
+    if not value or set(value) - set(present):
+        unknown = ", ".join(sorted(set(value) - set(present)))
+        raise ConfigError(f"a position of this unit has no {unknown or 'empty form'}; {hint}")
+    for name, part in value.items():
+        if type(part) is not type(present[name]):
+            raise ConfigError(f"{name} is {json.dumps(part)}, another kind of value; {hint}")
+        if isinstance(part, int) and not 0 <= part <= LATEST_TIME:
+            raise ConfigError(f"{name} is {part}, which is no time; {hint}")
+
+
+@state.command("delete", short_help="Delete the checkpoint of a unit.")
+@config_option
+@click.argument("unit")
+def state_delete(file: str, unit: str) -> None:
+    """Delete the checkpoint of UNIT: it then starts again from `lookback`. Stop `siemtap run`
+    first."""
+    with open_checkpoints(file, change=True) as checkpoints:
+        key = unit_named(checkpoints, unit)
+        confirm_first_read(checkpoints.database, key)
+        checkpoints.delete(key)
+
+
+# rejected
+
+
+@click.group(short_help="List, retry or delete rejected events.")
+def rejected() -> None:
+    """List, retry or delete rejected events: those that the schema or the output refused."""
+
+
+@rejected.command("list", short_help="List rejected events and the reasons.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print whole events, one JSON line each.")
+@click.option(
+    "--acknowledge",
+    is_flag=True,
+    help="Mark the listed events as reviewed: /health is ok again until the next one.",
+)
+def rejected_list(file: str, as_json: bool, acknowledge: bool) -> None:
+    """List rejected events and the reasons.
+
+    /health returns 503 until they are delivered (`siemtap rejected retry`), deleted (`siemtap
+    rejected delete`) or acknowledged; acknowledged events stay stored. `siemtap run` may go on.
+    """
+    with open_checkpoints(file) as checkpoints:
+        rejected_events = RejectedEvents(checkpoints.database)
+        rows = rejected_events.all()
+        for row in rows:
+            if as_json:
+                click.echo(json.dumps(row._asdict()))
+            else:
+                click.echo(
+                    f"{rfc3339(row.time)}\t{row.input}\t{row.dataset}\t{row.id}\t{printable(row.reason)}"
+                )
+        if acknowledge:
+            rejected_events.mark_seen([row.id for row in rows])
+
+
+@rejected.command("retry", short_help="Deliver rejected events again.")
+@config_option
+def rejected_retry(file: str) -> None:
+    """Deliver rejected events again. Events that are refused again stay stored. Stop `siemtap run`
+    first."""
+    config = load(file)
+    logs.start(config.logging)
+    with data_folder_lock(config):
+        shipper = Shipper(dataclasses.replace(config, inputs=()), once=True)
+        rows = shipper.rejected_events.all()
+        output = SkipDelivered(
+            shipper.checked_output, shipper.checked_output.holds, shipper.unsaved_ids
+        )
+        # delete after delivery: after a crash in between, the output is asked what it has
+        for row in rows:
+            if not row.event:
+                click.echo(f"{row.id}: the stored event cannot be read; delete it", err=True)
+                continue
+            before = shipper.counts.totals["rejected"]
+            output.deliver(row.unit, [row.event], None)
+            if shipper.counts.totals["rejected"] == before:
+                shipper.rejected_events.delete([row.id])
+        left = shipper.rejected_events.count()
+        shipper.rejected_events.mark_seen([row.id for row in rows])
+        shipper.close()
+    click.echo(f"{len(rows) - left} accepted, {left} refused again")
+    sys.exit(1 if left else 0)
+
+
+@rejected.command("delete", short_help="Delete rejected events permanently.")
+@config_option
+@click.argument("ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Delete all rejected events.")
+def rejected_delete(file: str, ids: Tuple[str, ...], every: bool) -> None:
+    """Delete the rejected events with these IDS, as `siemtap rejected list` shows them, or --all.
+
+    Deleted events cannot be restored. `siemtap run` may go on.
+    """
+    if bool(ids) == every:
+        raise ConfigError("give either ids, as `siemtap rejected list` shows them, or --all")
+    with open_checkpoints(file) as checkpoints:
+        rejected_events = RejectedEvents(checkpoints.database)
+        known = {row.id for row in rejected_events.all()}
+        unknown = [id for id in ids if id not in known]
+        if unknown:
+            raise ConfigError(
+                f"there is no rejected event {', '.join(unknown)}; see `siemtap rejected list`"
+            )
+        click.echo(f"{rejected_events.delete(known if every else ids)} deleted")
+
+
+# replay
+
+
+@click.command(short_help="Process captured webhook or syslog payloads.")
+@config_option
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--input",
+    "id",
+    default="",
+    help="The id of the input that receives the payloads, if several inputs receive.",
+)
+@click.option(
+    "--path",
+    default="",
+    help="The part of the webhook's path after the secret, such as ACME/web01.",
+)
+def replay(file: str, files: Tuple[Path, ...], id: str, path: str) -> None:
+    """Process payloads captured earlier as if they were received now.
+
+    A file holds one JSON document, or one payload a line: JSON, CEF, LEEF or other text. Stop
+    `siemtap run` first.
+    """
+    config = load(file)
+    receiving = {
+        input_config.id: input_config
+        for input_config in config.inputs
+        if input_config.receiving and input_config.common.enabled
+    }
+    input_config = select_input(receiving, id, "that receives")
+    with data_folder_lock(config):
+        shipper = Shipper(
+            dataclasses.replace(config, inputs=(input_config,)), once=True, pull=False
+        )
+        receiver = shipper.inputs[input_config.id].receiver
+        assert receiver is not None
+        number = 0
+        unit = Unit(input_config.id, input_config.plugin.datasets[0].name, RECEIVED)
+        waiting = receiver.spool.pending(shipper.checkpoints.load(unit).cursor)
+        for name in files:
+            payloads = read_payloads(name.read_bytes(), path, SYSTEM.now())
+            for part in receiver.spool.parts(payloads):
+                receiver.spool.append(part).result()
+            number += len(payloads)
+        ok = shipper.run()
+    totals = shipper.counts.totals
+    others = " (with payloads that waited in the spool before)" if waiting else ""
+    click.echo(
+        f"{number:,} payloads{others}: {totals['accepted']:,} events accepted,"
+        f" {totals['rejected']:,} rejected, {totals['echoes']:,} duplicates left out"
+    )
+    if not all(state.done for state in shipper.inputs[input_config.id].states()):
+        click.echo("not all were delivered: the rest waits in the spool for the next `siemtap run`")
+    sys.exit(0 if ok else 1)
+
+
+def read_payloads(body: bytes, path: str, now: Millis) -> List[Payload]:
+    """Return the payloads in a captured file.
+
+    One JSON document is one payload; a long list becomes several. Else each line is a payload, and
+    text that looks like neither JSON, XML, CEF nor LEEF is one payload as a whole.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return [_line_payload(line, path, now) for line in _payload_lines(body)]
+    # a payload must not hold more records than siemtap accepts in one
+    if isinstance(value, list) and len(value) > RECORDS_PER_PAYLOAD:
+        return [
+            Payload(
+                json.dumps(value[start : start + RECORDS_PER_PAYLOAD]).encode(),
+                "webhook",
+                path,
+                "",
+                now,
+            )
+            for start in range(0, len(value), RECORDS_PER_PAYLOAD)
+        ]
+    return [Payload(body, "webhook", path, "", now)]
+
+
+def _payload_lines(body: bytes) -> List[bytes]:
+    lines = [line for line in body.splitlines() if line.strip()]
+    if lines and not any(map(_is_payload, lines)):
+        return [body]  # one text of several lines
+    return lines
+
+
+def _is_payload(line: bytes) -> bool:
+    return line.lstrip().startswith((b"{", b"[", b"<")) or b"CEF:" in line or b"LEEF:" in line
+
+
+def _line_payload(line: bytes, path: str, now: Millis) -> Payload:
+    channel = "webhook" if line.lstrip()[:1] in (b"{", b"[") else "replay"
+    return Payload(line, channel, path, "", now)
+
+
+COMMANDS = (audit_all, state, rejected, replay)

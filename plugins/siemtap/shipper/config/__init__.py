@@ -1,0 +1,1 @@
+"""The configuration file siemtap.yml."""

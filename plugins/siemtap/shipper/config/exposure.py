@@ -1,0 +1,52 @@
+"""What a configuration exposes although it works: keys that cross a network unencrypted."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Iterator
+from urllib.parse import urlsplit
+
+from ...core.manifest import KINDS
+from ...edge.receive.addresses import is_loopback
+from .sections import Config, Input
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Yield what the file itself was warned of, then a sentence for each address to which a secret
+    is sent without TLS."""
+    yield from config.warnings
+    for input_config in config.inputs:
+        if input_config.common.enabled:
+            yield from input_warnings(input_config)
+    for address in plain_addresses(config.output_settings):
+        yield _sentence(f"output.{config.output}", address)
+
+
+def input_warnings(input_config: Input) -> Iterator[str]:
+    for address in plain_addresses(input_config.settings):
+        yield _sentence(input_config.id, address)
+
+
+def plain_addresses(settings: Any) -> Iterator[str]:
+    """Yield `http://host` of each address of a section that holds a secret, but for loopback."""
+    values = {
+        field.name: (field.metadata.get("kind", ""), getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+    }
+    kinds = {name: KINDS[kind] for name, (kind, _) in values.items() if kind in KINDS}
+    if not any(kind.is_secret and values[name][1] for name, kind in kinds.items()):
+        return
+    for name, kind in kinds.items():
+        if kind.has_addresses:
+            value = values[name][1]
+            for address in (value,) if isinstance(value, str) else value or ():
+                parts = urlsplit(str(address))
+                if parts.scheme == "http" and parts.hostname and not is_loopback(parts.hostname):
+                    yield f"http://{parts.hostname}"
+
+
+def _sentence(place: str, address: str) -> str:
+    return (
+        f"{place}: the key or password is sent to {address} without TLS: anybody on the network"
+        " path can read it; use https://"
+    )

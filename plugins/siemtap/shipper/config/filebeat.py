@@ -1,0 +1,75 @@
+"""Filebeat's names of settings, and what siemtap has instead."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+# the longest name first wins: "ssl.key" before "ssl"
+POINTERS: Dict[str, str] = {
+    "filebeat.inputs": "write `inputs:`",
+    "filebeat.config.inputs": "put files into the folder inputs.d beside siemtap.yml",
+    "filebeat.modules": "write `inputs:`, each with the `type` of a plugin",
+    "filebeat": "write `inputs:` at the top of the file",
+    "ssl.certificate_authorities": "write `ca_file`",
+    "ssl.ca_trusted_fingerprint": "write `ca_fingerprint` (output), `fingerprint` (input)",
+    "ssl.verification_mode": "write `verify: false` for none; siemtap always verifies in full",
+    "ssl.certificate": "write `certificate`",
+    "ssl.key": "write `key`",
+    "ssl.enabled": "write https:// or http:// in the address",
+    "ssl": "write `ca_file`, `certificate`, `key` and `verify`",
+    "protocol": "write https:// or http:// in `hosts`",
+    "path.logs": "write `logging.file`",
+    "path.config": "name the file with -c",
+    "path.home": "only `path.data` is needed",
+    "logging.files": "write `logging.file`",
+    "logging.to_files": "write `logging.file`",
+    "logging.to_stderr": "leave out `logging.file`",
+    "logging.to_syslog": "leave out `logging.file`; systemd takes standard error",
+    "logging.json": "write `logging.format: json`",
+    "output.console": "write `output.stdout`",
+    "output.logstash": "let Logstash read from Elasticsearch or from `output.file`",
+    "setup.ilm": "write `setup.lifecycle` and `setup.policy`",
+    "setup.dsl": "write `setup.lifecycle` and `setup.retention`",
+    "setup.template": "`siemtap setup` installs the templates without settings",
+    "setup.dashboards": "`siemtap setup` imports them if `setup.kibana.host` is set",
+    "setup.kibana.protocol": "write https:// in `setup.kibana.host`",
+    "setup.kibana.path": "append the path to `setup.kibana.host`",
+    "queue": "siemtap has no queue to set: an input waits for its output",
+    "cloud.id": "write `output.elasticsearch.cloud_id`",
+    "cloud.auth": "write `output.elasticsearch.username` and `password`",
+    "monitoring": "write `health.enabled: true`, or read /metrics of the status page",
+    "name": "the machine's name is in `agent.name`",
+    "tags": "write `tags` in each input",
+    "fields": "write `fields` in each input",
+    "workers": "write `worker`",
+    "max_retries": "siemtap tries again until the output answers",
+    "backoff": "siemtap waits longer from try to try by itself",
+    "proxy_url": "write `proxy`",
+    "pipeline": "`siemtap setup` installs the pipeline that the templates name",
+    "initial_interval": "write `lookback`",
+    "period": "write `interval`",
+    "request": "write `url`, `interval` and the other settings of this plugin",
+    "auth": "write this plugin's own settings for the login",
+    "fields_under_root": "`fields` are always under `fields`",
+    "listen_address": "write `listen: 0.0.0.0:8443`",
+    "listen_port": "write `listen: 0.0.0.0:8443`",
+    "secret.header": "senders present `secret` in the path or in X-Siemtap-Secret",
+    "preserve_original_event": "`event.original` is always there",
+}
+TYPES = ("httpjson", "cel", "http_endpoint", "tcp", "udp", "syslog", "log", "filestream")
+
+
+def pointer(section: str, key: str, value: Any) -> str:
+    """Return what to write instead of Filebeat's setting `key` in `section`; "" if it is no such
+    name. `section`: the dotted path of the section; "" at the top."""
+    names: List[str] = [key]
+    if isinstance(value, dict) and len(value) == 1:
+        names.insert(0, f"{key}.{next(iter(value))}")
+    for name in names:
+        for candidate in (f"{section}.{name}" if section else name, name):
+            parts = candidate.split(".")
+            for length in range(len(parts), 0, -1):
+                text = POINTERS.get(".".join(parts[:length]))
+                if text:
+                    return text
+    return ""

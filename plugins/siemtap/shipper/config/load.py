@@ -1,0 +1,280 @@
+"""Reads siemtap.yml. The whole file is checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import jsonschema
+
+from ...core.errors import ConfigError
+from ...core.manifest import suggest
+from ...core.model import Plugin
+from ...core.paths import get, names
+from ...core.settings import SEVERITIES
+from ...edge.receive import addresses
+from ...render import registry
+from ...render.config import file_schema, forms, input_schema
+from ...render.datasets import INPUT_PATHS
+from ..processors.steps import compile_processors
+from . import consistency
+from .document import Document, Path_
+from .keystore import Keystore
+from .sections import OUTPUTS, TOP, Config, General, Input
+
+INPUTS_FOLDER = "inputs.d"  # beside the configuration file
+DROP_KEYS = ("severity", "action", "dataset")
+
+
+def load(
+    file: str,
+    environment: Optional[Mapping[str, str]] = None,
+    overrides: Sequence[str] = (),
+) -> Config:
+    """Read and check a configuration file and the files of inputs.d beside it. Raise ConfigError
+    for all mistakes.
+
+    overrides: `key=value` of -E, which win over the file.
+    """
+    values = os.environ if environment is None else environment
+    parts = [(str(path), _read(str(path))) for path in input_files(file)]
+    return parse(_read(file), file, values, parts, overrides, Keystore.beside(file, values).get)
+
+
+def input_files(file: str) -> List[Path]:
+    """Return the files of inputs.d beside a configuration file, by name."""
+    return sorted((Path(file).parent / INPUTS_FOLDER).glob("*.yml"))
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{file} is not UTF-8; save it as UTF-8 (or convert it with iconv -t UTF-8)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file}: {getattr(error, 'strerror', None) or 'no such name'}. Create it (the README"
+            " shows an example), or name another file with -c"
+        ) from None
+
+
+def parse(
+    text: str,
+    file: str = "siemtap.yml",
+    environment: Mapping[str, str] = {},
+    parts: Sequence[Tuple[str, str]] = (),
+    overrides: Sequence[str] = (),
+    keystore: Optional[Callable[[str], str]] = None,
+) -> Config:
+    """Check a configuration's text.
+
+    environment: the variables that ${NAME} refers to. parts: (file, text) of more inputs.
+    keystore: name -> secret.
+    """
+    document = Document(text, file, environment, keystore)
+    for name, part in parts:
+        document.add_inputs(part, name)
+    for override in overrides:
+        document.override(override)
+    _keep_texts(document)
+    document.check(jsonschema.Draft7Validator(whole_schema()))
+    tree = document.tree
+    general = {key: value for key, value in tree.items() if key in _names(General)}
+    sections: Dict[str, Any] = {}
+    for name, form in TOP.items():
+        if name:
+            path = tuple(names(name))
+            sections[path[-1]] = _filled(document, path, form, _section(tree, name))
+    output, output_settings = _output(tree)
+    output_form = _filled(
+        document, ("output", output), OUTPUTS[output].settings_type, output_settings
+    )
+    inputs = [
+        input_config
+        for number, entry in enumerate(_entries(tree))
+        if (input_config := _read_input(document, number, entry))
+    ]
+    _check_ids(document)
+    config = Config(
+        file=file,
+        general=_filled(document, (), General, general),
+        **sections,
+        output=output,
+        output_settings=output_form,
+        inputs=tuple(inputs),
+        overrides=tuple(overrides),
+        warnings=tuple(consistency.warn_of_readers(document.secret_places)),
+    )
+    document.raise_mistakes()
+    return config
+
+
+def _entries(tree: Mapping[str, Any]) -> List[Any]:
+    entries = tree.get("inputs")
+    return entries if isinstance(entries, list) else []
+
+
+def _output(tree: Mapping[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """Return the name and the settings of the output; of sqlite if it names none that exists."""
+    outputs = tree.get("output")
+    known = [name for name in outputs if name in OUTPUTS] if isinstance(outputs, dict) else []
+    if not known:
+        return "sqlite", {}
+    settings = outputs[known[0]] if isinstance(outputs, dict) else {}
+    return known[0], settings if isinstance(settings, dict) else {}
+
+
+def _keep_texts(document: Document) -> None:
+    """Keep texts as they were written, in every section whose settings are known."""
+    for name, form in TOP.items():
+        document.keep_texts(tuple(names(name)) if name else (), form)
+    for name, output in OUTPUTS.items():
+        document.keep_texts(("output", name), output.settings_type)
+    for number, entry in enumerate(_entries(document.tree)):
+        for form in forms(plugin) if (plugin := _plugin_of(entry)) else ():
+            document.keep_texts(("inputs", number), form)
+
+
+def _plugin_of(entry: Any) -> Optional[Plugin]:
+    """Return the plugin of an entry of `inputs`; None if it names none."""
+    name = entry.get("type") if isinstance(entry, dict) else None
+    return registry.installed().get(name) if isinstance(name, str) else None
+
+
+def _filled(document: Document, path: Path_, form: Any, values: Mapping[str, Any]) -> Any:
+    """Return the form of a section; report what is wrong in it."""
+    settings = document.fill_in(path, form, values)
+    for name, problem in consistency.problems(settings):
+        if (*path, name) not in document.wrong:
+            document.report((*path, name), problem)
+    return settings
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
+    """Return the settings of a section, without its subsections."""
+    section = get(tree, name)
+    if not isinstance(section, dict):
+        return {}
+    return {key: value for key, value in section.items() if f"{name}.{key}" not in TOP}
+
+
+def whole_schema() -> Dict[str, Any]:
+    """Return the JSON Schema of siemtap.yml."""
+    return file_schema(
+        TOP,
+        {name: output.settings_type for name, output in OUTPUTS.items()},
+        registry.installed().values(),
+    )
+
+
+@cache
+def _input_validator(plugin: str) -> Any:
+    return jsonschema.Draft7Validator(input_schema(registry.plugin(plugin)))
+
+
+def _names(form: Any) -> List[str]:
+    return list(form.__dataclass_fields__)
+
+
+def _read_input(document: Document, number: int, entry: Any) -> Optional[Input]:
+    """Return the input that an entry of `inputs` configures; None if its type is not known."""
+    path: Path_ = ("inputs", number)
+    plugin = _plugin_of(entry)
+    if not plugin:
+        return None
+    document.check(_input_validator(plugin.name), path, entry)
+    parts = []
+    for form in forms(plugin):
+        values = {key: value for key, value in entry.items() if key in _names(form)}
+        parts.append(_filled(document, path, form, values))
+    processors = _read_processors(document, plugin, path, entry)
+    input_config = replace(Input(plugin, *parts), processors=processors)
+    _check_drop(document, path, input_config.common.drop)
+    if input_config.receiving:
+        try:
+            addresses.check(input_config.receiving)
+        except ConfigError as error:
+            if not any(wrong[:2] == path for wrong in document.wrong):
+                document.report(path, f": {error.message}")
+    return input_config
+
+
+def _read_processors(
+    document: Document, plugin: Plugin, path: Path_, entry: Dict[str, Any]
+) -> Tuple[Any, ...]:
+    """Return the processors of an input and then those of the file; report the first mistake in
+    each list. A list that is none has been reported."""
+    plugins = [
+        registry.plugin(other["type"])
+        for other in _entries(document.tree)
+        if isinstance(other, dict) and other.get("type") in registry.installed()
+    ]
+    processors: List[Any] = []
+    for place, owner, allowed in (
+        ((*path, "processors"), entry, [plugin]),
+        (("processors",), document.tree, plugins),
+    ):
+        steps = owner.get("processors", [])
+        if not isinstance(steps, list):
+            continue
+        try:
+            compile_processors(steps, document.place, place, partial(_is_field, allowed))
+        except ConfigError as error:
+            document.report_whole(place, error.message)
+        processors += steps
+    return tuple(processors)
+
+
+def _is_field(plugins: Iterable[Plugin], path: str) -> bool:
+    """Return whether an event of one of these plugins may have a field."""
+    if path == "tags" or path.startswith("fields."):
+        return True
+    return any(
+        path in dataset.targets()
+        or path in INPUT_PATHS
+        or path.startswith(f"{dataset.namespace}.extra.")
+        for plugin in plugins
+        for dataset in plugin.datasets
+    )
+
+
+def _check_drop(document: Document, path: Path_, drop: Mapping[str, Any]) -> None:
+    for name in drop:
+        if name not in DROP_KEYS:
+            document.report(
+                (*path, "drop", name),
+                f" is not known{suggest(name, DROP_KEYS)}; allowed are {', '.join(DROP_KEYS)}",
+            )
+    severities = drop.get("severity") or []
+    if not isinstance(severities, list):
+        severities = [severities]
+    for severity in severities:
+        if not isinstance(severity, str) or severity not in SEVERITIES:
+            document.report(
+                (*path, "drop", "severity"),
+                f' is "{severity}"{suggest(str(severity), SEVERITIES)}; allowed are'
+                f" {', '.join(SEVERITIES)}",
+            )
+
+
+def _check_ids(document: Document) -> None:
+    """Check that ids are unique. An id defaults to the type, so a type that appears twice
+    needs ids."""
+    numbers: Dict[str, int] = {}
+    for number, entry in enumerate(_entries(document.tree)):
+        plugin = _plugin_of(entry)
+        id = (entry.get("id") or plugin.name) if plugin else None
+        if not isinstance(id, str):
+            continue
+        if id in numbers:
+            if entry.get("id"):
+                problem = f'the id "{id}" is also that of inputs[{numbers[id]}]'
+            else:
+                problem = f"a second input of type {id} needs an `id` of its own"
+            document.report(("inputs", number), f": {problem}")
+        numbers.setdefault(id, number)

@@ -1,0 +1,289 @@
+"""The sections of siemtap.yml, and the whole file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from ...core.manifest import (
+    choice,
+    duration,
+    integer,
+    port,
+    secret,
+    switch,
+    text,
+    text_list,
+    url,
+)
+from ...core.model import Plugin
+from ...core.settings import (
+    NAMESPACE,
+    NAMESPACE_ALLOWED,
+    CommonSettings,
+    Connection,
+    Receiving,
+)
+from ...outputs.elasticsearch import Elasticsearch, Opensearch
+from ...outputs.file import File
+from ...outputs.sqlite import Sqlite
+from ...outputs.stdout import Stdout
+
+OUTPUTS: Dict[str, Any] = {
+    "sqlite": Sqlite,
+    "file": File,
+    "stdout": Stdout,
+    "elasticsearch": Elasticsearch,
+    "opensearch": Opensearch,
+}
+
+
+@dataclass(frozen=True)
+class General:
+    """The settings at the top of the file."""
+
+    workers: int = integer(
+        "Workers",
+        8,
+        least=1,
+        most=256,
+        help=(
+            "How many inputs, websites and APIs are read at the same time. Not the `worker` of an"
+            " output, which is its number of parallel requests."
+        ),
+    )
+    shutdown_timeout: int = duration(
+        "Shutdown timeout",
+        "30s",
+        help=(
+            "How long to wait at shutdown for events that are being delivered. What is not"
+            " delivered by then is collected again at the next start."
+        ),
+    )
+    validate: bool = switch(
+        "Validate",
+        True,
+        help=(
+            "Check every event against the schema before delivery. A value that does not fit its"
+            " field is moved to `extra`; an event that fails otherwise is stored as rejected."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The section `path`."""
+
+    data: str = text(
+        "Data folder",
+        "./data",
+        help="The folder for checkpoints, the embedded store and rejected events.",
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """The section `http`."""
+
+    enabled: bool = switch(
+        "Status page", True, help="Serve the status page, /stats, /metrics and /health."
+    )
+    host: str = text(
+        "Host",
+        "127.0.0.1",
+        help=(
+            "The address to listen on. The page has no login: it shows attackers and sites to"
+            " anyone who can reach it."
+        ),
+    )
+    port: int = port("Port", 5066, help="The port to listen on; 0 picks a free port.")
+    names: Tuple[str, ...] = text_list(
+        "Names",
+        (),
+        help=(
+            "Host names by which the page is opened, such as siemtap.example.com, besides its"
+            " address, localhost and the name of the machine. Other names are answered with 421."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Logging:
+    """The section `logging`."""
+
+    level: str = choice(
+        "Level",
+        "info",
+        "debug",
+        "warning",
+        "error",
+        help="The least severe level that is logged.",
+    )
+    format: str = choice(
+        "Format", "text", "json", help="text for people, json (ECS) for log collectors."
+    )
+    file: str = text(
+        "File",
+        "",
+        help=(
+            "Log to this file, rotated at 10 MiB, with five old files kept. By default siemtap logs"
+            " to standard error."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The section `logging.metrics`."""
+
+    enabled: bool = switch(
+        "Metrics", True, help="Log what was done in the last period, at the level info."
+    )
+    period: int = duration(
+        "Period", "30s", least="1s", most="1d", help="How often these metrics are logged."
+    )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The section `setup`: what `siemtap setup` installs in a cluster."""
+
+    lifecycle: str = choice(
+        "Lifecycle",
+        "data_stream",
+        "policy",
+        "none",
+        help=(
+            "What deletes old events. data_stream: the data stream lifecycle (Elasticsearch 8.14"
+            " and newer; in OpenSearch an ISM policy named siemtap). policy: the ILM policy named"
+            " in `policy`. none: nothing. Elasticsearch 8.0 to 8.13: data_stream has no effect; use"
+            " policy."
+        ),
+    )
+    policy: str = text(
+        "Policy", "", help="The name of an existing ILM policy, for `lifecycle: policy`."
+    )
+    retention: int = duration(
+        "Retention",
+        "0s",
+        help=(
+            "How long events are kept, for `lifecycle: data_stream`, in whole days, such as 90d; 0s"
+            " keeps them forever."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Kibana:
+    """The section `setup.kibana`: where `siemtap setup` imports dashboards."""
+
+    host: str = url(
+        "Host",
+        "",
+        help=(
+            "The URL of Kibana, such as https://kibana.example.com:5601. `siemtap setup` imports"
+            " the dashboards there. Without it no dashboards are imported."
+        ),
+    )
+    space: str = text(
+        "Space",
+        "",
+        pattern=r"^[a-z0-9_-]{0,100}$",
+        allowed="lower case letters, digits, _ and -",
+        help="The id of the Kibana space to import into; the default space if empty.",
+    )
+    api_key: str = secret(
+        "API key",
+        "",
+        help=(
+            "The API key, as Kibana shows it (base64) or as id:key. By default the credentials of"
+            " the output are used."
+        ),
+    )
+    username: str = text("User name", "", help="Log in with `password` instead of an API key.")
+    password: str = secret("Password", "", help="The password of `username`.")
+    ca_file: str = text(
+        "CA file",
+        "",
+        help="A PEM file of trusted certificate authorities; that of the output by default.",
+    )
+    verify: bool = switch(
+        "Verify certificates", True, help="false accepts any certificate; for tests only."
+    )
+
+
+@dataclass(frozen=True)
+class Health:
+    """The section `health`."""
+
+    enabled: bool = switch(
+        "Enabled",
+        False,
+        help=(
+            "Deliver siemtap's own state as events of the dataset siemtap.health: one for each unit"
+            " and for the output, and one for each change of health."
+        ),
+    )
+    interval: int = duration(
+        "Interval", "60s", least="10s", most="1d", help="How often the state is delivered."
+    )
+    namespace: str = text(
+        "Namespace",
+        "default",
+        pattern=NAMESPACE,
+        allowed=NAMESPACE_ALLOWED,
+        help="The namespace of the data stream logs-siemtap.health-<namespace>.",
+    )
+
+
+TOP: Dict[str, Any] = {
+    "": General,
+    "path": Folders,
+    "http": Page,
+    "logging": Logging,
+    "logging.metrics": Metrics,
+    "health": Health,
+    "setup": Setup,
+    "setup.kibana": Kibana,
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One configured instance of a plugin."""
+
+    plugin: Plugin
+    settings: Any
+    common: CommonSettings
+    connection: Connection
+    receiving: Optional[Receiving] = None  # of a plugin that receives
+    processors: Tuple[Any, ...] = ()  # those of the input, then those of the file
+
+    @property
+    def id(self) -> str:
+        return self.common.id or self.plugin.name
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file."""
+
+    file: str
+    general: General
+    path: Folders
+    http: Page
+    logging: Logging
+    metrics: Metrics
+    health: Health
+    setup: Setup
+    kibana: Kibana
+    output: str  # its name
+    output_settings: Any
+    inputs: Tuple[Input, ...]
+    overrides: Tuple[str, ...] = ()  # `key=value` of -E
+    warnings: Tuple[str, ...] = ()  # what works, and should be different
+
+    @property
+    def data(self) -> Path:
+        return Path(self.path.data)

@@ -1,0 +1,355 @@
+"""One running input: its units, and one cycle of each."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from functools import partial
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
+
+from ..core.convert import rfc3339
+from ..core.events import ids_of
+from ..core.model import Batch, Cursor, Mark, Payload, Records, Unit
+from ..core.rows import Event
+from ..core.settings import Connection, Receiving
+from ..core.windows import HOUR, Millis
+from ..edge.client.ahead import ahead
+from ..edge.client.http import Http
+from ..edge.clock import Clock
+from ..edge.receive.delivered import DeliveredIds
+from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
+from ..edge.store.checkpoints import Database
+from ..edge.store.first_reads import note_first_read
+from ..engine.cycle import NEVER, Policy
+from ..engine.feeds import pulled_batches, spooled_batches
+from ..engine.mapper import batch_mapper
+from ..engine.protocols import CheckpointStore, Delivery, Feed, MarkStore, Output, Sink
+from ..engine.pump import pump
+from .config.sections import Input
+from .logs import LogDeliveries, debugging, log_batch
+from .processors.steps import process
+from .stats import Counts, Tally
+from .unit import UnitState
+
+log = logging.getLogger("siemtap")
+
+LONGEST_TURN = 20.0  # seconds a unit may take while others of its input wait
+REDISCOVER = 1 * HOUR  # between two searches for units
+RECORDS_PER_PAUSE = 5
+
+
+class Host(Protocol):
+    """What a running input needs of the process it runs in: the shipper."""
+
+    added_fields: Mapping[str, Any]
+    clock: Clock
+    counts: Counts
+    database: Database
+    once: bool
+    output: Output
+    patience: float
+    pull: bool
+    stopping: threading.Event
+    tally: Tally
+
+    @property
+    def checked_output(self) -> Output: ...
+
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
+
+    def http(self, connection: Connection) -> Http: ...
+
+    def has_spool(self, input: str) -> bool: ...
+
+    def receive(self, input_config: Input) -> Receiver: ...
+
+    def sink(
+        self,
+        save_checkpoints: bool,
+        skip_delivered: bool,
+        checkpoints: Optional[MarkStore] = None,
+    ) -> Sink: ...
+
+    def after_attempt(self, running: RunningInput, state: UnitState) -> None: ...
+
+    def progress(self, running: RunningInput, state: UnitState) -> None: ...
+
+
+class RunningInput:
+    """One running input: a client and its units. As many units run in parallel as the plugin
+    allows."""
+
+    def __init__(
+        self,
+        input_config: Input,
+        host: Host,
+        time_range: Optional[Tuple[Millis, Millis]] = None,
+    ) -> None:
+        self.input_config = input_config
+        self.host = host
+        self.time_range = time_range
+        self.stopped = False
+        self.policy = Policy(patience=host.patience) if host.once else Policy()
+        self.units: Dict[Unit, UnitState] = {}
+        self.discovery = self._state(Unit(input_config.id, "discovery"))
+        self.settings = input_config.settings
+        if time_range and hasattr(input_config.settings, "lookback"):
+            self.settings = self._of_time_range()
+        self.http = host.http(input_config.connection)
+        self.client = input_config.plugin.connect(self.settings, self.http)
+        self.receiver: Optional[Receiver] = None
+        self.delivered_ids: Optional[DeliveredIds] = None
+        receiving = input_config.receiving
+        if receiving and time_range is None:
+            self.receiver = self._receiver(receiving)
+        if receiving and self.receiver:
+            self.delivered_ids = DeliveredIds(host.database, receiving.remember, host.clock)
+        map_batch = batch_mapper(
+            plugin=input_config.plugin,
+            settings=self.settings,
+            common=input_config.common,
+            added_fields=host.added_fields,
+            created=lambda: rfc3339(host.clock.now()),
+        )
+        self.map_batch = process(map_batch, input_config.processors)
+        self.yield_to_receiver = YieldToReceiver(self.receiver.spool if self.receiver else None)
+
+    @property
+    def id(self) -> str:
+        return self.input_config.id
+
+    def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
+        """Return the receiver of an input that listens, replays, or has payloads left in its spool
+        from when it did; else None: an input that only pulls has no unit for received events."""
+        if receiving.listen or receiving.syslog or not self.host.pull:
+            return self.host.receive(self.input_config)
+        if not self.host.has_spool(self.id):
+            return None
+        receiver = self.host.receive(self.input_config)
+        if receiver.spool.pending(self.host.checkpoints.load(self._received_unit()).cursor):
+            return receiver
+        receiver.close()
+        return None
+
+    def _received_unit(self) -> Unit:
+        return Unit(self.id, self.input_config.plugin.datasets[0].name, RECEIVED)
+
+    def _state(self, unit: Unit) -> UnitState:
+        return UnitState(unit, self.host.clock.elapsed, self.policy)
+
+    def _of_time_range(self) -> Any:
+        """Return settings that read the chosen range; set `time_range` to (its start, `now`).
+
+        A plugin gets the range as `now` and `lookback` only: `lag: 0` could break rules of its own.
+        So `now` is the end of the range plus the lag, but never in the future: events younger than
+        the lag may still change.
+        """
+        assert self.time_range
+        start, stop = self.time_range
+        lag = getattr(self.input_config.settings, "lag", 0)
+        now = self.host.clock.now()
+        if stop + lag > now:
+            log.info(
+                "%s: reads up to %s: events younger than `lag` (%d s) may still change",
+                self.id,
+                rfc3339(max(start, now - lag)),
+                lag // 1000,
+            )
+        self.time_range = start, min(stop + lag, now)
+        return replace(self.input_config.settings, lookback=max(0, self.time_range[1] - start))
+
+    def _has_past(self, dataset: str) -> bool:
+        """Return whether a time range of the dataset can be read: a snapshot has no past."""
+        return (
+            hasattr(self.settings, "lookback")
+            and not self.input_config.plugin.dataset(dataset).snapshot
+        )
+
+    # Units
+
+    def states(self) -> List[UnitState]:
+        """Return the state of every unit; before units are known, that of the discovery."""
+        return list(self.units.values()) or [self.discovery]
+
+    def received_until(self) -> Cursor:
+        """Return the cursor of the unit that reads the spool."""
+        for unit, state in self.units.items():
+            if unit.scope == RECEIVED and state.mark:
+                return state.mark.cursor
+        return {}
+
+    def due(self) -> Optional[float]:
+        """Return when the next unit is due, in seconds of the monotonic clock; None for never."""
+        return min((state.due for state in self.states() if state.due < NEVER), default=None)
+
+    def run_due(self) -> None:
+        """Run every unit that is due, the longest waiting first."""
+        if self.discovery.due <= self.host.clock.elapsed():
+            interval = NEVER if self.host.once else REDISCOVER / 1000
+            if self.discovery.attempt(self._discover, interval):
+                self.host.counts.add(retried=1)
+            self.host.after_attempt(self, self.discovery)
+        due = [
+            state
+            for state in sorted(self.units.values(), key=lambda state: state.due)
+            if state.due <= self.host.clock.elapsed()
+        ]
+        parallel = min(self.input_config.plugin.parallel_units(self.settings), len(due))
+        for _ in ahead(parallel, [partial(self._attempt, state) for state in due]):
+            pass
+
+    def _discover(self) -> bool:
+        """Find the input's units; most plugins need no request for that."""
+        units: List[Unit] = []
+        if self.host.pull and (not self.time_range or hasattr(self.settings, "lookback")):
+            units = [
+                Unit(self.id, dataset, scope)
+                for dataset, scope in self.input_config.plugin.units(self.client, self.settings)
+            ]
+        if self.time_range:
+            units = [unit for unit in units if self._has_past(unit.dataset)]
+            if not units:
+                log.info(
+                    "%s: skipped: it receives its events, or reads the present state, and cannot"
+                    " read a time range",
+                    self.id,
+                )
+        if self.receiver:
+            units.append(self._received_unit())
+        for unit in units:
+            if unit not in self.units:
+                self.units[unit] = self._state(unit)
+        for unit in set(self.units) - set(units):
+            del self.units[unit]
+        return True
+
+    # One attempt
+
+    def _attempt(self, state: UnitState) -> None:
+        if self.host.stopping.is_set() or self.stopped:
+            return
+        error = state.attempt(partial(self._collect, state), self._interval(state))
+        if error:
+            self.host.counts.add(retried=1)
+            if not self.time_range:
+                state.mark = None  # it is loaded again from where it was saved
+        self.host.after_attempt(self, state)
+
+    def _interval(self, state: UnitState) -> float:
+        if self.host.once:
+            return NEVER
+        if state.unit.scope == RECEIVED:
+            return RECEIVED_EVERY
+        return float(self.settings.interval) / 1000
+
+    def _collect(self, state: UnitState) -> bool:
+        """Run one cycle of a unit, from its mark to now. Return False if it was cut short."""
+        mark = state.mark or self._load_mark(state)
+        state.mark = mark
+        state.started = self.host.clock.elapsed()
+        state.first = 0
+        received = state.unit.scope == RECEIVED
+        sink = self.host.sink(
+            save_checkpoints=not self.time_range,
+            skip_delivered=state.in_doubt,
+            checkpoints=self.delivered_ids if received else None,
+        )
+        finished = pump(
+            unit=state.unit,
+            mark=mark,
+            feed=self._received(state.unit, mark) if received else self._pulled(state.unit, mark),
+            map_batch=self._map_with_pauses if received else self.map_batch,
+            sink=LogDeliveries(sink) if debugging() else sink,
+            on_delivery=partial(self._count, state),
+            must_stop=partial(self._must_stop, state),
+        )
+        if finished:
+            state.success = self.host.clock.now()
+            state.reached = 0 if received else state.until
+        return finished
+
+    def _load_mark(self, state: UnitState) -> Mark:
+        mark = Mark() if self.time_range else self.host.checkpoints.load(state.unit)
+        if state.unit.scope == RECEIVED:
+            state.reached = 0
+        else:
+            state.reached = min(max(mark.seen.values(), default=0), self.http.now())
+        return mark
+
+    def _pulled(self, unit: Unit, mark: Mark) -> Feed:
+        batches = pulled_batches(
+            plugin=self.input_config.plugin,
+            client=self.client,
+            unit=unit,
+            cursor=mark.cursor,
+            http=self.http,
+            overlap=getattr(self.settings, "overlap", 0),
+            lookback=getattr(self.settings, "lookback", 0),
+            stop=self.time_range[1] if self.time_range else None,
+        )
+        is_first = not mark.cursor and not self.time_range and hasattr(self.settings, "lookback")
+        return Feed(self._note_start(unit, batches) if is_first else batches)
+
+    def _note_start(self, unit: Unit, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the batches of a first read; before the first of them, note for `siemtap audit`
+        where the read begins."""
+        start = self.http.now() - self.settings.lookback
+        for number, batch in enumerate(batches):
+            if not number:
+                note_first_read(self.host.database, unit, start)
+            yield batch
+
+    def _received(self, unit: Unit, mark: Mark) -> Feed:
+        assert self.receiver is not None
+        batches = spooled_batches(
+            spool=self.receiver.spool,
+            cursor=mark.cursor,
+            receive=self._records_of,
+            fallback=self.input_config.plugin.datasets[0],
+        )
+        return Feed(batches, known=partial(self._known_ids, unit))
+
+    def _records_of(self, payload: Payload) -> Iterator[Records]:
+        assert self.input_config.plugin.receive is not None
+        self.yield_to_receiver()
+        return self.input_config.plugin.receive(self.settings, payload)
+
+    def _known_ids(self, unit: Unit, events: List[Event]) -> Set[str]:
+        """Return the ids of events that were received and delivered before.
+
+        An output that stores marks with its events knows their ids; else the shipper does.
+        """
+        if not events or self.delivered_ids is None:
+            return set()
+        if self.host.output.together:
+            return self.host.checked_output.holds(unit, events) or set()
+        return self.delivered_ids.known(unit, ids_of(events))
+
+    def _map_with_pauses(self, batch: Batch) -> List[Event]:
+        """Map a batch a few records at a time, and let the receiver work in between."""
+        events = self.map_batch(batch._replace(records=[]))
+        for start in range(0, len(batch.records), RECORDS_PER_PAUSE):
+            self.yield_to_receiver()
+            part = batch.records[start : start + RECORDS_PER_PAUSE]
+            events += self.map_batch(batch._replace(records=part, lost=()))
+        return events
+
+    def _count(self, state: UnitState, delivery: Delivery) -> None:
+        if debugging():
+            log_batch(state.unit, delivery)
+        late = state.count(delivery, getattr(self.settings, "overlap", 0))
+        self.host.tally.add(delivery.accepted)
+        self.host.counts.add(
+            accepted=len(delivery.events),
+            echoes=delivery.mapped - len(delivery.events),
+            batches=1,
+            late=late,
+        )
+        self.host.progress(self, state)
+
+    def _must_stop(self, state: UnitState) -> bool:
+        elapsed = self.host.clock.elapsed() - state.started
+        others_wait = len(self.units) > 1 and elapsed > LONGEST_TURN
+        return self.host.stopping.is_set() or self.stopped or others_wait

@@ -1,0 +1,398 @@
+"""The process `siemtap run`: opens what the configuration names, runs the inputs, closes all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+
+from .. import VERSION
+from ..core.errors import SiemtapError
+from ..core.model import Unit
+from ..core.rows import Event, EventCheck
+from ..core.settings import Connection
+from ..core.windows import HOUR, Millis
+from ..edge import schemas
+from ..edge.client.http import Http, connect
+from ..edge.clock import SYSTEM, Clock
+from ..edge.receive.receiver import ListenerPool, Receiver
+from ..edge.receive.spool import Spool
+from ..edge.store.checkpoints import Checkpoints, Database
+from ..edge.store.rejected import RejectedEvents
+from ..edge.syslog.listener import open_listener
+from ..engine.protocols import MarkStore, Output, Sink
+from ..engine.sinks import CheckpointAfter, SkipDelivered, WithoutCheckpoint
+from ..outputs import OutputContext
+from ..outputs.isolated import IsolateFailures
+from ..outputs.validated import ValidateEvents
+from ..render import registry
+from ..render.event_check import SchemaCheck
+from .config.sections import OUTPUTS, Config, Input
+from .health import Health
+from .input import RunningInput
+from .memory import run_gc_less_often, tune_malloc
+from .scheduler import Scheduler
+from .stats import Counts, Tally, severity_name
+from .status import verdict
+from .status.verdict import describe_rejected
+from .unit import UnitState
+from .unit_checks import check_unit, warn_of_skew
+
+log = logging.getLogger("siemtap")
+
+SPREAD_FACTOR = 10  # inputs per worker above which first requests are spread over the interval
+SPARE_CONNECTIONS = 16  # of the connection pool, beyond one per worker
+Hook = Callable[..., None]
+
+
+def added_fields() -> Mapping[str, Any]:
+    """Return the `agent.*` fields that every event gets."""
+    return {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
+
+
+class Shipper:
+    """The process: opens what the configuration names, runs its inputs until it is stopped, and
+    closes everything.
+
+    once: collect everything that is due, then end. patience: with `once`, seconds to retry an
+    input that fails. time_range: read this range only, and leave checkpoints alone. https: builds
+    the HTTP client, for tests. listen: open the listeners of inputs; by default unless `once`.
+    pull: call the vendors' APIs; false processes only what was received.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        once: bool = False,
+        patience: float = 120.0,
+        time_range: Optional[Tuple[Millis, Millis]] = None,
+        clock: Clock = SYSTEM,
+        progress: Optional[Hook] = None,
+        https: Optional[Callable[[Connection], Http]] = None,
+        listen: Optional[bool] = None,
+        pull: bool = True,
+    ) -> None:
+        self.config = config
+        self.once = once
+        self.patience = patience
+        self.time_range = time_range
+        self.clock = clock
+        self.pull = pull
+        # a single pass drains what was received, and receives nothing
+        self.listen = not once if listen is None else listen
+        self.on_progress = progress
+        self.https = https
+
+        self.stopping = threading.Event()
+        self.reloading = threading.Lock()  # one reload at a time
+        self.started = clock.now()
+        self.counts = Counts()
+        self.tally = Tally()
+        self.added_fields = added_fields()
+        self.clients: Dict[Connection, Http] = {}  # inputs with equal settings share connections
+        self.skew_reported: Set[str] = set()  # hosts
+        # ids of events delivered, their checkpoint not saved yet
+        self.unsaved_ids: Set[str] = set()
+        self.inputs: Dict[str, RunningInput] = {}
+
+        self.database = Database(config.data / "siemtap.db")
+        self.checkpoints = Checkpoints(self.database)
+        self.rejected_events = RejectedEvents(self.database)
+        self.index_by_input: Dict[str, str] = {
+            input_config.id: input_config.common.index for input_config in config.inputs
+        }
+        self.output: Output = OUTPUTS[config.output](
+            config.output_settings,
+            OutputContext(
+                self.database, clock, self.stopping, self.index_by_input, self._vendor_time
+            ),
+        )
+        self.checked_output = self._checked_output()
+        self.listeners = ListenerPool(clock)
+
+        self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
+        self._seed_tally()
+        self.health_events: Optional[Health] = None
+        if config.health.enabled:
+            self.health_events = Health(
+                self, config.health.namespace, config.health.interval / 1000, self._deliver_health
+            )
+        self.configure(config.inputs)
+
+    def _checked_output(self) -> IsolateFailures:
+        """Return the output behind schema validation; rejected events are stored."""
+        schema_check = self._schema_check() if self.config.general.validate else None
+        validated = ValidateEvents(
+            self.output,
+            schema_check,
+            self.rejected_events,
+            count_rejected=self._count_rejected,
+            count_unfit=lambda number: self.counts.add(unfit=number),
+        )
+        return IsolateFailures(validated, self.rejected_events, self._count_rejected)
+
+    def _schema_check(self) -> EventCheck:
+        return SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
+
+    def _count_rejected(self, number: int) -> None:
+        self.counts.add(rejected=number, accepted=-number)
+
+    def _vendor_time(self) -> Millis:
+        """Return the latest time that a vendor's `Date` header gave; else this machine's time.
+
+        The latest, so that one vendor whose clock stands still does not hold back the others.
+        """
+        times = [
+            running.http.now()
+            for running in list(self.inputs.values())
+            if running.http.clock_readings
+        ]
+        return max(times, default=self.clock.now())
+
+    def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
+        self.checked_output.deliver(unit, events, None)
+        self.counts.add(accepted=len(events))
+
+    def _seed_tally(self) -> None:
+        """Fill the status page's charts from the embedded store."""
+        if self.output.together:
+            sql = (
+                "SELECT time / 1800000 * 1800000, dataset, severity, action, rule, source, count(*)"
+                " FROM event WHERE time > ? GROUP BY 1, 2, 3, 4, 5, 6"
+            )
+            rows = self.database.read(sql, [self.clock.now() - 24 * HOUR])
+            self.tally.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
+
+    def sink(
+        self,
+        save_checkpoints: bool,
+        skip_delivered: bool,
+        checkpoints: Optional[MarkStore] = None,
+    ) -> Sink:
+        """Return what one cycle of a unit delivers to.
+
+        save_checkpoints: false for a read that leaves the checkpoints alone. skip_delivered: first
+        ask the output which events it has. checkpoints: where marks are saved, if not in the
+        shipper's own checkpoints.
+        """
+        holds = self.checked_output.holds
+        if not save_checkpoints:
+            sink = WithoutCheckpoint(self.checked_output)
+            return SkipDelivered(sink, holds, self.unsaved_ids)
+        if self.output.together:
+            return self.checked_output
+        output: Sink = self.checked_output
+        if skip_delivered:
+            output = SkipDelivered(output, holds, self.unsaved_ids)
+        return CheckpointAfter(output, checkpoints or self.checkpoints, self.unsaved_ids)
+
+    def has_spool(self, input: str) -> bool:
+        """Return whether an input has received payloads before."""
+        return (self.config.data / "spool" / input).exists()
+
+    def receive(self, input_config: Input) -> Receiver:
+        """Open an input's spool and its listeners."""
+        receiving = input_config.receiving
+        assert receiving is not None
+        spool = Spool(self.config.data / "spool" / input_config.id, receiving.spool_max_bytes)
+        receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
+        if self.listen:
+            try:
+                receiver.open(self.listeners)
+            except SiemtapError as error:
+                receiver.close()
+                raise error.at(input_config.id) from None
+            if receiver.addresses:
+                log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
+        return receiver
+
+    def http(self, connection: Connection) -> Http:
+        """Return a client for one input; inputs with equal connection settings share sockets."""
+        if connection not in self.clients:
+            if self.https:
+                client = self.https(connection)
+            else:
+                client = connect(
+                    connection,
+                    pool=self.config.general.workers + SPARE_CONNECTIONS,
+                    clock=self.clock,
+                )
+            self.clients[connection] = client
+            if not connection.verify:
+                log.warning(
+                    "certificates are not verified (verify: false): anybody on the network path can"
+                    " read the key and forge events"
+                )
+        return self.clients[connection].view()
+
+    # Configuration
+
+    def configure(self, inputs: Iterable[Input]) -> None:
+        """Start new inputs, stop removed ones, restart changed ones, leave the others alone.
+
+        A changed input that cannot start (its address is in use) runs on with its old settings.
+        The others are started all the same; then the first error is raised.
+        """
+        configured = {
+            input_config.id: input_config for input_config in inputs if input_config.common.enabled
+        }
+        errors: List[SiemtapError] = []
+        with self.reloading, self.scheduler.lock:
+            before = self._stop_changed(configured)
+            to_start = [
+                input_config
+                for id, input_config in configured.items()
+                if id not in self.inputs or id in before
+            ]
+            to_start.sort(key=lambda input_config: self.scheduler.is_busy(input_config.id))
+            for position, input_config in enumerate(to_start):
+                delay = self._first_delay(input_config, position, len(to_start))
+                # Two owners of a unit would deliver the same events: the old one ends first. The
+                # lock is free meanwhile.
+                self.scheduler.wait_while_busy(input_config.id)
+                if self.stopping.is_set():
+                    return
+                if input_config.id in before:
+                    self._close_receiver(self.inputs.pop(input_config.id))
+                try:
+                    self._start(input_config, delay)
+                except SiemtapError as error:
+                    errors.append(error)
+                    if input_config.id in before:
+                        self._start(before[input_config.id], delay)
+            self.index_by_input.update(
+                {id: running.input_config.common.index for id, running in self.inputs.items()}
+            )
+        if errors:
+            raise errors[0]
+
+    def _stop_changed(self, configured: Mapping[str, Input]) -> Dict[str, Input]:
+        """Stop the inputs that are removed or changed; return their old configurations by id.
+
+        A changed one goes on receiving until its successor starts.
+        """
+        before = {
+            id: running.input_config
+            for id, running in self.inputs.items()
+            if configured.get(id) != running.input_config
+        }
+        for id in before:
+            self.inputs[id].stopped = True
+            if id not in configured:
+                self._close_receiver(self.inputs.pop(id))
+        return before
+
+    def _close_receiver(self, running: RunningInput) -> None:
+        if running.receiver:
+            running.receiver.close()
+
+    def _first_delay(self, input_config: Input, position: int, number: int) -> float:
+        """Return the seconds until an input's first request: many inputs spread over the
+        interval."""
+        if self.once or number <= SPREAD_FACTOR * self.config.general.workers:
+            return 0.0
+        return float(input_config.settings.interval / 1000 * position / number)
+
+    def _start(self, input_config: Input, delay: float) -> None:
+        running = RunningInput(input_config, self, self.time_range)
+        self.inputs[input_config.id] = running
+        self.scheduler.add(running, delay)
+
+    # Running
+
+    def run(self) -> bool:
+        """Run until stopped; with `once`, until everything that is due is done.
+
+        Return true if every unit was read to its end and no event was rejected.
+        """
+        run_gc_less_often()
+        tune_malloc()
+        self.scheduler.start()
+        if self.health_events:
+            self.health_events.start()
+        self.scheduler.wait_for_end()
+        for running in self.inputs.values():  # first accept nothing new
+            if running.receiver:
+                running.receiver.pause()
+        self.stop()
+        ended = self.scheduler.join(self.config.general.shutdown_timeout / 1000)
+        if self.scheduler.fatal:
+            raise self.scheduler.fatal
+        if self.health_events:
+            self.health_events.close()
+        if ended:
+            self.close()
+        done = all(state.done for running in self.inputs.values() for state in running.states())
+        return done and not self.scheduler.internal_error and not self.counts.totals["rejected"]
+
+    def stop(self) -> None:
+        """Ask the workers to end after the batch in hand."""
+        self.scheduler.stop()
+
+    def close(self) -> None:
+        """Close receivers, output and database."""
+        for running in self.inputs.values():
+            if running.receiver:
+                running.receiver.close()
+        self.checked_output.close()
+        self.database.close()
+
+    # After each attempt
+
+    def after_attempt(self, running: RunningInput, state: UnitState) -> None:
+        """Check a unit after an attempt: silence, clock differences; report its health."""
+        warn_of_skew(running, self.skew_reported)
+        check_unit(running, state, self.clock.elapsed())
+        if self.health_events:
+            self.health_events.changed(str(state.unit), state.state, state.error)
+
+    def progress(self, running: RunningInput, state: UnitState) -> None:
+        """Call the progress hook after a delivery."""
+        if self.on_progress:
+            self.on_progress(running, state)
+
+    # What the status page shows
+
+    def health(self) -> Tuple[bool, str]:
+        """Return whether everything works, and the first reason if not."""
+        return verdict.health(self)
+
+    def stats(self) -> Dict[str, Any]:
+        """Return what /stats serves, as JSON values."""
+        now = self.clock.now()
+        healthy, reason = self.health()
+        try:
+            unseen, waiting_rejected = self.rejected_events.unseen(), self.rejected_events.count()
+        except SiemtapError:  # which `reason` tells
+            unseen, waiting_rejected = None, 0
+        return {
+            "version": VERSION,
+            "uptime_s": (now - self.started) // 1000,
+            "pid": os.getpid(),
+            "healthy": healthy,
+            "reason": reason,
+            "inputs": [self._input_stats(running, now) for running in list(self.inputs.values())],
+            "output": {
+                "name": self.config.output,
+                **self.counts.totals,
+                **dict(getattr(self.output, "counts", {})),
+                "waiting_rejected": waiting_rejected,
+                "news_of_rejected": describe_rejected(unseen) if unseen else None,
+                "queue": self.database.works.qsize(),
+            },
+        }
+
+    def _input_stats(self, running: RunningInput, now: Millis) -> Dict[str, Any]:
+        stats: Dict[str, Any] = {
+            "id": running.id,
+            "type": running.input_config.plugin.name,
+            "units": [state.stats(now, running.settings) for state in running.states()],
+        }
+        if running.receiver:
+            stats["received"] = running.receiver.show(running.received_until())
+        stats["clock_difference_s"] = {
+            host: skew / 1000 for host, skew in list(running.http.skew.items())
+        }
+        return stats

@@ -1,0 +1,1 @@
+"""`siemtap setup` and `siemtap test output`."""

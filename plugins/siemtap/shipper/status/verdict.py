@@ -1,0 +1,63 @@
+"""The answer of /health: whether everything works, and the first reason if not."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Tuple
+
+from ...core.errors import SiemtapError
+from ...edge.store.rejected import MAX_BYTES, UnseenRejections
+from ...outputs.validated import escape_controls
+from ..unit_checks import hang_reason, silence_reason
+
+
+def health(shipper: Any) -> Tuple[bool, str]:
+    """Return whether everything works, and the first reason if not."""
+    reason = next(_reasons(shipper), "")
+    return (False, reason) if reason else (True, "ok")
+
+
+def _reasons(shipper: Any) -> Iterator[str]:
+    """Yield why something does not work. Nothing here waits for a unit or a request."""
+    elapsed = shipper.clock.elapsed()
+    for running in list(shipper.inputs.values()):
+        for state in running.states():
+            if state.state == "degraded":
+                yield f"{state.unit}: {state.error}"
+            reason = hang_reason(running, state, elapsed) or silence_reason(running, state, elapsed)
+            if reason:
+                yield f"{state.unit}: {reason}"
+        if running.receiver:
+            for reason in running.receiver.problems():
+                yield f"{running.id}: {reason}"
+    yield from _store_reasons(shipper)
+    if shipper.scheduler.fatal:
+        yield f"the process ends: {type(shipper.scheduler.fatal).__name__}"
+
+
+def _store_reasons(shipper: Any) -> Iterator[str]:
+    try:
+        shipper.database.check()
+        unseen = shipper.rejected_events.unseen()
+    except SiemtapError as error:
+        yield str(error)
+        return
+    if unseen:
+        yield describe_rejected(unseen, shipper.rejected_events.dropped)
+
+
+def describe_rejected(unseen: UnseenRejections, dropped: int = 0) -> str:
+    """Return a sentence: how many events were rejected, why, and what to do.
+
+    dropped: how many were deleted, because there were too many.
+    """
+    sentence = (
+        f"{unseen.number:,} rejected events have not been reviewed; the latest, of {unseen.unit}:"
+        f" {escape_controls(unseen.reason)}; see `siemtap rejected list`, then `retry`, `delete`"
+        " or `list --acknowledge` them"
+    )
+    if dropped:
+        sentence += (
+            f"; {dropped:,} older ones were deleted, because more than {MAX_BYTES >> 20} MiB of"
+            " rejected events are not kept"
+        )
+    return sentence

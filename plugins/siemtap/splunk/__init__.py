@@ -1,0 +1,1 @@
+"""Splunk: what an add-on carries, and what builds it."""

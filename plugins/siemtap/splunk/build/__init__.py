@@ -1,0 +1,1 @@
+"""Splunk: what builds an add-on."""

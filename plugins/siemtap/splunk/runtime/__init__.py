@@ -1,0 +1,1 @@
+"""What an add-on carries: modular inputs, pages and alert actions."""

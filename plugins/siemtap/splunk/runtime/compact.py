@@ -1,0 +1,229 @@
+"""Events for Splunk: without what search-time knowledge restores, short fields first, long texts
+last.
+
+Splunk extracts fields from the first 10,240 characters of an event only. So a long text stands at
+the end, under its whole path: the top-level key `http.request.body.content` is extracted under the
+same name as nested objects. An object with a single field is written the same way, because that is
+shorter.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+
+from ...core.paths import find, get, names, put
+from ...core.rows import Dataset, Event, Field, Given, Join, Rule
+
+LONG = 200  # characters; a longer text goes to the end
+OBJECTS = ("extra",)  # objects whose keys are the vendor's: written as they are
+# The sourcetype and Splunk's own fields have these.
+SPLUNKS = ("ecs", "data_stream", "related", "agent")
+NOTHING: Dict[str, Any] = {}
+PAIRS = {
+    "source.address": "source.ip",
+    "destination.address": "destination.ip",
+    "message": "rule.name",
+    "event.code": "rule.id",
+    "event.reason": "rule.description",
+    "event.start": "@timestamp",
+}
+
+# What another field must be for a path to be left out: equal to the path's value, or just present.
+SAME, ANY = object(), object()
+
+# Name -> what is left out. None: the field, always. A list: the field, with one of these values.
+# A dict: rules for the fields of the object.
+Out = Dict[str, Any]
+# (path, other path, what the other must be): the path is left out then.
+Implication = Tuple[List[str], List[str], Any]
+
+
+def compact(dataset: Dataset) -> Callable[[Event], Event]:
+    """Return a function that leaves out of an event what Splunk knows without it.
+
+    That is what the dataset or another field of the event implies. An event that reports an error
+    (`pipeline_error`) keeps all its fields.
+    """
+    out = _left_out(dataset)
+    implied = _implications(dataset)
+    read_by_cim = set(cim_paths(dataset))
+
+    def compact_event(event: Event) -> Event:
+        if event["event"].get("kind") == "pipeline_error":
+            return {name: value for name, value in event.items() if name not in SPLUNKS}
+        last: List[Tuple[str, Any]] = []
+        short = _without(event, "", out, last)
+        for path, other_path, required in implied:
+            other = find(event, other_path)
+            if other is None:
+                continue
+            if required is SAME:
+                required = find(event, path)
+            if required is ANY or other == required:
+                _drop(short, path, last)
+        # Long texts that the CIM reads come first, to end as early as possible.
+        last.sort(key=lambda pair: (pair[0] not in read_by_cim, _length(pair[1])))
+        short = _join_single_fields(short)
+        short.update(last)
+        return short
+
+    return compact_event
+
+
+def _left_out(dataset: Dataset) -> Out:
+    """Return what is left out of every event, whatever its other fields are."""
+    out: Out = {}
+    # The sourcetype implies these values.
+    constants = {
+        **dataset.constant,
+        "event.module": dataset.namespace,
+        "event.dataset": dataset.name,
+    }
+    for path, value in constants.items():
+        put(out, path, [value])
+    for path, values in dataset.cim.usual.items():
+        put(out, path, [*get(out, path, []), *values])
+    for path in {*redundant_paths(dataset), "event.created"}:
+        put(out, path, None)
+    out.update(dict.fromkeys(SPLUNKS))
+    return out
+
+
+def _implications(dataset: Dataset) -> List[Implication]:
+    """Return what is left out because of another field."""
+    same = {**duplicate_paths(dataset), **dataset.cim.same}
+    implied: List[Implication] = [(names(path), names(other), SAME) for path, other in same.items()]
+    for path, condition in dataset.cim.implied.items():
+        if isinstance(condition, str):
+            other, required = condition, ANY
+        else:
+            ((other, required),) = condition.items()
+        implied.append((names(path), names(other), required))
+    return implied
+
+
+def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) -> Event:
+    """Return an object without what is left out. Its long texts are appended to `last`."""
+    short: Event = {}
+    for name, value in tree.items():
+        rule = out.get(name, NOTHING)
+        if rule is None or (rule.__class__ is list and value in rule):
+            continue
+        kind = value.__class__
+        if kind is str:
+            if len(value) <= LONG:
+                short[name] = value
+            else:
+                last.append((prefix + name, value))
+        elif kind is dict and name not in OBJECTS:
+            inner_rules = rule if rule.__class__ is dict else NOTHING
+            inner = _without(value, f"{prefix}{name}.", inner_rules, last)
+            if inner:
+                short[name] = inner
+        elif (kind is dict or kind is list) and len(str(value)) > LONG:
+            last.append((prefix + name, value))
+        else:
+            short[name] = value
+    return short
+
+
+def _join_single_fields(tree: Event) -> Event:
+    """Return an object in which an object with one field becomes a dotted key."""
+    joined: Event = {}
+    for name, value in tree.items():
+        if value.__class__ is dict and name not in OBJECTS:
+            value = _join_single_fields(value)
+            if len(value) == 1:
+                ((inner, value),) = value.items()
+                name = f"{name}.{inner}"
+        joined[name] = value
+    return joined
+
+
+def _length(value: Any) -> int:
+    return len(value) if value.__class__ is str else len(str(value))
+
+
+def _drop(short: Event, path: List[str], last: List[Tuple[str, Any]]) -> None:
+    """Remove a path, and the objects that become empty."""
+    parent = find(short, path[:-1])
+    if parent and path[-1] in parent:
+        del parent[path[-1]]
+        if not parent and len(path) > 1:
+            _drop(short, path[:-1], last)
+    elif last:
+        last[:] = [pair for pair in last if pair[0] != ".".join(path)]
+
+
+def redundant_paths(dataset: Dataset) -> Set[str]:
+    """Return the paths that repeat a vendor's value that another path has.
+
+    Of each value these paths remain: those that the CIM reads and the vendor's own names, or else
+    the first one. Of a value that is joined from several, or that comes from the settings, only the
+    former remain.
+    """
+    read_by_cim = set(cim_paths(dataset))
+    targets: Dict[Any, List[str]] = {}  # (joined or from the settings, source) -> paths
+    for row in dataset.rows:
+        source: Any
+        if isinstance(row, Join):
+            source = (row.source, row.target)
+        elif isinstance(row, Given):
+            source = row.setting
+        else:
+            source = row.source
+        paths = [row.target] if isinstance(row.target, str) else row.target
+        targets.setdefault((type(row) in (Given, Join), source), []).extend(paths)
+    remaining: Set[str] = set()
+    for (is_derived, _), paths in targets.items():
+        preferred = [
+            path
+            for path in paths
+            if path in read_by_cim or path.startswith(f"{dataset.namespace}.")
+        ]
+        if preferred:
+            remaining.update(preferred)
+        elif not is_derived:
+            remaining.update(paths[:1])
+    return {path for paths in targets.values() for path in paths} - remaining
+
+
+def cim_paths(dataset: Dataset) -> Iterator[str]:
+    """Yield the paths that a dataset's CIM fields are computed from."""
+    for _, _, rule in dataset.cim.rules():
+        yield from rule_paths(rule)
+
+
+def rule_paths(rule: Rule) -> Iterator[str]:
+    """Yield the paths of the short event that a rule reads, and then those of its `else`."""
+    yield from rule.get("present", ())
+    yield from value_paths(rule)
+    if isinstance(rule.get("else"), dict):
+        yield from rule_paths(rule["else"])
+
+
+def value_paths(rule: Rule) -> List[str]:
+    """Return the paths of the short event that a rule takes its value from, best first."""
+    paths = rule.get("out_of") or rule.get("first") or rule.get("join")
+    return list(paths) if paths else [rule["from"]] if "from" in rule else []
+
+
+def duplicate_paths(dataset: Dataset) -> Dict[str, str]:
+    """Return path -> the path that has the same value whenever the first is missing.
+
+    These are the further targets of a row, and the pairs of PAIRS that the dataset sets.
+    """
+    same = {
+        path: row.target[0]
+        for row in dataset.rows
+        if isinstance(row, Field) and not isinstance(row.target, str)
+        for path in row.target[1:]
+    }
+    targets = set(dataset.targets()) - redundant_paths(dataset)
+    pairs = {
+        path: other
+        for path, other in PAIRS.items()
+        if path in targets and other in targets and same.get(other) != path
+    }
+    same.update(pairs)
+    return {path: other for path, other in same.items() if not path.startswith("related.")}

@@ -1,0 +1,277 @@
+"""The modular input: one stanza, one cycle, from the checkpoints to splunkd's pipe.
+
+Splunk starts the input again after its interval.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
+
+from splunklib.modularinput import InputDefinition
+
+from ...core.convert import rfc3339
+from ...core.errors import ConfigError
+from ...core.manifest import describe, fill_in
+from ...core.model import Plugin, Unit
+from ...core.settings import CommonSettings, Connection
+from ...edge.client.ahead import ahead
+from ...edge.client.http import Http, connect
+from ...edge.clock import SYSTEM, Clock
+from ...edge.store.checkpoints import Checkpoints, Database
+from ...engine.cycle import Cycle, Policy
+from ...engine.feeds import pulled_batches
+from ...engine.mapper import batch_mapper
+from ...engine.protocols import CheckpointStore, Feed, MapBatch, Sink
+from ...engine.pump import pump
+from ...engine.sinks import CheckpointAfter, SkipDelivered
+from .logs import LEVELS, configure_logging
+from .names import App, account_settings, input_settings
+from .parameters import parse_start
+from .pipe import Pipe, PipeClosed, SignalGuard
+from .splunkd import (
+    KvCheckpoints,
+    Splunkd,
+    TokenPasswords,
+    error_summary,
+    parse_values,
+    stanza_name,
+)
+
+log = logging.getLogger("siemtap")
+
+LONGEST_WAIT = 60.0  # seconds without progress; then the unit waits for the next interval
+POLICY = Policy(max_attempts=3, patience=LONGEST_WAIT, contains_memory_error=True)
+PARENT_CHECK_EVERY = 2.0  # seconds between two checks that splunkd still runs
+
+
+class Input:
+    """A stanza of inputs.conf: its account, its units, one cycle of each."""
+
+    # (name, title, description) of each parameter that is no setting of the plugin
+    extra_parameters: Tuple[Tuple[str, str, str], ...] = (
+        ("account", "Account", "The account to log in with, from the configuration page."),
+        (
+            "start",
+            "Start",
+            (
+                "A date or a time in UTC. The first run collects from there; so does the next run"
+                " after a change."
+            ),
+        ),
+        ("reset", "Reset", "Set by the page to collect from the start again; never stored."),
+        ("generation", "Generation", "Set by the page at each reset: older checkpoints are void."),
+        (
+            "checkpoint",
+            "Checkpoint",
+            "kvstore (the default), or file where the KV store is disabled.",
+        ),
+    )
+
+    @staticmethod
+    def settings_of(plugin: Plugin) -> List[Dict[str, Any]]:
+        """Return the settings of a stanza, described."""
+        return input_settings(plugin)
+
+    @staticmethod
+    def check(parameters: Dict[str, Any]) -> None:
+        """Raise ConfigError for a wrong `start` or `checkpoint`."""
+        parse_start(parameters.get("start", ""))
+        if parameters.get("checkpoint", "") not in ("", "kvstore", "file"):
+            raise ConfigError(f'checkpoint is "{parameters["checkpoint"]}"; write kvstore or file')
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        app: App,
+        definition: InputDefinition,
+        out: BinaryIO,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.plugin = plugin
+        self.app = app
+        self.clock = clock
+        ((self.stanza, self.parameters),) = definition.inputs.items()
+        metadata = definition.metadata
+        self.splunkd = Splunkd(app, metadata["server_uri"], metadata["session_key"])
+        self.pipe = Pipe(plugin, self.stanza, out)
+        self.checkpoints = self._open_checkpoints(metadata.get("checkpoint_dir", ""))
+        self.stopping = threading.Event()
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
+        self.unsaved_ids: Set[str] = set()
+        self.account: Dict[str, str] = {}
+
+    def _open_checkpoints(self, folder: str) -> Optional[CheckpointStore]:
+        """Return the input's checkpoints: in the KV store, or in a file if the stanza says so.
+
+        A file stays on this instance; a cluster does not replicate it.
+        """
+        parts = (self.parameters.get("start", ""), self.parameters.get("generation", ""))
+        generation = " ".join(filter(None, parts))
+        if self.parameters.get("checkpoint") != "file":
+            return KvCheckpoints(self.splunkd, self.stanza, generation)
+        name = stanza_name(self.stanza)
+        if generation:
+            name += re.sub("[^0-9A-Za-z]+", "-", f" {generation}")
+        return Checkpoints(Database(Path(folder) / f"{name}.db"))
+
+    def run(self) -> int:
+        """Run one cycle, end the stream, and return the exit status."""
+        self._handle_signals()
+        try:
+            level = LEVELS.get(
+                self.splunkd.read_settings("logging").get("loglevel", "INFO"), logging.INFO
+            )
+            configure_logging(self.app, self.stanza, level)
+            is_complete = self.cycle()
+            self.pipe.close()
+            stopped = "; stopped, the next run continues" if self.stopping.is_set() else ""
+            log.info("%s: %d events%s", self.stanza, self.pipe.written, stopped)
+            return 0 if is_complete or self.stopping.is_set() else 1
+        except PipeClosed:
+            log.warning(
+                "%s: splunkd closed the pipe; the last events may be indexed twice", self.stanza
+            )
+            return 1
+        except SystemExit:
+            log.info("%s: stopped, the next run continues", self.stanza)
+            self._end_stream()
+            return 0
+        # no account, no KV store, an address in use, a bug
+        except Exception as error:
+            log.error("%s: %s", self.stanza, error_summary(error))
+            self._end_stream()
+            return 1
+
+    def _end_stream(self) -> None:
+        try:
+            self.pipe.close()
+        except PipeClosed:
+            pass
+
+    def read_settings(self) -> Tuple[Any, Any, Connection]:
+        """Return the plugin's settings, the common settings, and the connection to the vendor."""
+        name = self.parameters.get("account", "")
+        self.account = self.splunkd.read_stanza("account", name) if name else {}
+        of_input = input_settings(self.plugin)
+        values = {
+            **parse_values(self.account, [*account_settings(self.plugin), *of_input]),
+            **parse_values(self.parameters, of_input),
+        }
+        own_names = {s["name"] for s in describe(self.plugin.settings)}
+        common_names = {s["name"] for s in describe(CommonSettings)} - own_names
+        own = {key: value for key, value in values.items() if key in own_names}
+        interval = str(self.parameters.get("interval", ""))
+        if interval.replace(".", "", 1).isdigit():  # and no cron expression
+            own["interval"] = f"{max(1, int(float(interval)))}s"
+        settings = fill_in(self.plugin.settings, own)
+        start = parse_start(self.parameters.get("start", ""))
+        if start is not None and hasattr(settings, "lookback"):
+            settings = replace(settings, lookback=max(0, self.clock.now() - start))
+        common = {key: value for key, value in values.items() if key in common_names}
+        return settings, fill_in(CommonSettings, common), self.splunkd.read_connection()
+
+    def cycle(self) -> bool:
+        """Collect every unit once, and return whether all of them were read to their end."""
+        settings, common, connection = self.read_settings()
+        http = connect(connection, clock=self.clock)
+        account = self.parameters.get("account")
+        if account:
+            http.token_store = TokenPasswords(self.splunkd, account, self.account)
+        client = self.plugin.connect(settings, http)
+        map_batch = batch_mapper(
+            self.plugin, settings, common, {}, lambda: rfc3339(self.clock.now())
+        )
+        name = stanza_name(self.stanza)
+        calls = [
+            partial(
+                self._collect_unit,
+                client=client,
+                http=http,
+                settings=settings,
+                unit=Unit(name, dataset, scope),
+                map_batch=map_batch,
+            )
+            for dataset, scope in self.plugin.units(client, settings)
+        ]
+        in_flight = min(self.plugin.parallel_units(settings), max(1, len(calls)))
+        return all(list(ahead(in_flight, calls)))
+
+    def _collect_unit(
+        self, client: Any, http: Http, settings: Any, unit: Unit, map_batch: MapBatch
+    ) -> bool:
+        """Collect a unit until an attempt succeeds or POLICY gives up; return whether one did."""
+        cycle = Cycle(unit, self.clock.elapsed, POLICY)
+        collect = partial(self._collect, client, http, settings, unit, map_batch)
+        while not self.stopping.is_set():
+            if cycle.attempt(collect) is None:
+                return not self.stopping.is_set()
+            if cycle.is_given_up:
+                return False
+            self.stopping.wait(cycle.due - self.clock.elapsed())
+        return False
+
+    def _collect(
+        self, client: Any, http: Http, settings: Any, unit: Unit, map_batch: MapBatch
+    ) -> bool:
+        """Collect a unit from its checkpoint, and deliver each batch with its mark."""
+        assert self.checkpoints is not None
+        mark = self.checkpoints.load(unit)
+        sink: Sink = SkipDelivered(self.pipe, self.pipe.holds, self.unsaved_ids)
+        sink = CheckpointAfter(sink, self.checkpoints, self.unsaved_ids)
+        batches = pulled_batches(
+            plugin=self.plugin,
+            client=client,
+            unit=unit,
+            cursor=mark.cursor,
+            http=http,
+            overlap=getattr(settings, "overlap", 0),
+            lookback=getattr(settings, "lookback", 0),
+        )
+        pump(
+            unit=unit,
+            mark=mark,
+            feed=Feed(batches),
+            map_batch=map_batch,
+            sink=SignalGuard(sink),
+            must_stop=self.stopping.is_set,
+        )
+        return True
+
+    def _handle_signals(self) -> None:
+        """Stop at SIGTERM (Ctrl-Break on Windows), and when splunkd dies.
+
+        A signal ends a wait for the vendor at once. It never separates events from their mark.
+        """
+
+        def stop(number: int, frame: Any) -> None:
+            self.stopping.set()
+            if not SignalGuard.busy:
+                raise SystemExit(0)
+
+        if self.in_main_thread:
+            for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), stop)
+        if hasattr(os, "getppid"):
+            watcher = threading.Thread(
+                target=self._watch_parent, args=(os.getppid(),), name="parent", daemon=True
+            )
+            watcher.start()
+
+    def _watch_parent(self, parent: int) -> None:
+        """End the process once splunkd is gone: a splunkd that was killed sends no signal."""
+        while not self.stopping.wait(PARENT_CHECK_EVERY):
+            if os.getppid() != parent:
+                log.warning("%s: splunkd has ended", self.stanza)
+                self.stopping.set()
+                time.sleep(PARENT_CHECK_EVERY)
+                os._exit(1)

@@ -1,0 +1,65 @@
+"""The names of an add-on's parts, and the settings of each of its pages."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple
+
+from ...core.manifest import describe
+from ...core.model import Plugin
+from ...core.settings import CommonSettings, Receiving
+
+
+class App(NamedTuple):
+    """The names of an add-on.
+
+    `name`: the app's folder. `root`: the prefix of its conf files, REST endpoints, KV store
+    collection, index macro and log files. `kind`: the modular input, as in `[<kind>://<name>]`.
+    """
+
+    name: str
+    root: str
+    kind: str
+
+
+def addon(plugin: Plugin) -> App:
+    """Return the names of a plugin's add-on, such as `TA-acme-gate`, `ta_acme_gate`, `acme`."""
+    name = f"TA-{plugin.addon or plugin.name.replace('_', '-')}"
+    root = name.lower().replace("-", "_")
+    return App(name, root, plugin.name)
+
+
+def webhook_app(app: App) -> App:
+    """Return the same names for the add-on's second modular input, the webhook."""
+    return app._replace(kind=f"{app.kind}_webhook")
+
+
+def sourcetype(dataset: str) -> str:
+    """Return a dataset's sourcetype: `acme:event` for `acme.event`."""
+    return dataset.replace(".", ":", 1)
+
+
+def account_settings(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Return the settings of the account page: addresses and credentials of the vendor's API."""
+    return [s for s in describe(plugin.settings) if s.get("of") == "account"]
+
+
+def input_settings(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Return the settings of the input page, without those of Splunk: `interval`, `index`."""
+    own = [
+        s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"
+    ]
+    return own + _common_settings()
+
+
+def webhook_settings(plugin: Plugin) -> List[Dict[str, Any]]:
+    """Return the settings of the webhook's page: how it listens, and how its events are read.
+
+    `syslog` is left out: AppInspect rejects an add-on that opens a UDP socket.
+    """
+    receiving = [s for s in describe(Receiving) if s["name"] != "syslog"]
+    own = [s for s in describe(plugin.settings) if not s.get("of") and s["name"] != "interval"]
+    return receiving + own + _common_settings()
+
+
+def _common_settings() -> List[Dict[str, Any]]:
+    return [s for s in describe(CommonSettings) if s["name"] in ("tags", "drop")]

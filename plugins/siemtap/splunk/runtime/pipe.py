@@ -1,0 +1,197 @@
+"""Write events to standard output as splunkd reads them: a stream of XML elements.
+
+A whole event is an element without `unbroken`, without `<done/>` and without a newline: solnlib
+7.0.0 refuses `done` there (modular_input/event.py line 85). `unbroken="1"` marks a fragment.
+splunkd joins the fragments of a channel until `<done/>` ends them. Only an event that is too large
+for one element is written in fragments.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set
+from xml.sax.saxutils import escape, quoteattr
+
+from ...core.convert import millis_of
+from ...core.model import Mark, Plugin, Unit
+from ...core.rows import Event
+from ...edge.encode import encode, write
+from ...engine.protocols import Rejections, Sink
+from .compact import compact
+from .names import sourcetype
+from .splunkd import error_summary
+
+log = logging.getLogger("siemtap")
+
+MAX_ELEMENT_BYTES = 1_000_000  # of an event in one element; libxml2 accepts a text of 10,000,000
+MAX_DEPTH = 20  # levels kept of an event that cannot be encoded
+
+
+class PipeClosed(BaseException):
+    """splunkd no longer reads the pipe, or a write failed halfway: no attempt may contain it."""
+
+
+class Pipe:
+    """The output to splunkd. Delivered means written and flushed: splunkd sends no acknowledgement.
+
+    Any event can be written. The only error is PipeClosed.
+    """
+
+    together = False
+
+    def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
+        self.stanza = stanza
+        self.out = out
+        self.lock = threading.Lock()
+        source = f"<source>{escape(stanza)}</source>"
+        self.compactors: Dict[str, Callable[[Event], Event]] = {}
+        self.metadata: Dict[str, bytes] = {}  # elements that name source and sourcetype
+        for dataset in plugin.datasets:
+            self.compactors[dataset.name] = compact(dataset)
+            self.metadata[dataset.name] = (
+                f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
+            )
+        self.event_tag = f"<event stanza={quoteattr(stanza)}>".encode()
+        self.fragment_tag = f'<event stanza={quoteattr(stanza)} unbroken="1">'.encode()
+        self.written = 0
+        self.is_open = False
+        self.is_ended = False
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        """Write the events and flush; reject none. Raise PipeClosed if the stream has ended."""
+        with self.lock:
+            if self.is_ended:  # by a stop signal, or by a write that failed inside an element
+                raise PipeClosed
+            parts = [] if self.is_open else [b"<stream>"]
+            for event in events:
+                self._add(event, parts)
+            self._write(b"".join(parts))
+            self.is_open = True
+            self.written += len(events)
+        return []
+
+    def close(self) -> None:
+        """End the stream once. A stop signal meanwhile waits."""
+        SignalGuard.enter()
+        try:
+            with self.lock:
+                if not self.is_ended:
+                    self.is_ended = True
+                    self._write(b"</stream>\n" if self.is_open else b"<stream></stream>\n")
+        finally:
+            SignalGuard.leave()
+
+    def _add(self, event: Event, parts: List[bytes]) -> None:
+        """Add an event's element, or its fragments, of which the last has `<done/>`."""
+        line = self._encode(event)
+        metadata = self.metadata[event["event"]["dataset"]] + _time(event)
+        if len(line) <= MAX_ELEMENT_BYTES:
+            parts += (self.event_tag, metadata, b"<data>", escape_line(line), b"</data></event>\n")
+            return
+        for piece in split_utf8(line, MAX_ELEMENT_BYTES):
+            data = escape_line(piece)
+            parts += (self.fragment_tag, metadata, b"<data>", data, b"</data></event>\n")
+        parts[-1] = b"</data><done/></event>\n"
+
+    def _encode(self, event: Event) -> bytes:
+        """Return the event's line of JSON; of a pipeline_error if the event cannot be encoded."""
+        try:
+            return encode(self.compactors[event["event"]["dataset"]](event))
+        except Exception as error:  # the events after it must still be written
+            log.error(
+                "an event cannot be encoded (%s); a pipeline_error is sent", error_summary(error)
+            )
+            return encode(_encoding_error(event))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            write(self.out, data)
+        except (OSError, ValueError) as error:
+            self.is_ended = True  # half an element may be written: nothing may follow it
+            raise PipeClosed from error
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        """Return None: an input cannot search what is indexed."""
+        return None
+
+
+class SignalGuard:
+    """A wrapper around an output that defers a stop signal until the events' mark is saved."""
+
+    busy = 0  # deliveries in progress, of all threads
+    lock = threading.Lock()
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    @classmethod
+    def enter(cls) -> None:
+        with cls.lock:
+            cls.busy += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls.lock:
+            cls.busy -= 1
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        """Deliver the events with their mark, undisturbed by a signal."""
+        self.enter()
+        try:
+            return self.sink.deliver(unit, events, mark)
+        finally:
+            self.leave()
+
+
+def escape_line(line: bytes) -> bytes:
+    """Return a line of JSON escaped for XML. JSON already escapes what XML cannot carry."""
+    line = line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+    return line.replace(b"\x7f", b"\\u007f")
+
+
+def split_utf8(line: bytes, limit: int) -> Iterator[bytes]:
+    """Yield UTF-8 in pieces of at most `limit` bytes that split no character."""
+    start = 0
+    while start < len(line):
+        stop = min(start + limit, len(line))
+        while stop < len(line) and line[stop] & 0xC0 == 0x80:  # inside a character
+            stop -= 1
+        yield line[start:stop]
+        start = stop
+
+
+def _time(event: Event) -> bytes:
+    """Return `<time>` in seconds, or nothing for a time before 1970 or one that is no time.
+
+    Without the element Splunk extracts the timestamp from the event, as props.conf says.
+    """
+    try:
+        millis = millis_of(event["@timestamp"])
+    except ValueError:
+        return b""
+    return b"<time>%d.%03d</time>" % divmod(millis, 1000) if millis >= 0 else b""
+
+
+def _encoding_error(event: Event) -> Event:
+    """Return the event as a pipeline_error with the same id, cut at MAX_DEPTH levels."""
+    name = event["event"]["dataset"]
+    cut: Event = _cut_below(MAX_DEPTH, event)
+    cut["event"]["kind"] = "pipeline_error"
+    cut["error"] = {
+        "message": (
+            f"an event of {name} cannot be encoded; values nested deeper than {MAX_DEPTH} levels"
+            " are left out"
+        )
+    }
+    return cut
+
+
+def _cut_below(levels: int, value: Any) -> Any:
+    """Return a value with empty objects and lists below so many levels."""
+    if isinstance(value, dict):
+        items = value.items() if levels else ()
+        return {str(name): _cut_below(levels - 1, inner) for name, inner in items}
+    if isinstance(value, (list, tuple)):
+        return [_cut_below(levels - 1, inner) for inner in (value if levels else ())]
+    return value

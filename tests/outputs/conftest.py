@@ -1,0 +1,50 @@
+"""Fixtures of the tests of outputs."""
+
+import threading
+
+import pytest
+from elastic_simulator import Cluster, Server
+from outputs.strange_server import StrangeServer
+
+from siemtap.core.manifest import fill_in
+from siemtap.edge.store.checkpoints import Database
+from siemtap.outputs import OutputContext, elasticsearch
+from siemtap.outputs.cluster import Settings
+from siemtap.outputs.elasticsearch import Elasticsearch
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "siemtap.db")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def served(request, monkeypatch):
+    monkeypatch.setattr(elasticsearch, "PATIENCE", 1.0)
+    monkeypatch.setattr(elasticsearch, "LONGEST_PAUSE", 0.05)
+    with Server(Cluster(**getattr(request, "param", {}))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = StrangeServer()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module", params=["one request", "several requests"])
+def output(request, server):
+    """Return an output that raises Retry after the first attempt."""
+    stopping = threading.Event()
+    stopping.set()
+    more = {"bulk_max_size": 1, "worker": 2} if request.param == "several requests" else {}
+    elasticsearch_output = Elasticsearch(
+        fill_in(Settings, {"hosts": [f"http://127.0.0.1:{server.server_port}"], **more}),
+        OutputContext(stopping=stopping),
+    )
+    yield elasticsearch_output
+    elasticsearch_output.close()

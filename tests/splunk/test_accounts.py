@@ -1,0 +1,171 @@
+"""Accounts of an add-on: secrets, stored tokens, the login check, the proxy."""
+
+import json
+
+import pytest
+from splunk_input import connect, run, save_account
+from splunkd_stand_in import POOR
+
+from siemtap.core.manifest import describe, kind_of
+from siemtap.edge.client.tokens import Token
+from siemtap.render import registry
+from siemtap.splunk.runtime import splunkd
+from siemtap.splunk.runtime.pages import account_error
+from siemtap.splunk.runtime.splunkd import proxy_settings
+from siemtap.testing import simulation
+from siemtap.testing.simulation import Server
+
+
+@pytest.mark.slow
+def test_token_is_reused_until_the_account_changes(splunk, vendor, tmp_path):
+    settings = vendor.simulated.settings(vendor.url)
+    save_account(splunk, vendor)
+    for _ in range(3):
+        assert run(splunk, tmp_path, lookback="5m")[0] == 0
+    assert vendor.simulated.counts["getAuthToken"] == 1
+    (token,) = [
+        content["clear_password"]
+        for content in splunk.passwords.values()
+        if content["realm"] == "ta_test_token"
+    ]
+    assert (
+        json.loads(token)["token"] in [text for text, _ in vendor.simulated.tokens.values()]
+        and "demo-secret" not in token
+    )
+    splunk.account(
+        "main",
+        {"client_secret": settings["client_secret"]},
+        url=settings["url"] + "/",
+        client_id=settings["client_id"],
+    )
+    assert (
+        run(splunk, tmp_path, lookback="5m")[0] == 0
+        and vendor.simulated.counts["getAuthToken"] == 2
+    )
+    vendor.simulated.tokens.clear()  # revoked by the vendor
+    assert (
+        run(splunk, tmp_path, lookback="5m")[0] == 0
+        and vendor.simulated.counts["getAuthToken"] == 3
+    )
+    assert (
+        run(splunk, tmp_path, lookback="5m")[0] == 0
+        and vendor.simulated.counts["getAuthToken"] == 3
+    )
+
+
+def test_long_tokens_are_stored_in_parts_and_expired_ones_ignored(splunk):
+    session = connect(splunk)
+    tokens = splunkd.TokenPasswords(session, "main", {"a": "1"})
+    assert tokens.load() is None
+    for text in ("t" * 1_500, "short", "u" * 600):
+        tokens.save(Token(text, 5))
+        assert (
+            tokens.load() == Token(text, 5)
+            and splunkd.TokenPasswords(session, "main", {"a": "2"}).load() is None
+            and splunkd.TokenPasswords(session, "mai", {"a": "1"}).load() is None
+        )
+    tokens.delete()
+    assert tokens.load() is None and not splunk.passwords
+    poor = splunkd.TokenPasswords(connect(splunk, POOR), "main", {"a": "1"})
+    poor.save(Token("t", 5))
+    assert poor.load() is None, "without the capability to store the token each run logs in"
+
+
+def test_long_secrets_are_read_from_their_parts(splunk):
+    secret = "s" * 700 + '"ü\\'
+    splunk.account("main", {"client_secret": secret}, client_id="x")
+    splunk.account("mainly", {"client_secret": "other"})
+    account = connect(splunk).read_stanza("account", "main")
+    assert account["client_secret"] == secret and account["client_id"] == "x"
+
+
+def test_account_is_checked_before_it_is_saved(splunk, vendor):
+    plugin, session = (
+        registry.plugin("apptrana"),
+        connect(splunk),
+    )
+    settings = vendor.simulated.settings(vendor.url)
+    assert account_error(plugin, session, "main", settings) == ""
+    error = account_error(plugin, session, "main", {**settings, "client_secret": "wrong-one"})
+    assert (
+        "no token by `auth: client_credentials`" in error
+        and "401" in error
+        and "Save without a test" in error
+        and "wrong-one" not in error
+    )
+    assert (
+        account_error(
+            plugin, session, "main", {**settings, "client_secret": "wrong-one", "skip_test": "1"}
+        )
+        == ""
+    )
+    assert "must look like https" in account_error(
+        plugin, session, "main", {**settings, "url": "nowhere"}
+    )
+    save_account(splunk, vendor)
+    assert account_error(plugin, session, "main", {**settings, "client_secret": "******"}) == "", (
+        "an edit keeps the secret"
+    )
+    assert (
+        account_error(plugin, session, "main", {**settings, "client_secret": "w\u20acrong-one"})
+        != ""
+    ), "a message for any input"
+    splunk.confs["ta_test_settings"] = {
+        "proxy": {"proxy_enabled": "1", "proxy_url": "127.0.0.1", "proxy_port": "9"}
+    }
+    assert "proxy failed" in account_error(plugin, session, "main", settings)
+
+
+def test_every_vendor_has_a_login_check(splunk):
+    session = connect(splunk)
+    for plugin in registry.installed().values():
+        server = Server(simulation.simulator(plugin.name, {}))
+        try:
+            settings = {
+                name: ",".join(value) if isinstance(value, list) else value
+                for name, value in server.simulated.settings(server.url).items()
+            }
+            assert account_error(plugin, session, "main", settings) == ""
+            assert sum(server.simulated.counts.values()) == 1, "one call"
+            secrets = {s["name"] for s in describe(plugin.settings) if kind_of(s).is_secret}
+            wrong = {
+                name: "wrong-one" if name in secrets else value for name, value in settings.items()
+            }
+            assert "wrong-one" not in account_error(plugin, session, "main", wrong) != ""
+        finally:
+            server.close()
+
+
+@pytest.mark.parametrize(
+    "tab, settings",
+    [
+        ({}, {}),
+        ({"proxy_enabled": "0", "proxy_url": "p"}, {}),
+        (
+            {
+                "proxy_enabled": "1",
+                "proxy_url": "proxy.example.com",
+                "proxy_port": "3128",
+                "proxy_username": "ü:@",
+                "proxy_password": "p@ss:/w",
+            },
+            {
+                "proxy": "http://proxy.example.com:3128",
+                "proxy_user": "ü:@",
+                "proxy_password": "p@ss:/w",
+            },
+        ),
+        (
+            {
+                "proxy_enabled": "1",
+                "proxy_type": "socks5",
+                "proxy_rdns": "1",
+                "proxy_url": "2001:db8::1",
+                "proxy_port": "1080",
+            },
+            {"proxy": "socks5h://[2001:db8::1]:1080", "proxy_user": "", "proxy_password": ""},
+        ),
+    ],
+)
+def test_proxy_settings(tab, settings):
+    assert proxy_settings(tab) == settings
