@@ -37,7 +37,7 @@ class SteppedShipper:
     """A shipper and its vendor. `now`: the true time, which the vendor has. `shift`: how far the
     wall clock of the shipper is ahead. `date`: whether answers have a `Date` header."""
 
-    def __init__(self, folder, simulated, plugin, output="file", date=True, more="", **settings):
+    def __init__(self, folder, simulated, plugin, into="file", date=True, more="", **settings):
         self.simulated, self.now, self.shift, self.date = simulated, NOON, 0, date
         entry = {
             "type": plugin,
@@ -47,12 +47,13 @@ class SteppedShipper:
         outputs = {
             "file": f"output.file: {{path: {folder}/out}}",
             "sqlite": "output.sqlite: {retention: 30d}",
+            "more": "",  # those of `more`
         }
         self.config = parse(
-            f"path.data: {folder}/data\nhttp.enabled: false\n{more}\n{outputs[output]}\ninputs:"
+            f"path.data: {folder}/data\nhttp.enabled: false\n{more}\n{outputs[into]}\ninputs:"
             f" {json.dumps([entry])}\n"
         )
-        self.folder, self.output = folder, output
+        self.folder, self.into = folder, into
         self.clock = Clock(lambda: self.now + self.shift, lambda: self.now / 1000)
         self.shipper = None
 
@@ -80,6 +81,9 @@ class SteppedShipper:
             self.shipper.close()
             self.shipper = None
 
+    def output_of_shipper(self):
+        return self.shipper.delivery.outputs["default"].output
+
     def states(self):
         return [state for running in self.shipper.inputs.values() for state in running.states()]
 
@@ -91,7 +95,7 @@ class SteppedShipper:
                     state.due = min(state.due, self.clock.elapsed())
                 running.run_due()
             if tidy:
-                self.shipper.output.tidy()
+                self.output_of_shipper().tidy()
             self.now += apart
         return self
 
@@ -100,7 +104,7 @@ class SteppedShipper:
         return collections.Counter(event["event"]["id"] for event in self.events())
 
     def events(self):
-        return delivered(self.folder, self.output, "SELECT event FROM event")
+        return delivered(self.folder, self.into, "SELECT event FROM event")
 
     def cursors(self):
         return {saved.unit: saved.mark.cursor for saved in self.shipper.checkpoints.all()}

@@ -194,7 +194,7 @@ def test_kibana_is_verified_by_its_ca_file_only(chains, tmp_path):
         )
         with pytest.raises((ConfigError, Retry)) as caught:
             config = load(str(path))
-            Kibana(config.kibana, config.output_settings).check()
+            Kibana(config.kibana, config.output.settings).check()
         return str(caught.value)
 
     for chain in (["leaf", "root"], ["forged", "root"]):

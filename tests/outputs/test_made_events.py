@@ -4,6 +4,7 @@ Otherwise the error or the loss that they report would be lost."""
 
 import itertools
 import logging
+from types import SimpleNamespace
 
 import pytest
 from validation import MemoryOutput, RefusingCheck
@@ -151,7 +152,7 @@ def test_health_events_of_every_state(namespace, error):
 
     class Shipper:
         added_fields = added_fields()
-        output = None
+        delivery = SimpleNamespace(outputs={})
         inputs = {}
         clock = type(
             "Clock", (), {"now": staticmethod(lambda: NOW), "elapsed": staticmethod(lambda: 0.0)}
@@ -179,6 +180,7 @@ def test_health_events_of_every_state(namespace, error):
             output = {"name": "elasticsearch", "accepted": 0, "rejected": 0, "waiting_rejected": 3}
             return {
                 "inputs": [{"id": "it", "units": [unit]}],
+                "outputs": [{"waiting_events": 3}],
                 "output": output,
                 "uptime_s": 0,
                 "healthy": not error,

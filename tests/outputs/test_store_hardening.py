@@ -55,6 +55,7 @@ def test_deleted_database_accepts_nothing_and_says_so(tmp_path, database, how):
     with pytest.raises(ConfigError, match="restart siemtap"):
         Checkpoints(database)
     shipper = types.SimpleNamespace(database=database, inputs={}, clock=types.SimpleNamespace())
+    shipper.delivery = types.SimpleNamespace(readers={})
     shipper.clock.elapsed = lambda: 0.0
     ok, reason = verdict.health(shipper)
     assert not ok and "was deleted or replaced" in reason
@@ -100,9 +101,13 @@ def test_database_of_a_newer_version_is_refused_and_unchanged(tmp_path):
     path = tmp_path / "siemtap.db"
     Database(path).close()
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        db.execute("PRAGMA user_version=2")
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        db.execute("PRAGMA user_version=3")
     with pytest.raises(ConfigError, match="by a newer version of siemtap"):
+        Database(path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=1")
+    with pytest.raises(ConfigError, match="by a version before the first release"):
         Database(path)
 
 

@@ -47,6 +47,8 @@ COMMANDS = [
     "rejected retry",
     "rejected delete --all",
     "rejected delete nothing",
+    "queue list",
+    "queue delete nothing",
     "replay payload.json",
     "replay garbage",
     "replay missing",
@@ -87,9 +89,11 @@ def usual(folder, text=NORMAL):
 
 def stored(folder, **columns):
     """Write a database with one mark and one rejected event; `columns` replaces values."""
-    from siemtap.edge.store.checkpoints import Database
+    from siemtap.edge.store import checkpoints, rejected
 
-    Database(folder / "data/siemtap.db").close()
+    database = checkpoints.Database(folder / "data/siemtap.db")
+    rejected.RejectedEvents(database)
+    database.close()
     row = {
         "mark": '{"cursor": {"until": 1772625600000}, "seen": {}}',
         "saved": 1772625600000,
@@ -104,8 +108,8 @@ def stored(folder, **columns):
             [row["mark"], row["saved"]],
         )
         db.execute(
-            "INSERT INTO rejected (id, input, dataset, reason, time, event)"
-            " VALUES ('x', 'apptrana', 'apptrana.attack', ?, ?, ?)",
+            "INSERT INTO rejected (id, output, input, dataset, reason, time, event, size)"
+            " VALUES ('x', '', 'apptrana', 'apptrana.attack', ?, ?, ?, 9)",
             [row["reason"], row["time"], row["event"]],
         )
     db.close()

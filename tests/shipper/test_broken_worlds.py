@@ -34,7 +34,7 @@ RETRIED = (
 SOME = [
     command
     for command in broken_worlds.COMMANDS
-    if command.split()[0] in ("run", "state", "rejected", "replay", "audit")
+    if command.split()[0] in ("run", "state", "rejected", "queue", "replay", "audit")
 ]
 
 

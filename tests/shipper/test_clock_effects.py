@@ -36,7 +36,7 @@ make_shipper = clocks.make_shipper
 def test_clock_ahead_by_about_overlap_and_lag(make_shipper, caplog, date, apart, shift):
     """The overlap of 225 s must begin where nothing was read yet, and not in the future. Without
     `Date` only the cursor shows the difference."""
-    stepped = make_shipper(date=date, output="sqlite", concurrency=1).start()
+    stepped = make_shipper(date=date, into="sqlite", concurrency=1).start()
     stepped.run_turns(5, apart * SECOND)
     stepped.shift = shift * SECOND
     stepped.run_turns(2, apart * SECOND)
@@ -95,7 +95,7 @@ def test_clock_that_is_behind_is_no_damage(make_shipper, caplog, date):
     """The checkpoint is in the future of the local clock, but not of the vendor's, so it is not
     set back. Without `Date` this cannot be known: existing events are queried again and not sent
     again."""
-    stepped = make_shipper(date=date, output="file" if date else "sqlite").start()
+    stepped = make_shipper(date=date, into="file" if date else "sqlite").start()
     stepped.run_turns(3)
     stepped.shift = -DAY
     stepped.start().run_turns(5)
@@ -108,7 +108,7 @@ def test_clock_that_is_behind_is_no_damage(make_shipper, caplog, date):
 
 @pytest.mark.parametrize("date", [True, False], ids=["date", "no date"])
 def test_sqlite_deletes_nothing_while_the_clock_jumps(make_shipper, caplog, date):
-    stepped = make_shipper(output="sqlite", date=date).start()
+    stepped = make_shipper(into="sqlite", date=date).start()
     stepped.run_turns(70, tidy=True)  # the clock ran without jumps for an hour
     before = len(
         stepped.simulated.ledger(stepped.now, NOON - 18 * MINUTE, stepped.now - 4 * MINUTE)
@@ -126,7 +126,7 @@ def test_sqlite_deletes_nothing_while_the_clock_jumps(make_shipper, caplog, date
 @pytest.mark.parametrize("output", ["file", "sqlite"])
 def test_wrong_clock_of_one_vendor_does_not_affect_other_inputs(make_shipper, output):
     """Two inputs use the same sockets; one of them receives yesterday's date."""
-    stepped = make_shipper(output=output)
+    stepped = make_shipper(into=output)
     right = stepped.config.inputs[0]
     wrong = dataclasses.replace(
         right,
@@ -167,8 +167,13 @@ def test_output_uses_the_latest_time_of_the_vendors(make_shipper, tmp_path):
     stepped.config = dataclasses.replace(
         stepped.config,
         inputs=(right, still),
-        output_settings=dataclasses.replace(
-            stepped.config.output_settings, rotate_every_bytes=20_000, number_of_files=3
+        outputs=(
+            dataclasses.replace(
+                stepped.config.output,
+                settings=dataclasses.replace(
+                    stepped.config.output.settings, rotate_every_bytes=20_000, number_of_files=3
+                ),
+            ),
         ),
     )
     send = stepped.send
@@ -194,7 +199,7 @@ def test_output_uses_the_latest_time_of_the_vendors(make_shipper, tmp_path):
         ]
         assert max(times) >= newest, "the newest file was deleted"
         newest = max(times)
-    assert len(stepped.shipper.output.closed()) == 3
+    assert len(stepped.output_of_shipper().closed()) == 3
     stepped.shift = DAY
     stepped.run_turns(1)
     assert stepped.shipper._vendor_time() <= stepped.now + 2 * SECOND < stepped.shipper.clock.now()
@@ -244,7 +249,7 @@ def test_wrong_clock_does_not_fail_run_once(make_shipper, monkeypatch, time_rang
 @pytest.mark.parametrize("plugin", ["apptrana", "pingintelligence"])
 def test_commands_that_query_once(make_shipper, capsys, monkeypatch, plugin, shift):
     """The first query of `test inputs` and `audit` is not repeated."""
-    stepped = make_shipper(plugin, output="sqlite").start().run_turns(4)
+    stepped = make_shipper(plugin, into="sqlite").start().run_turns(4)
     stepped.shift = shift
     input_config = stepped.config.inputs[0]
     monkeypatch.setattr(
@@ -255,7 +260,7 @@ def test_commands_that_query_once(make_shipper, capsys, monkeypatch, plugin, shi
         f"{input_config.id}/{plugin}.attack" in (out := capsys.readouterr().out)
         and "logged in" in out
     )
-    checking = comparison.Audit(stepped.shipper.output, stepped.clock, 2 * HOUR, set())
+    checking = comparison.Audit(stepped.output_of_shipper(), stepped.clock, 2 * HOUR, set())
     checking.read_vendor(input_config, Http(stepped.send, clock=stepped.clock), {})
     result = checking.compare()
     assert (
@@ -300,7 +305,7 @@ def test_date_header_that_is_wrong_now_and_then_causes_no_duplicates(tmp_path, o
     is left unchanged until they agree."""
     knobs = waf.Knobs(rate=3.0)
     stepped = VendorWithWrongDate(
-        tmp_path, waf.Simulator(knobs), "apptrana", output=output, lookback="2h"
+        tmp_path, waf.Simulator(knobs), "apptrana", into=output, lookback="2h"
     )
     stepped.start().run_turns(10)
     for behind in (DAY, 0, 7 * HOUR, 0, DAY, DAY, 0, 0, 0, 0):

@@ -47,8 +47,8 @@ def test_settings_have_the_names_of_filebeat():
     )
     assert (
         config.path.data,
-        config.output,
-        config.output_settings.path,
+        config.output.type,
+        config.output.settings.path,
         config.http.port,
         config.general.workers,
     ) == ("./here", "file", "/tmp/x", 8080, 3)
@@ -56,12 +56,16 @@ def test_settings_have_the_names_of_filebeat():
         "path: {data: ./here}\noutput:\n  file: {path: /tmp/x}\ninputs: [{type: apptrana,"
         " client_id: a, client_secret: b}]"
     )
-    assert (nested.path.data, nested.output_settings.path) == ("./here", "/tmp/x")
+    assert (nested.path.data, nested.output.settings.path) == ("./here", "/tmp/x")
     assert (
-        parse("inputs: [{type: apptrana, client_id: a, client_secret: b}]\noutput.stdout:").output
+        parse(
+            "inputs: [{type: apptrana, client_id: a, client_secret: b}]\noutput.stdout:"
+        ).output.type
         == "stdout"
     )
-    assert parse("inputs: [{type: apptrana, client_id: a, client_secret: b}]").output == "sqlite"
+    assert (
+        parse("inputs: [{type: apptrana, client_id: a, client_secret: b}]").output.type == "sqlite"
+    )
 
 
 def test_secret_from_a_file(tmp_path):
@@ -157,7 +161,7 @@ MISTAKES = [
     ),
     (
         INPUT + "output.file: {path: x}\noutput.stdout: {}\n",
-        "only one output is allowed; found file, stdout",
+        "only one output is allowed here; found file, stdout",
     ),
     (INPUT + "path: {data: a}\npath.data: b\n", "siemtap.yml line 6: path.data is set twice"),
     (INPUT + "http.port: 99999\n", "siemtap.yml line 5: http.port"),

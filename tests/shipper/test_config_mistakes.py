@@ -144,7 +144,7 @@ def test_override_wins_over_the_file():
             "inputs.0.tags=[a, 007]",
         ],
     )
-    assert (config.http.port, config.logging.level, config.output) == (2, "debug", "file")
+    assert (config.http.port, config.logging.level, config.output.type) == (2, "debug", "file")
     assert config.inputs[0].settings.lookback == 300_000
     assert config.inputs[0].common.tags == ("a", "007")
 

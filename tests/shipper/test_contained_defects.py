@@ -54,7 +54,7 @@ def test_unexpected_exception_stops_only_its_input(tmp_path, caplog, place, erro
         shipper.tally.add = failing_function(error)
     else:
         where, name = (
-            (shipper.checked_output.output.output, "deliver")
+            (shipper.delivery.outputs["default"].output, "deliver")
             if place == "deliver"
             else (shipper.checkpoints, "save")
         )
@@ -156,13 +156,13 @@ def test_event_that_breaks_the_delivery_is_stored_as_rejected(
         }
         for place in range(number)
     ]
-    shipper.checked_output.output.check = None
+    output = shipper.delivery.outputs["default"]
+    output.checked.output.check = None
     unit = Unit("poison", "apptrana.attack", "")
     if number == 1:
         events = [{**events[0], "message": "broken"}]
-    refused = shipper.sink(save_checkpoints=True, skip_delivered=True).deliver(
-        unit, events, Mark({"until": 5})
-    )
+    sink = output.sink(save_checkpoints=True, skip_delivered=True, checkpoints=shipper.checkpoints)
+    refused = sink.deliver(unit, events, Mark({"until": 5}))
     broken_ids = {event["event"]["id"] for event in events if event["message"] == "broken"}
     assert (
         {event["event"]["id"] for event, _ in refused}

@@ -41,10 +41,13 @@ class Shipper:
 
     def __init__(self):
         self.time = Time()
-        self.clock, self.added_fields, self.output, self.inputs = (
+        self.cluster = SimpleNamespace()
+        self.delivery = SimpleNamespace(
+            outputs={"siem": SimpleNamespace(name="siem", output=self.cluster)}
+        )
+        self.clock, self.added_fields, self.inputs = (
             self.time.clock,
             {"agent.type": "siemtap", "agent.version": "1", "agent.name": "here"},
-            SimpleNamespace(),
             {},
         )
         self.unit, self.totals = (
@@ -67,6 +70,7 @@ class Shipper:
             "healthy": True,
             "reason": "ok",
             "inputs": [{"id": "waf", "units": [self.unit]}],
+            "outputs": [{"name": "siem", "waiting_events": 5}],
             "output": {"name": "elasticsearch", **self.totals, "waiting_rejected": 1, "queue": 0},
         }
 
@@ -104,6 +108,7 @@ def test_report_consists_of_valid_events(reporter):
         "retried": 0,
         "requests": 7,
         "waiting_rejected": 1,
+        "waiting_events": 5,
         "uptime_s": 60.0,
     }
 
@@ -181,11 +186,14 @@ def test_a_limited_number_of_events_waits_for_the_output():
 def test_ignored_fields_are_queried_periodically(reporter):
     shipper, health, delivered = reporter
     asked = []
-    shipper.output.ignored = lambda units, now: asked.append((units, now)) or 5
-    shipper.inputs["waf"] = SimpleNamespace(
-        input_config=SimpleNamespace(common=SimpleNamespace(namespace="default")),
-        units={"a unit": None},
-    )
+    shipper.cluster.ignored = lambda units, now: asked.append((units, now)) or 5
+    for id, output in (("waf", "siem"), ("other", "archive")):
+        shipper.inputs[id] = SimpleNamespace(
+            input_config=SimpleNamespace(
+                common=SimpleNamespace(namespace="default"), outputs=(output,)
+            ),
+            units={"a unit" if id == "waf" else "another unit": None},
+        )
     for _ in range(3):
         health.report()
         shipper.time.now += 60 * SECOND

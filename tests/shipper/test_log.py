@@ -126,14 +126,17 @@ def test_silence_is_logged_once_and_its_end(make_shipper, caplog):
     ]
 
 
-def shipper_of(**totals):
+def shipper_of(waiting=0, **totals):
     state = SimpleNamespace(state="ok")
     running = SimpleNamespace(receiver=None, states=lambda: [state])
     names = ("accepted", "rejected", "retried", "echoes", "batches", "late", "unfit")
     return SimpleNamespace(
         config=parse("inputs: [{type: centurylink_ips}]\nlogging.metrics.period: 1h"),
         counts=SimpleNamespace(totals={**dict.fromkeys(names, 0), **totals}),
-        output=SimpleNamespace(counts={"requests": 3}),
+        delivery=SimpleNamespace(
+            counts=lambda: {"requests": 3},
+            readers={"siem": SimpleNamespace(waiting=SimpleNamespace(events=waiting))},
+        ),
         inputs={"waf": running},
     )
 
@@ -143,7 +146,7 @@ def test_metrics_of_a_period(caplog):
     shipper = shipper_of(accepted=5)
     metrics = MetricsLog(shipper)
     shipper.counts.totals.update(accepted=12, batches=2)
-    shipper.output.counts = {"requests": 4}
+    shipper.delivery.counts = lambda: {"requests": 4}
     metrics.log()
     metrics.log()
     metrics.close()
@@ -153,6 +156,11 @@ def test_metrics_of_a_period(caplog):
     ]
     line = json.loads(logs.Ecs().format(caplog.records[0]))
     assert line["siemtap.metrics"]["events.accepted"] == 7
+    caplog.clear()
+    metrics = MetricsLog(shipper_of(waiting=9))
+    metrics.log()
+    metrics.close()
+    assert "queue.siem.waiting_events=9" in caplog.text
 
 
 def test_metrics_can_be_switched_off():

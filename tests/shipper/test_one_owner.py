@@ -130,14 +130,15 @@ def running_input(state, silent_after=0, timeout=60_000):
 def test_attempt_without_progress_is_reported():
     state = state_of(state="running", running_since=1_000.0, progressed=1_000.0)
     running = running_input(state)
-    assert hang_reason(running, state, 1_599.0) == ""
-    assert "no progress for 10 min" in hang_reason(running, state, 1_601.0)
+    assert hang_reason(state, 1_599.0, running.http.timeout) == ""
+    assert "no progress for 10 min" in hang_reason(state, 1_601.0, running.http.timeout)
     state.progressed = 1_500.0
-    assert hang_reason(running, state, 1_601.0) == ""
+    assert hang_reason(state, 1_601.0, running.http.timeout) == ""
     slow = running_input(state, timeout=600_000)
-    assert hang_reason(slow, state, 3_200.0) == ""  # three time-outs of ten minutes
+    assert hang_reason(state, 3_200.0, slow.http.timeout) == ""  # three time-outs of ten minutes
     shipper = types.SimpleNamespace(clock=types.SimpleNamespace(elapsed=lambda: 9_999.0))
     shipper.inputs = {"it": running}
+    shipper.delivery = types.SimpleNamespace(readers={})
     assert verdict.health(shipper)[0] is False
 
 

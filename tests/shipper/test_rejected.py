@@ -209,17 +209,14 @@ def refused(number, reason="odd", kind="event"):
 
 
 def test_events_rejected_after_a_list_are_new(tmp_path):
-    """Also if it is the same event again, and in a database of the previous version."""
-    Database(tmp_path / "siemtap.db").close()
-    with sqlite3.connect(tmp_path / "siemtap.db") as old:
-        assert "looked" not in {row[1] for row in old.execute("PRAGMA table_info(rejected)")}
-        old.execute("INSERT INTO rejected VALUES ('a', 'it', 'acme.event', 'old', 1, '{}')")
+    """Also if it is the same event again."""
     database = Database(tmp_path / "siemtap.db")
     rejected_events, beside, unit = (
         RejectedEvents(database),
         RejectedEvents(database),
         Unit("it", "acme.event"),
     )
+    rejected_events.store(unit, [({"event": {"id": "a"}}, "old")])
     assert rejected_events.unseen() == UnseenRejections(1, unit, "old")
     beside.mark_seen(["a", "unknown"])
     assert rejected_events.unseen() is None and rejected_events.count() == 1

@@ -22,7 +22,7 @@ class Shipper:
         self.config, self.inputs = config, config.inputs
         self.stopping = threading.Event()
 
-    def configure(self, inputs):
+    def configure(self, inputs, outputs):
         self.inputs = tuple(inputs)
 
 
@@ -52,7 +52,7 @@ RESTART = {
     "path.data: other": "path.data",
     "http.port: 1": "http.port",
     "health.enabled: true": "health.enabled",
-    "output.file.path: x": "output",
+    "output.file.path: x": "output.file",
     "output.sqlite.max_bytes: 99999999": "output.sqlite.max_bytes",
 }
 

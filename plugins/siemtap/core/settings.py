@@ -50,6 +50,13 @@ class CommonSettings:
             " logs-<dataset>-<namespace>."
         ),
     )
+    output: Tuple[str, ...] = text_list(
+        "Output",
+        help=(
+            "The names of the outputs that get this input's events, of the section `outputs`;"
+            " `default` is that of the section `output`. By default the only output, or `default`."
+        ),
+    )
     index: str = text(
         "Index",
         "",

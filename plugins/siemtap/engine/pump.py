@@ -19,15 +19,19 @@ def pump(
 ) -> bool:
     """Deliver every batch of a feed. Return whether the feed came to its end; False if `must_stop`
     ended it between two batches."""
-    for batch in feed.batches:
-        events = map_batch(batch)
-        fresh, mark = mark.after(batch, events, feed.known(events) if feed.known else None)
-        rejections = sink.deliver(unit, fresh, mark)
-        if on_delivery:
-            on_delivery(Delivery(batch, len(events), fresh, rejections, mark))
-        if must_stop():
-            close = getattr(feed.batches, "close", None)
-            if close:
-                close()
-            return False
-    return True
+    try:
+        for batch in feed.batches:
+            events = map_batch(batch)
+            fresh, mark = mark.after(batch, events, feed.known(events) if feed.known else None)
+            rejections = sink.deliver(unit, fresh, mark)
+            if on_delivery:
+                on_delivery(Delivery(batch, len(events), fresh, rejections, mark))
+            if must_stop():
+                return False
+        return True
+    finally:
+        # Requests may be in flight. An error would keep the feed alive until some thread's garbage
+        # collection ends it, perhaps that of a thread it waits for.
+        close = getattr(feed.batches, "close", None)
+        if close:
+            close()

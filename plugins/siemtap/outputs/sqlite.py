@@ -21,6 +21,7 @@ from ..core.windows import Millis
 from ..edge.clock import SteadyClock
 from ..edge.encode import encode
 from ..edge.store.checkpoints import save, to_sqlite
+from ..edge.store.event_queue import queued_bytes
 from ..edge.store.rejected import rejected_bytes
 from ..engine.protocols import Rejections
 from . import OutputContext
@@ -59,8 +60,8 @@ class Settings:
         10 * 1024**3,
         least=0,
         help=(
-            "Size of the events in bytes, without the rejected ones. Above it the oldest events"
-            " are deleted; 0 sets no limit."
+            "Size of the events in bytes, without those that are rejected or wait for another"
+            " output. Above it the oldest events are deleted; 0 sets no limit."
         ),
     )
 
@@ -210,7 +211,8 @@ class Sqlite(StoredEvents):
                 [HEALTH, old_health, DELETE_AT_ONCE],
             ).rowcount
         most = self.settings.max_bytes
-        if not deleted and most and used_bytes(db) - rejected_bytes(db) > most:
+        others = rejected_bytes(db) + queued_bytes(db)
+        if not deleted and most and used_bytes(db) - others > most:
             deleted = db.execute(
                 "DELETE FROM event WHERE rowid IN (SELECT rowid FROM event ORDER BY time LIMIT ?)",
                 [DELETE_AT_ONCE],

@@ -84,6 +84,14 @@ def merged(*forms: Any) -> Dict[str, Any]:
     }
 
 
+def output_schema(type: str, form: Any) -> Dict[str, Any]:
+    """Return the JSON Schema of an entry under `outputs` of this type."""
+    schema = schema_of(form)
+    schema["properties"] = {"type": {"const": type}, **schema["properties"]}
+    schema["required"] = ["type", *schema["required"]]
+    return {"$schema": DRAFT, "title": f"siemtap output {type}", **schema}
+
+
 def file_schema(
     top: Mapping[str, Any], outputs: Mapping[str, Any], plugins: Iterable[Plugin]
 ) -> Dict[str, Any]:
@@ -102,6 +110,20 @@ def file_schema(
         "maxProperties": 1,
         "properties": {
             name: {**schema_of(form), "type": ["object", "null"]} for name, form in outputs.items()
+        },
+    }
+    schema["properties"]["outputs"] = {
+        "title": "Outputs",
+        "description": (
+            "Outputs by name: each has a `type` and its settings. An input names in `output` those"
+            " that get its events."
+        ),
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}$"},
+        "additionalProperties": {
+            "type": "object",
+            "required": ["type"],
+            "properties": {"type": {"enum": list(outputs)}},
         },
     }
     schema["properties"]["inputs"] = {

@@ -63,6 +63,8 @@ ROWS = (
     Field(
         "waiting_rejected", "siemtap.waiting_rejected", integer
     ),  # rejected events that are stored now
+    # events that wait for one of several outputs
+    Field("waiting_events", "siemtap.waiting_events", integer),
     Field("uptime_s", "siemtap.uptime_s", number),
 )
 DATASET = Dataset(

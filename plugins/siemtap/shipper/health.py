@@ -14,6 +14,7 @@ from ..core.model import Unit
 from ..core.rows import Event
 from ..engine.mapper import traceback_text
 from ..render.health import DATASET
+from .delivery.routes import OpenOutput
 
 log = logging.getLogger("siemtap")
 
@@ -130,6 +131,7 @@ class Health:
             "output": output["name"],
             "uptime_s": stats["uptime_s"],
             "waiting_rejected": output["waiting_rejected"],
+            "waiting_events": sum(each["waiting_events"] for each in stats["outputs"]),
             "ignored": self._count_ignored(),
             "state": "ok" if stats["healthy"] else "degraded",
             "error": None if stats["healthy"] else stats["reason"],
@@ -148,16 +150,25 @@ class Health:
 
     def _count_ignored(self) -> Optional[int]:
         """Return how many events have ignored fields; None if the output cannot say."""
-        count = getattr(self.shipper.output, "ignored", None)
-        if count and self.shipper.clock.elapsed() - self.ignored_at > COUNT_IGNORED_EVERY:
+        outputs = [
+            output
+            for output in self.shipper.delivery.outputs.values()
+            if hasattr(output.output, "ignored")
+        ]
+        if outputs and self.shipper.clock.elapsed() - self.ignored_at > COUNT_IGNORED_EVERY:
             self.ignored_at = self.shipper.clock.elapsed()
-            units = {
-                (unit, running.input_config.common.namespace)
-                for running in list(self.shipper.inputs.values())
-                for unit in list(running.units)
-            }
             try:
-                self.ignored = count(units, self.shipper.clock.now())
+                self.ignored = sum(self._ignored_in(output) for output in outputs)
             except SiemtapError as error:
                 log.debug("ignored fields: %s", error)
         return self.ignored
+
+    def _ignored_in(self, output: OpenOutput) -> int:
+        units = {
+            (unit, running.input_config.common.namespace)
+            for running in list(self.shipper.inputs.values())
+            if output.name in running.input_config.outputs
+            for unit in list(running.units)
+        }
+        cluster: Any = output.output
+        return int(cluster.ignored(units, self.shipper.clock.now()) or 0)

@@ -19,14 +19,15 @@ from ..edge.client.http import Http
 from ..edge.clock import Clock
 from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
-from ..edge.store.checkpoints import Database
+from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.first_reads import note_first_read
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
 from ..engine.mapper import batch_mapper
-from ..engine.protocols import CheckpointStore, Delivery, Feed, MarkStore, Output, Sink
+from ..engine.protocols import Delivery, Feed
 from ..engine.pump import pump
 from .config.sections import Input
+from .delivery.routes import Route, TransactionalMarks
 from .logs import LogDeliveries, debugging, log_batch
 from .processors.steps import process
 from .stats import Counts, Tally
@@ -47,17 +48,13 @@ class Host(Protocol):
     counts: Counts
     database: Database
     once: bool
-    output: Output
     patience: float
     pull: bool
     stopping: threading.Event
     tally: Tally
 
     @property
-    def checked_output(self) -> Output: ...
-
-    @property
-    def checkpoints(self) -> CheckpointStore: ...
+    def checkpoints(self) -> Checkpoints: ...
 
     def http(self, connection: Connection) -> Http: ...
 
@@ -65,12 +62,7 @@ class Host(Protocol):
 
     def receive(self, input_config: Input) -> Receiver: ...
 
-    def sink(
-        self,
-        save_checkpoints: bool,
-        skip_delivered: bool,
-        checkpoints: Optional[MarkStore] = None,
-    ) -> Sink: ...
+    def route(self, input_config: Input) -> Route: ...
 
     def after_attempt(self, running: RunningInput, state: UnitState) -> None: ...
 
@@ -92,6 +84,7 @@ class RunningInput:
         self.time_range = time_range
         self.stopped = False
         self.policy = Policy(patience=host.patience) if host.once else Policy()
+        self.route = host.route(input_config)
         self.units: Dict[Unit, UnitState] = {}
         self.discovery = self._state(Unit(input_config.id, "discovery"))
         self.settings = input_config.settings
@@ -251,10 +244,13 @@ class RunningInput:
         state.started = self.host.clock.elapsed()
         state.first = 0
         received = state.unit.scope == RECEIVED
-        sink = self.host.sink(
+        checkpoints: TransactionalMarks = self.host.checkpoints
+        if received and self.delivered_ids:
+            checkpoints = self.delivered_ids
+        sink = self.route.sink(
             save_checkpoints=not self.time_range,
             skip_delivered=state.in_doubt,
-            checkpoints=self.delivered_ids if received else None,
+            checkpoints=checkpoints,
         )
         finished = pump(
             unit=state.unit,
@@ -323,8 +319,8 @@ class RunningInput:
         """
         if not events or self.delivered_ids is None:
             return set()
-        if self.host.output.together:
-            return self.host.checked_output.holds(unit, events) or set()
+        if self.route.together:
+            return self.route.holds(unit, events) or set()
         return self.delivered_ids.known(unit, ids_of(events))
 
     def _map_with_pauses(self, batch: Batch) -> List[Event]:

@@ -22,14 +22,12 @@ from ..edge.receive.spool import Spool
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.rejected import RejectedEvents
 from ..edge.syslog.listener import open_listener
-from ..engine.protocols import MarkStore, Output, Sink
-from ..engine.sinks import CheckpointAfter, SkipDelivered, WithoutCheckpoint
 from ..outputs import OutputContext
-from ..outputs.isolated import IsolateFailures
-from ..outputs.validated import ValidateEvents
 from ..render import registry
 from ..render.event_check import SchemaCheck
-from .config.sections import OUTPUTS, Config, Input
+from .config.sections import Config, Input, OutputConfig
+from .delivery.outputs import Outputs
+from .delivery.routes import Checking, Route
 from .health import Health
 from .input import RunningInput
 from .memory import run_gc_less_often, tune_malloc
@@ -93,8 +91,6 @@ class Shipper:
         self.added_fields = added_fields()
         self.clients: Dict[Connection, Http] = {}  # inputs with equal settings share connections
         self.skew_reported: Set[str] = set()  # hosts
-        # ids of events delivered, their checkpoint not saved yet
-        self.unsaved_ids: Set[str] = set()
         self.inputs: Dict[str, RunningInput] = {}
 
         self.database = Database(config.data / "siemtap.db")
@@ -103,16 +99,21 @@ class Shipper:
         self.index_by_input: Dict[str, str] = {
             input_config.id: input_config.common.index for input_config in config.inputs
         }
-        self.output: Output = OUTPUTS[config.output](
-            config.output_settings,
+        self.listeners = ListenerPool(clock)
+        self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
+        self.delivery = Outputs(
+            config,
+            self,
+            Checking(
+                self._schema_check() if config.general.validate else None,
+                self.rejected_events,
+                self._count_rejected,
+                lambda number: self.counts.add(unfit=number),
+            ),
             OutputContext(
                 self.database, clock, self.stopping, self.index_by_input, self._vendor_time
             ),
         )
-        self.checked_output = self._checked_output()
-        self.listeners = ListenerPool(clock)
-
-        self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
         self._seed_tally()
         self.health_events: Optional[Health] = None
         if config.health.enabled:
@@ -120,18 +121,6 @@ class Shipper:
                 self, config.health.namespace, config.health.interval / 1000, self._deliver_health
             )
         self.configure(config.inputs)
-
-    def _checked_output(self) -> IsolateFailures:
-        """Return the output behind schema validation; rejected events are stored."""
-        schema_check = self._schema_check() if self.config.general.validate else None
-        validated = ValidateEvents(
-            self.output,
-            schema_check,
-            self.rejected_events,
-            count_rejected=self._count_rejected,
-            count_unfit=lambda number: self.counts.add(unfit=number),
-        )
-        return IsolateFailures(validated, self.rejected_events, self._count_rejected)
 
     def _schema_check(self) -> EventCheck:
         return SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
@@ -152,12 +141,12 @@ class Shipper:
         return max(times, default=self.clock.now())
 
     def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
-        self.checked_output.deliver(unit, events, None)
+        self.delivery.outputs[self.config.health.output].checked.deliver(unit, events, None)
         self.counts.add(accepted=len(events))
 
     def _seed_tally(self) -> None:
         """Fill the status page's charts from the embedded store."""
-        if self.output.together:
+        if any(output.together for output in self.delivery.outputs.values()):
             sql = (
                 "SELECT time / 1800000 * 1800000, dataset, severity, action, rule, source, count(*)"
                 " FROM event WHERE time > ? GROUP BY 1, 2, 3, 4, 5, 6"
@@ -165,28 +154,9 @@ class Shipper:
             rows = self.database.read(sql, [self.clock.now() - 24 * HOUR])
             self.tally.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
 
-    def sink(
-        self,
-        save_checkpoints: bool,
-        skip_delivered: bool,
-        checkpoints: Optional[MarkStore] = None,
-    ) -> Sink:
-        """Return what one cycle of a unit delivers to.
-
-        save_checkpoints: false for a read that leaves the checkpoints alone. skip_delivered: first
-        ask the output which events it has. checkpoints: where marks are saved, if not in the
-        shipper's own checkpoints.
-        """
-        holds = self.checked_output.holds
-        if not save_checkpoints:
-            sink = WithoutCheckpoint(self.checked_output)
-            return SkipDelivered(sink, holds, self.unsaved_ids)
-        if self.output.together:
-            return self.checked_output
-        output: Sink = self.checked_output
-        if skip_delivered:
-            output = SkipDelivered(output, holds, self.unsaved_ids)
-        return CheckpointAfter(output, checkpoints or self.checkpoints, self.unsaved_ids)
+    def route(self, input_config: Input) -> Route:
+        """Return the way of an input's events to its outputs."""
+        return self.delivery.route(input_config.outputs)
 
     def has_spool(self, input: str) -> bool:
         """Return whether an input has received payloads before."""
@@ -229,8 +199,11 @@ class Shipper:
 
     # Configuration
 
-    def configure(self, inputs: Iterable[Input]) -> None:
+    def configure(self, inputs: Iterable[Input], outputs: Iterable[OutputConfig] = ()) -> None:
         """Start new inputs, stop removed ones, restart changed ones, leave the others alone.
+
+        outputs: open those that are new, and those that are changed and can be replaced; their
+        inputs restart.
 
         A changed input that cannot start (its address is in use) runs on with its old settings.
         The others are started all the same; then the first error is raised.
@@ -240,7 +213,8 @@ class Shipper:
         }
         errors: List[SiemtapError] = []
         with self.reloading, self.scheduler.lock:
-            before = self._stop_changed(configured)
+            replaced = self.delivery.reload(outputs)
+            before = self._stop_changed(configured, {output.name for output in replaced})
             to_start = [
                 input_config
                 for id, input_config in configured.items()
@@ -265,11 +239,16 @@ class Shipper:
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}
             )
+        for output in replaced:
+            output.close()
         if errors:
             raise errors[0]
 
-    def _stop_changed(self, configured: Mapping[str, Input]) -> Dict[str, Input]:
-        """Stop the inputs that are removed or changed; return their old configurations by id.
+    def _stop_changed(
+        self, configured: Mapping[str, Input], replaced: Set[str]
+    ) -> Dict[str, Input]:
+        """Stop the inputs that are removed or changed, or that deliver to an output that was
+        replaced; return their old configurations by id.
 
         A changed one goes on receiving until its successor starts.
         """
@@ -277,6 +256,7 @@ class Shipper:
             id: running.input_config
             for id, running in self.inputs.items()
             if configured.get(id) != running.input_config
+            or replaced.intersection(running.input_config.outputs)
         }
         for id in before:
             self.inputs[id].stopped = True
@@ -298,7 +278,8 @@ class Shipper:
     def _start(self, input_config: Input, delay: float) -> None:
         running = RunningInput(input_config, self, self.time_range)
         self.inputs[input_config.id] = running
-        self.scheduler.add(running, delay)
+        running.discovery.due = self.clock.elapsed() + delay
+        self.scheduler.add(running, running.discovery.due)
 
     # Running
 
@@ -309,6 +290,7 @@ class Shipper:
         """
         run_gc_less_often()
         tune_malloc()
+        self.delivery.wake(self.delivery.readers)
         self.scheduler.start()
         if self.health_events:
             self.health_events.start()
@@ -325,6 +307,7 @@ class Shipper:
         if ended:
             self.close()
         done = all(state.done for running in self.inputs.values() for state in running.states())
+        done = done and all(reader.done for reader in self.delivery.readers.values())
         return done and not self.scheduler.internal_error and not self.counts.totals["rejected"]
 
     def stop(self) -> None:
@@ -336,7 +319,7 @@ class Shipper:
         for running in self.inputs.values():
             if running.receiver:
                 running.receiver.close()
-        self.checked_output.close()
+        self.delivery.close()
         self.database.close()
 
     # After each attempt
@@ -374,10 +357,11 @@ class Shipper:
             "healthy": healthy,
             "reason": reason,
             "inputs": [self._input_stats(running, now) for running in list(self.inputs.values())],
+            "outputs": self.delivery.stats(now),
             "output": {
-                "name": self.config.output,
+                "name": ", ".join(output.config.type for output in self.delivery.outputs.values()),
                 **self.counts.totals,
-                **dict(getattr(self.output, "counts", {})),
+                **self.delivery.counts(),
                 "waiting_rejected": waiting_rejected,
                 "news_of_rejected": describe_rejected(unseen) if unseen else None,
                 "queue": self.database.works.qsize(),

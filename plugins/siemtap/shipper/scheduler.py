@@ -1,4 +1,5 @@
-"""The scheduler: runs the inputs when they are due, in a pool of workers."""
+"""The scheduler: runs the inputs, and the queues of outputs, when they are due, in a pool of
+workers."""
 
 from __future__ import annotations
 
@@ -7,18 +8,31 @@ import itertools
 import logging
 import threading
 import time
-from typing import List, Optional, Tuple
+from typing import List, Optional, Protocol, Tuple
 
 from ..core.windows import MINUTE
 from ..edge.clock import Clock
 from ..engine.mapper import traceback_text
-from .input import RunningInput
 
 log = logging.getLogger("siemtap")
 
 
+class Scheduled(Protocol):
+    """What is run when it is due. `id`: its name in the log. `stopped`: it is not run any more."""
+
+    stopped: bool
+
+    @property
+    def id(self) -> str: ...
+
+    def run_due(self) -> None: ...
+
+    def due(self) -> Optional[float]:
+        """Return when it is due again, in seconds of the monotonic clock; None for never."""
+
+
 class Scheduler:
-    """The inputs by the time at which they are due, and the workers that run them.
+    """The inputs and queues by the time at which they are due, and the workers that run them.
 
     stopping: set when the workers shall end. number: of workers. once: each input runs until
     nothing of it is due, and is not scheduled again.
@@ -31,19 +45,18 @@ class Scheduler:
         self.fatal: Optional[BaseException] = None  # the error that ends the process
         self.internal_error = False  # an exception outside of any unit
         self.lock = threading.Condition()
-        self.heap: List[Tuple[float, int, RunningInput]] = []  # by due time
+        self.heap: List[Tuple[float, int, Scheduled]] = []  # by due time
         self.order = itertools.count()
-        self.busy: List[RunningInput] = []  # whose turn it is now
+        self.busy: List[Scheduled] = []  # whose turn it is now
         self.workers = [
             threading.Thread(target=self._run_worker, name=f"worker-{index}", daemon=True)
             for index in range(number)
         ]
 
-    def add(self, running: RunningInput, delay: float) -> None:
-        """Schedule an input. Its first request is due after `delay` seconds."""
+    def add(self, running: Scheduled, due: float) -> None:
+        """Schedule an input or a queue; `due` is in seconds of the monotonic clock."""
         with self.lock:
-            running.discovery.due = self.clock.elapsed() + delay
-            heapq.heappush(self.heap, (running.discovery.due, next(self.order), running))
+            heapq.heappush(self.heap, (due, next(self.order), running))
             self.lock.notify_all()
 
     def is_busy(self, id: str) -> bool:
@@ -114,7 +127,7 @@ class Scheduler:
         self.fatal = error
         self.stopping.set()
 
-    def _after_internal_error(self, running: RunningInput, error: Exception) -> Optional[float]:
+    def _after_internal_error(self, running: Scheduled, error: Exception) -> Optional[float]:
         """Log the error; return when the input is due again, None for never."""
         log.error(
             "%s: %s outside of any unit, a defect in siemtap; the input's other units wait for a"
@@ -126,7 +139,7 @@ class Scheduler:
         self.internal_error = True
         return None if self.once else self.clock.elapsed() + MINUTE / 1000
 
-    def _take_due_input(self) -> Optional[RunningInput]:
+    def _take_due_input(self) -> Optional[Scheduled]:
         """Wait for the next input that is due and return it; None when the shipper stops.
 
         Called with the lock held.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Set
 
-from ..core.windows import MINUTE
-from ..engine.cycle import NEVER
+from ..core.windows import MINUTE, Millis
+from ..engine.cycle import NEVER, Cycle
 from .input import RunningInput
 from .unit import UnitState
 
@@ -44,12 +44,15 @@ def silence_reason(running: RunningInput, state: UnitState, now: float) -> str:
     return f"no event for longer than silent_after ({silent_after // MINUTE} min)"
 
 
-def hang_reason(running: RunningInput, state: UnitState, now: float) -> str:
-    """Return that an attempt has gone on for long without a batch; "" otherwise."""
+def hang_reason(state: Cycle, now: float, timeout: Millis = 0) -> str:
+    """Return that an attempt has gone on for long without a batch; "" otherwise.
+
+    timeout: of a request in it.
+    """
     if not state.running_since:
         return ""
     silent = now - max(state.running_since, state.progressed)
-    if silent <= max(HANGS_AFTER, 3 * running.http.timeout / 1000):
+    if silent <= max(HANGS_AFTER, 3 * timeout / 1000):
         return ""
     return (
         f"the attempt in hand has made no progress for {silent / 60:.0f} min: does the vendor, the"

@@ -11,7 +11,7 @@ from typing import Iterable, Set
 from ...core.model import Mark, Unit
 from ...core.windows import Millis
 from ..clock import SYSTEM, Clock, SteadyClock
-from ..store.checkpoints import Database, save, to_sqlite
+from ..store.checkpoints import Database, Work, save, to_sqlite
 
 SCHEMA = (
     (
@@ -50,7 +50,11 @@ class DeliveredIds:
         return known
 
     def save(self, unit: Unit, mark: Mark) -> None:
-        """Save a mark and its ids, and delete ids older than `remember`.
+        self.database.write(self.saving(unit, mark))
+
+    def saving(self, unit: Unit, mark: Mark) -> Work:
+        """Return what saves a mark and its ids within a transaction, and deletes ids older than
+        `remember`.
 
         `mark.seen` maps each id of the delivery to the time it was received, by this machine's
         clock, which may be ahead for a while. An id's age counts from the newest delivery, so that
@@ -71,4 +75,4 @@ class DeliveredIds:
                 to_sqlite([unit.input, before, DELETED_PER_SAVE]),
             )
 
-        self.database.write(work)
+        return work

@@ -26,7 +26,7 @@ from . import private
 
 log = logging.getLogger("siemtap")
 
-VERSION = 1  # of the file: `user_version`; files of earlier versions have 0
+VERSION = 2  # of the file: `user_version`
 # A bound of what a crash of the machine can undo, and of how long a caller waits.
 WORKS_PER_COMMIT = 256
 LATEST_TIME = 253_402_300_799_999  # the end of the year 9999
@@ -37,9 +37,6 @@ CREATE TABLE IF NOT EXISTS mark (
   input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL,
   mark TEXT NOT NULL, saved INTEGER NOT NULL,
   PRIMARY KEY (input, dataset, scope)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rejected (
-  id TEXT PRIMARY KEY, input TEXT NOT NULL, dataset TEXT NOT NULL,
-  reason TEXT NOT NULL, time INTEGER NOT NULL, event TEXT NOT NULL);
 """
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -102,13 +99,14 @@ class Database:
             if row and row[0] != "ok":
                 raise sqlite3.DatabaseError(row[0])
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
+            if version != VERSION:
+                other = (
+                    "a newer version" if version > VERSION else "a version before the first release"
+                )
                 raise ConfigError(
-                    f"{self.path} was written by a newer version of siemtap. Nothing was changed."
+                    f"{self.path} was written by {other} of siemtap. Nothing was changed."
                     " Install that version again, or set another `path.data`"
                 )
-            if version < VERSION:
-                db.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.OperationalError as error:
             if "no such table" not in str(error):
                 raise
@@ -131,7 +129,7 @@ class Database:
         private.close_to_others(temporary)  # the write-ahead log gets the same rights
         db = self._connect(temporary)
         try:
-            db.executescript(SCHEMA)
+            db.executescript(f"{SCHEMA} PRAGMA user_version={VERSION};")
         finally:
             db.close()  # moves the write-ahead log into the file
         temporary.replace(self.path)
@@ -266,7 +264,11 @@ class Checkpoints:
         return self._read(rows[0][0]) if rows else Mark()
 
     def save(self, unit: Unit, mark: Mark) -> None:
-        self.database.write(lambda db: save(db, unit, mark))
+        self.database.write(self.saving(unit, mark))
+
+    def saving(self, unit: Unit, mark: Mark) -> Work:
+        """Return what saves a mark within a transaction."""
+        return lambda db: save(db, unit, mark)
 
     def delete(self, unit: Unit) -> bool:
         """Delete a unit's mark. Return whether there was one."""

@@ -21,20 +21,27 @@ from .checkpoints import LATEST_TIME, Database, to_sqlite
 log = logging.getLogger("siemtap")
 
 MAX_BYTES = 256 * 1024**2  # of all rejected events
-INSERT = """INSERT OR REPLACE INTO rejected (id, input, dataset, reason, time, event, size)
-            VALUES (?, ?, ?, ?, ?, ?, ?)"""
-OLDEST = "SELECT id, size FROM rejected ORDER BY looked DESC, time, id"
+TABLE = """CREATE TABLE IF NOT EXISTS rejected (
+  id TEXT NOT NULL, output TEXT NOT NULL, input TEXT NOT NULL, dataset TEXT NOT NULL,
+  reason TEXT NOT NULL, time INTEGER NOT NULL, event TEXT NOT NULL, size INTEGER NOT NULL,
+  looked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (id, output))"""
+INSERT = """INSERT OR REPLACE INTO rejected (id, output, input, dataset, reason, time, event, size)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+OLDEST = "SELECT rowid, size FROM rejected ORDER BY looked DESC, time, id"
 MARK_SEEN = "UPDATE rejected SET looked = 1 WHERE id = ?"
 LATEST = """SELECT input, dataset, reason FROM rejected
             WHERE looked = 0 ORDER BY time DESC LIMIT 1"""
 DELETE = "DELETE FROM rejected WHERE id = ?"
+DELETE_ROW = "DELETE FROM rejected WHERE rowid = ?"
+DELETE_OF_OUTPUT = "DELETE FROM rejected WHERE id = ? AND output = ?"
 
 
 class Rejected(NamedTuple):
-    """A row of the table `rejected`. `time`: when the event was rejected. `event`: {} if it
-    cannot be read."""
+    """A row of the table `rejected`. `output`: the name of the output that refused the event; "" if
+    the schema did. `time`: when the event was rejected. `event`: {} if it cannot be read."""
 
     id: str
+    output: str
     input: str
     dataset: str
     reason: str
@@ -60,18 +67,18 @@ class RejectedEvents:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.dropped = 0  # deleted since the start, because there were too many
-        database.write(_migrate)
+        database.write(_create_table)
 
-    def store(self, unit: Unit, refused: Iterable[Tuple[Event, str]]) -> None:
+    def store(self, unit: Unit, refused: Iterable[Tuple[Event, str]], output: str = "") -> None:
         """Store (event, reason) pairs durably. An event that is rejected twice is stored once, with
-        the later reason."""
+        the later reason; one that several outputs reject, once for each."""
         now = int(clock.time() * 1000)
         rows = []
         for event, reason in refused:
             id = str(event["event"]["id"])
             text = json.dumps(event, default=str)
             size = len(text) + len(reason)
-            rows.append(to_sqlite([id, unit.input, unit.dataset, reason, now, text, size]))
+            rows.append(to_sqlite([id, output, unit.input, unit.dataset, reason, now, text, size]))
 
         def insert(db: sqlite3.Connection) -> int:
             db.executemany(INSERT, rows)
@@ -90,11 +97,12 @@ class RejectedEvents:
     def all(self) -> List[Rejected]:
         """Return the rejected events, oldest first."""
         rows = self.database.read(
-            "SELECT id, input, dataset, reason, time, event FROM rejected ORDER BY time, id"
+            "SELECT id, output, input, dataset, reason, time, event FROM rejected"
+            " ORDER BY time, id, output"
         )
         return [
-            Rejected(id, input, dataset, str(reason), _time(time), _event(event))
-            for id, input, dataset, reason, time, event in rows
+            Rejected(id, output, input, dataset, str(reason), _time(time), _event(event))
+            for id, output, input, dataset, reason, time, event in rows
         ]
 
     def count(self) -> int:
@@ -118,6 +126,10 @@ class RejectedEvents:
         """Delete these events. Return how many existed."""
         rows = [[id] for id in ids]
         return int(self.database.write(lambda db: db.executemany(DELETE, rows).rowcount))
+
+    def delete_row(self, row: Rejected) -> None:
+        """Delete an event of one output."""
+        self.database.write(lambda db: db.execute(DELETE_OF_OUTPUT, [row.id, row.output]))
 
 
 def _event(text: Any) -> Event:
@@ -154,16 +166,10 @@ def _limit(db: sqlite3.Connection) -> int:
         excess -= size
         if excess <= 0:
             break
-    return db.executemany(DELETE, ids).rowcount
+    return db.executemany(DELETE_ROW, ids).rowcount
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    """Add the columns that databases of earlier versions do not have."""
-    columns = {row[1] for row in db.execute("PRAGMA table_info(rejected)")}
-    if "looked" not in columns:
-        db.execute("ALTER TABLE rejected ADD COLUMN looked INTEGER NOT NULL DEFAULT 0")
-    if "size" not in columns:
-        db.execute("ALTER TABLE rejected ADD COLUMN size INTEGER NOT NULL DEFAULT 0")
-        db.execute("UPDATE rejected SET size = length(event) + length(reason)")
+def _create_table(db: sqlite3.Connection) -> None:
+    db.execute(TABLE)
     db.execute("CREATE INDEX IF NOT EXISTS rejected_size ON rejected (size)")
     db.execute("CREATE INDEX IF NOT EXISTS rejected_news ON rejected (time) WHERE looked = 0")

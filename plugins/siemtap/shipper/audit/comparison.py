@@ -8,7 +8,19 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 from ...core.convert import millis_of, rfc3339
 from ...core.errors import ConfigError
@@ -99,7 +111,8 @@ class Part(NamedTuple):
 class Audit:
     """A comparison in a temporary database on disk: a day of events may not fit into memory.
 
-    `rejected`: ids of events that are stored as rejected. They are not missing. `read`: unit ->
+    `rejected`: ids of events that are stored as rejected. They are not missing. `waiting`: ids of
+    those that are queued for the output, and not missing either. `read`: unit ->
     what the shipper has read by its checkpoints; None: there are no checkpoints here. `check`: the
     validation that the shipper runs before a delivery.
     """
@@ -113,9 +126,11 @@ class Audit:
         read: Optional[Mapping[Unit, ReadRange]] = None,
         check: Optional[EventCheck] = None,
         progress: Progress = Progress(),
+        waiting: AbstractSet[str] = frozenset(),
     ) -> None:
         self.output = output
         self.rejected = set(rejected)
+        self.waiting = waiting
         self.read = read
         self.check = check
         self.progress = progress
@@ -299,12 +314,17 @@ class Audit:
             for id, hour, seen, text in part:
                 kind = "found"
                 if not seen and id not in stored:
-                    kind = "rejected" if id in self.rejected else "missing"
+                    kind = self._kind_of_absent(id)
                 result.count(scope.dataset, hour, "expected")
                 if kind == "missing":
                     result.add(kind, json.loads(text))
                 else:
                     result.count(scope.dataset, hour, kind)
+
+    def _kind_of_absent(self, id: str) -> str:
+        if id in self.rejected:
+            return "rejected"
+        return "waiting" if id in self.waiting else "missing"
 
     def _compare_event(self, result: Comparison, event: Event) -> bool:
         """Compare an event of the output with the expected one of its id. Return whether there is

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from ...core.errors import ConfigError
 from ...core.model import Unit, time_in
 from ...core.windows import Millis
+from ...edge.store.event_queue import queued_batches
 from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
 from ..config.sections import Input
@@ -42,9 +43,26 @@ def read_ranges(database: Snapshot) -> Dict[Unit, ReadRange]:
     return ranges
 
 
-def rejected_ids(database: Snapshot) -> Set[str]:
-    """Return the ids of the events in `siemtap rejected`. They are stored, and so not missing."""
-    return {id for (id,) in database.read("SELECT id FROM rejected")}
+def rejected_ids(database: Snapshot, output: str) -> Set[str]:
+    """Return the ids of the events in `siemtap rejected` that the output or the schema refused.
+    They are stored, and so not missing."""
+    if not database.has_table("rejected"):
+        return set()
+    query = "SELECT id FROM rejected WHERE output IN ('', ?)"
+    return {id for (id,) in database.read(query, [output])}
+
+
+def waiting_ids(database: Snapshot, output: str) -> Set[str]:
+    """Return the ids of the events that wait for the output. They will be delivered, and so are not
+    missing."""
+    if not database.has_table("queue"):
+        return set()
+    return {
+        event["event"]["id"]
+        for batches in queued_batches(database.read, output)
+        for batch in batches
+        for event in batch.events
+    }
 
 
 def compared_range(

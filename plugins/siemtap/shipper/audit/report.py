@@ -10,7 +10,7 @@ from ...core.windows import HOUR, Millis, whole
 from ...outputs.validated import escape_controls
 from .comparison import Comparison
 
-DIFFERENCES = ("missing", "different", "duplicate", "extra", "rejected")
+DIFFERENCES = ("missing", "different", "duplicate", "extra", "rejected", "waiting")
 FIELDS_OF_AN_HOUR = 10
 MAX_VALUE = 80  # characters of a printed value
 

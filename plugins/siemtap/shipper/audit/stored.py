@@ -19,7 +19,7 @@ from ...render.event_check import SchemaCheck
 from ..config.sections import OUTPUTS, Config
 from .comparison import Audit
 from .progress import Progress
-from .ranges import ReadRange, read_ranges, rejected_ids
+from .ranges import ReadRange, read_ranges, rejected_ids, waiting_ids
 
 
 def open_audit(
@@ -36,34 +36,45 @@ def open_audit(
     path = config.data / "siemtap.db"
     read: Optional[Dict[Unit, ReadRange]] = None
     rejected: Set[str] = set()
+    waiting: Set[str] = set()
     snapshot: Optional[Snapshot] = None
     # With a cluster, another machine than the shipper's can compare.
-    if path.exists() or config.output == "sqlite":
+    if path.exists() or config.output.type == "sqlite":
         snapshot = Snapshot(path)
         stack.callback(snapshot.close)
-        read, rejected = read_ranges(snapshot), rejected_ids(snapshot)
+        read, rejected = read_ranges(snapshot), rejected_ids(snapshot, config.output.name)
+        waiting = waiting_ids(snapshot, config.output.name)
     check = None
     if config.general.validate:
         check = SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
     output = _open_output(config, snapshot, repair, stack)
-    return Audit(output, SYSTEM, since, rejected, read, check, Progress(write))
+    return Audit(
+        output,
+        SYSTEM,
+        since,
+        rejected=rejected,
+        read=read,
+        check=check,
+        progress=Progress(write),
+        waiting=waiting,
+    )
 
 
 def _open_output(
     config: Config, snapshot: Optional[Snapshot], repair: bool, stack: ExitStack
 ) -> Any:
     """Open the configured output; for reading only, where a shipper must be the only writer."""
-    if not repair and snapshot and config.output == "sqlite":
+    if not repair and snapshot and config.output.type == "sqlite":
         return StoredEvents(snapshot)
-    if not repair and config.output == "file":
-        return StoredFiles(config.output_settings)
+    if not repair and config.output.type == "file":
+        return StoredFiles(config.output.settings)
     database = None
-    if config.output == "sqlite":
+    if config.output.type == "sqlite":
         database = Database(config.data / "siemtap.db")
         stack.callback(database.close)
     index_by_input = {input_config.id: input_config.common.index for input_config in config.inputs}
-    output = OUTPUTS[config.output](
-        config.output_settings, OutputContext(database, index_by_input=index_by_input)
+    output = OUTPUTS[config.output.type](
+        config.output.settings, OutputContext(database, index_by_input=index_by_input)
     )
     stack.callback(output.close)
     return output

@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import click
 
@@ -29,10 +29,17 @@ from ...render.config import input_schema, sample
 from ...render.datasets import schema_of
 from ..config import exposure
 from ..config.load import whole_schema
-from ..config.sections import Input
+from ..config.sections import Config, Input
 from ..processors.steps import process
 from ..setup import assets, kibana, output_check
-from .options import CONFIG_FILE, config_option, load, override_option
+from .options import (
+    CONFIG_FILE,
+    cluster_parts,
+    config_option,
+    load,
+    output_option,
+    override_option,
+)
 
 LONGEST_LOOKBACK = 10 * MINUTE  # of a test, before the `lag`
 PREVIEW_RECORDS = 3
@@ -55,7 +62,10 @@ def test_config(file: str) -> None:
         click.echo(f"{input_config.id}: {input_config.plugin.title}, {proxy}{disabled}")
     for warning in exposure.warnings(config):
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"output: {config.output}\nOK: {file}")
+    for output in config.outputs:
+        name = f" {output.name}" if len(config.outputs) > 1 else ""
+        click.echo(f"output{name}: {output.type}")
+    click.echo(f"OK: {file}")
 
 
 @test.command("inputs", short_help="Log in to each vendor and read the latest events.")
@@ -158,7 +168,8 @@ def _read_once(
 
 @test.command("output", short_help="Connect to the output and write a test event.")
 @config_option
-def test_output(file: str) -> None:
+@output_option
+def test_output(file: str, outputs: Tuple[str, ...]) -> None:
     """Connect to the output (elasticsearch or opensearch); check its version, privileges and
     templates, and the dashboards of `setup.kibana`; write test events and find them.
 
@@ -167,22 +178,38 @@ def test_output(file: str) -> None:
     the user may delete; otherwise they stay, with the tag siemtap-canary.
     """
     ok = True
-    for passed, message in output_check.check_output(load(file)):
-        ok = ok and passed
-        click.echo(f"{'ok  ' if passed else 'FAIL'}  {printable(message, lines=True)}")
+    config = load(file)
+    for part in cluster_parts(config, outputs):
+        _print_output(config, part)
+        for passed, message in output_check.check_output(part):
+            ok = ok and passed
+            click.echo(f"{'ok  ' if passed else 'FAIL'}  {printable(message, lines=True)}")
     sys.exit(0 if ok else 1)
+
+
+def _print_output(config: Config, part: Config) -> None:
+    """Print which output the next lines are about, if there are several."""
+    if len(config.outputs) > 1:
+        click.echo(f"output {part.output.name}:")
 
 
 @click.command("setup", short_help="Install templates, pipelines, lifecycle and dashboards.")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Show the changes without making them.")
-def setup_cluster(file: str, dry_run: bool) -> None:
+@output_option
+def setup_cluster(file: str, dry_run: bool, outputs: Tuple[str, ...]) -> None:
     """Install templates, ingest pipelines and lifecycle in Elasticsearch or OpenSearch, and
     dashboards in Kibana.
 
     Objects that are up to date are not changed.
     """
     config = load(file)
+    for part in cluster_parts(config, outputs):
+        _print_output(config, part)
+        _set_up(part, dry_run)
+
+
+def _set_up(config: Config, dry_run: bool) -> None:
     es = assets.cluster(config)
     server = assets.read_server(config, es)
     changed = 0
@@ -260,12 +287,14 @@ def export_schema(name: str) -> None:
     show_default=True,
     help="Of Elasticsearch: its version as major.minor, or serverless. For OpenSearch: any.",
 )
-def export_templates(file: str, into: Path, version: str) -> None:
+@output_option
+def export_templates(file: str, into: Path, version: str, outputs: Tuple[str, ...]) -> None:
     """Write the templates, pipelines and policies that `siemtap setup` installs, as files.
 
-    No cluster is contacted.
+    No cluster is contacted. Those of several clusters go into folders with the names of the
+    outputs.
     """
-    config = load(file)
+    parts = cluster_parts(load(file), outputs)
     serverless = version == "serverless"
     try:
         major, minor = map(int, (NEWEST if serverless else version).split(".")[:2])
@@ -274,8 +303,9 @@ def export_templates(file: str, into: Path, version: str) -> None:
             f'--version: "{version}" is not a version; write major.minor, such as 9.1, or'
             " serverless"
         ) from None
-    for path in assets.write(config, (major, minor), into, serverless):
-        click.echo(path)
+    for part in parts:
+        folder = into / part.output.name if len(parts) > 1 else into
+        _print_paths(assets.write(part, (major, minor), folder, serverless))
 
 
 @export.command("dashboards", short_help="Write the dashboards that `siemtap setup` imports.")
@@ -289,7 +319,8 @@ def export_templates(file: str, into: Path, version: str) -> None:
 @click.option(
     "--into", required=True, type=click.Path(path_type=Path), help="The folder to write into."
 )
-def export_dashboards(file: Optional[str], into: Path) -> None:
+@output_option
+def export_dashboards(file: Optional[str], into: Path, outputs: Tuple[str, ...]) -> None:
     """Write the dashboards that `siemtap setup` imports, as files for Kibana's page "Saved
     objects".
 
@@ -297,7 +328,17 @@ def export_dashboards(file: Optional[str], into: Path) -> None:
     """
     if file is None and Path(CONFIG_FILE).exists():
         file = CONFIG_FILE
-    for path in kibana.write_dashboards(load(file) if file else None, into):
+    if not file:
+        _print_paths(kibana.write_dashboards(None, into))
+        return
+    parts = cluster_parts(load(file), outputs)
+    for part in parts:
+        folder = into / part.output.name if len(parts) > 1 else into
+        _print_paths(kibana.write_dashboards(part, folder))
+
+
+def _print_paths(paths: Iterable[Path]) -> None:
+    for path in paths:
         click.echo(path)
 
 

@@ -40,7 +40,7 @@ from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import describe_rejected
-from . import bundles, checks, plugin_commands, secrets, stores, vendors
+from . import audit, bundles, checks, plugin_commands, queues, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 
@@ -247,8 +247,16 @@ def _log_failures(shipper: Shipper) -> None:
         for state in running.states():
             if not state.done:
                 log.error("not finished: %s: %s", state.unit, state.error or state.state)
-    if shipper.checked_output.latest:
-        unit, reason = shipper.checked_output.latest
+    for reader in shipper.delivery.readers.values():
+        if not reader.done:
+            log.error(
+                "not finished: %s events wait for the %s: %s",
+                f"{reader.waiting.events:,}",
+                reader.id,
+                reader.cycle.error or "its delivery was not finished",
+            )
+    if shipper.delivery.latest:
+        unit, reason = shipper.delivery.latest
         rejections = UnseenRejections(shipper.counts.totals["rejected"], unit, reason)
         log.error("not finished: %s", describe_rejected(rejections))
 
@@ -358,6 +366,8 @@ def _show(shipper: Shipper, console: Console, began: float) -> None:
 
 for command in (
     *checks.COMMANDS,
+    audit.audit_all,
+    *queues.COMMANDS,
     *stores.COMMANDS,
     *secrets.COMMANDS,
     *vendors.COMMANDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 import click
 import filelock
@@ -15,6 +15,7 @@ from ...core.manifest import suggest
 from ...edge.store import private
 from ..config import load as configuration
 from ..config.sections import Config, Input
+from ..setup.assets import CLUSTERS
 
 CONFIG_FILE = "siemtap.yml"
 
@@ -89,6 +90,34 @@ def enabled_inputs(config: Config, ids: Sequence[str]) -> Tuple[Input, ...]:
                 f"{suggest(id, inputs)}; the enabled inputs are {', '.join(inputs) or 'none'}"
             )
     return tuple(inputs[id] for id in dict.fromkeys(ids))
+
+
+output_option = click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Of several outputs: only the one with this name. Repeatable.",
+)
+
+
+def parts_of(config: Config, names: Sequence[str] = ()) -> List[Config]:
+    """Return for each output, or each of those with these names, its part of the configuration.
+    Raise ConfigError for an unknown name."""
+    known = [output.name for output in config.outputs]
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f'--output: "{name}" is no output{suggest(name, known)}; the outputs are'
+                f" {', '.join(known)}"
+            )
+    return [part for part in config.by_output() if not names or part.output.name in names]
+
+
+def cluster_parts(config: Config, names: Sequence[str] = ()) -> List[Config]:
+    """Return the parts of the outputs that are clusters; if none is, of the first output."""
+    parts = parts_of(config, names)
+    return [part for part in parts if part.output.type in CLUSTERS] or parts[:1]
 
 
 @contextmanager

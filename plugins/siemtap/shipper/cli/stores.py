@@ -1,4 +1,4 @@
-"""Commands for stored data: `audit`, `state`, `rejected`, `replay`."""
+"""Commands for stored data: `state`, `rejected`, `replay`."""
 
 from __future__ import annotations
 
@@ -6,98 +6,33 @@ import dataclasses
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import click
 
 from ...core.convert import rfc3339
 from ...core.errors import ConfigError
-from ...core.manifest import parse_duration, suggest
+from ...core.manifest import suggest
 from ...core.model import Mark, Payload, Unit
 from ...core.windows import Millis
-from ...edge.client.http import connect
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.receiver import RECEIVED
 from ...edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
 from ...edge.store.first_reads import confirm_first_read
-from ...edge.store.rejected import RejectedEvents
-from ...engine.sinks import SkipDelivered
+from ...edge.store.rejected import Rejected, RejectedEvents
 from .. import logs
-from ..audit import ranges, report, stored
-from ..audit.comparison import Comparison
-from ..process import Shipper, added_fields
-from .options import config_option, data_folder_lock, load, select_input
+from ..config.sections import DEFAULT_OUTPUT, Config
+from ..process import Shipper
+from .options import (
+    config_option,
+    data_folder_lock,
+    load,
+    select_input,
+)
 
 RECORDS_PER_PAYLOAD = 1_000  # elements of a captured list that become one payload
-
-# audit
-
-
-@click.command("audit", short_help="Compare the output with the vendors' data.")
-@config_option
-@click.option(
-    "--since",
-    default="24h",
-    metavar="DURATION",
-    show_default=True,
-    help="How far back to compare.",
-)
-@click.option("--repair", is_flag=True, help="Deliver missing events.")
-def audit_all(file: str, since: str, repair: bool) -> None:
-    """Read the vendors' events again and compare them with the output.
-
-    Prints each event that is missing, different, a duplicate, or unknown to the vendor, with the
-    fields that differ, and for each hour how many there are. Exits with 1 if there are any. What
-    the shipper has not read yet, or was never to read, is not compared.
-
-    `siemtap run` may go on: nothing is written. With --repair and the outputs sqlite and file, stop
-    it first. The output stdout cannot be compared.
-    """
-    config = load(file)
-    for line in ranges.explain_skipped(config.inputs):
-        click.echo(line)
-    inputs = ranges.auditable_inputs(config.inputs)
-    if not inputs:
-        click.echo("nothing was compared: no input can be read again")
-        return
-    with ExitStack() as stack:
-        if repair and config.output in ("sqlite", "file"):  # one process at a time may write these
-            stack.enter_context(data_folder_lock(config))
-        checking = stored.open_audit(
-            config, parse_duration(since), repair, stack, partial(click.echo, err=True)
-        )
-        for input_config in inputs:
-            checking.read_vendor(
-                input_config, connect(input_config.connection), dict(added_fields())
-            )
-        comparison = checking.compare()
-        _print_comparison(comparison, checking.output)
-        ok = comparison.ok
-        missing = comparison.ids("missing")
-        if repair and missing:
-            number, refused = checking.repair(missing)
-            ok = len(missing) == len(comparison.findings) and not refused
-            click.echo(f"{number} delivered")
-            for event, reason in refused:
-                click.echo(f"refused\t{event['event']['id']}\t{printable(reason)}")
-    sys.exit(0 if ok else 1)
-
-
-def _print_comparison(comparison: Comparison, output: Any) -> None:
-    for line in report.details(comparison):
-        click.echo(line)
-    ignored = getattr(output, "counts", {}).get("ignored", 0)
-    if ignored:
-        click.echo(
-            f"{ignored} of these have a field that the cluster could not index (`_ignored`): their"
-            " source is complete, but a search for that field does not find them"
-        )
-    for line in report.report(comparison):
-        click.echo(line)
-
 
 # state
 
@@ -236,8 +171,10 @@ def rejected_list(file: str, as_json: bool, acknowledge: bool) -> None:
             if as_json:
                 click.echo(json.dumps(row._asdict()))
             else:
+                by = f"output {row.output}: " if row.output not in ("", DEFAULT_OUTPUT) else ""
                 click.echo(
-                    f"{rfc3339(row.time)}\t{row.input}\t{row.dataset}\t{row.id}\t{printable(row.reason)}"
+                    f"{rfc3339(row.time)}\t{row.input}\t{row.dataset}\t{row.id}"
+                    f"\t{printable(by + row.reason)}"
                 )
         if acknowledge:
             rejected_events.mark_seen([row.id for row in rows])
@@ -253,23 +190,45 @@ def rejected_retry(file: str) -> None:
     with data_folder_lock(config):
         shipper = Shipper(dataclasses.replace(config, inputs=()), once=True)
         rows = shipper.rejected_events.all()
-        output = SkipDelivered(
-            shipper.checked_output, shipper.checked_output.holds, shipper.unsaved_ids
-        )
         # delete after delivery: after a crash in between, the output is asked what it has
         for row in rows:
             if not row.event:
                 click.echo(f"{row.id}: the stored event cannot be read; delete it", err=True)
                 continue
+            names = _outputs_of(row, config)
+            if not names:
+                click.echo(
+                    f"{row.id}: the output {row.output or 'of its input'} is not configured any"
+                    " more: configure it again, or delete the event",
+                    err=True,
+                )
+                continue
             before = shipper.counts.totals["rejected"]
-            output.deliver(row.unit, [row.event], None)
+            for name in names:
+                output = shipper.delivery.outputs[name]
+                sink = output.sink(
+                    save_checkpoints=False, skip_delivered=True, checkpoints=shipper.checkpoints
+                )
+                sink.deliver(row.unit, [row.event], None)
             if shipper.counts.totals["rejected"] == before:
-                shipper.rejected_events.delete([row.id])
+                shipper.rejected_events.delete_row(row)
         left = shipper.rejected_events.count()
         shipper.rejected_events.mark_seen([row.id for row in rows])
         shipper.close()
     click.echo(f"{len(rows) - left} accepted, {left} refused again")
     sys.exit(1 if left else 0)
+
+
+def _outputs_of(row: Rejected, config: Config) -> Sequence[str]:
+    """Return the names of the outputs that a rejected event is for: the one that refused it, or
+    those of its input. Where only one is configured, that one."""
+    known = [output.name for output in config.outputs]
+    if len(known) == 1:
+        return known
+    if row.output:
+        return [name for name in known if name == row.output]
+    of_input = [each.outputs for each in config.inputs if each.id == row.input]
+    return of_input[0] if of_input else ()
 
 
 @rejected.command("delete", short_help="Delete rejected events permanently.")
@@ -393,4 +352,4 @@ def _line_payload(line: bytes, path: str, now: Millis) -> Payload:
     return Payload(line, channel, path, "", now)
 
 
-COMMANDS = (audit_all, state, rejected, replay)
+COMMANDS = (state, rejected, replay)

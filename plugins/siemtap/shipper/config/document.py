@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set
 from ...core.errors import ConfigError
 from ...core.manifest import DURATION, describe, fill_in, kind_of, similar, suggest
 from ...core.paths import find, get, names, parents, put
-from . import filebeat, yaml_text
+from . import consistency, filebeat, yaml_text
 
 MISSING = object()
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
@@ -312,7 +312,10 @@ class Document:
                 f" allowed are {', '.join(allowed)}".replace("?; allowed", "? Allowed")
             )
         if error.validator == "maxProperties":
-            return f": only one output is allowed; found {', '.join(value)}"
+            return (
+                f": only one output is allowed here; found {', '.join(value)}. Name several in"
+                " `outputs`"
+            )
         if kinds == "array":
             return f" is {shown}; it must be a list with at least one entry, `- type: …`"
         if kinds == "object" or (isinstance(kinds, list) and "object" in kinds):
@@ -348,6 +351,14 @@ class Document:
                 values.pop(key, None)
                 if settings[key]["required"]:
                     values[key] = kind_of(settings[key]).placeholder
+
+    def fill_in_and_check(self, path: Path_, form: Any, values: Mapping[str, Any]) -> Any:
+        """Return the form of a section; report what is wrong in it, also what belongs together."""
+        settings = self.fill_in(path, form, values)
+        for name, problem in consistency.problems(settings):
+            if (*path, name) not in self.wrong:
+                self.report((*path, name), problem)
+        return settings
 
 
 def _has(around: Any, part: Any) -> bool:

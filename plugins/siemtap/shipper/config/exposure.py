@@ -18,8 +18,9 @@ def warnings(config: Config) -> Iterator[str]:
     for input_config in config.inputs:
         if input_config.common.enabled:
             yield from input_warnings(input_config)
-    for address in plain_addresses(config.output_settings):
-        yield _sentence(f"output.{config.output}", address)
+    for output in config.outputs:
+        for address in plain_addresses(output.settings):
+            yield _sentence(output.section, address)
 
 
 def input_warnings(input_config: Input) -> Iterator[str]:

@@ -20,10 +20,10 @@ from ...render import registry
 from ...render.config import file_schema, forms, input_schema
 from ...render.datasets import INPUT_PATHS
 from ..processors.steps import compile_processors
-from . import consistency
+from . import consistency, outputs
 from .document import Document, Path_
 from .keystore import Keystore
-from .sections import OUTPUTS, TOP, Config, General, Input
+from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
 DROP_KEYS = ("severity", "action", "dataset")
@@ -89,23 +89,20 @@ def parse(
     for name, form in TOP.items():
         if name:
             path = tuple(names(name))
-            sections[path[-1]] = _filled(document, path, form, _section(tree, name))
-    output, output_settings = _output(tree)
-    output_form = _filled(
-        document, ("output", output), OUTPUTS[output].settings_type, output_settings
-    )
+            sections[path[-1]] = document.fill_in_and_check(path, form, _section(tree, name))
+    configured = outputs.read_outputs(document)
     inputs = [
         input_config
         for number, entry in enumerate(_entries(tree))
-        if (input_config := _read_input(document, number, entry))
+        if (input_config := _read_input(document, number, entry, configured))
     ]
+    sections["health"] = _route_health(document, sections["health"], configured)
     _check_ids(document)
     config = Config(
         file=file,
-        general=_filled(document, (), General, general),
+        general=document.fill_in_and_check((), General, general),
         **sections,
-        output=output,
-        output_settings=output_form,
+        outputs=configured,
         inputs=tuple(inputs),
         overrides=tuple(overrides),
         warnings=tuple(consistency.warn_of_readers(document.secret_places)),
@@ -119,14 +116,14 @@ def _entries(tree: Mapping[str, Any]) -> List[Any]:
     return entries if isinstance(entries, list) else []
 
 
-def _output(tree: Mapping[str, Any]) -> Tuple[str, Dict[str, Any]]:
-    """Return the name and the settings of the output; of sqlite if it names none that exists."""
-    outputs = tree.get("output")
-    known = [name for name in outputs if name in OUTPUTS] if isinstance(outputs, dict) else []
-    if not known:
-        return "sqlite", {}
-    settings = outputs[known[0]] if isinstance(outputs, dict) else {}
-    return known[0], settings if isinstance(settings, dict) else {}
+def _route_health(document: Document, health: Health, configured: Sequence[OutputConfig]) -> Health:
+    """Return the section `health` with the name of its output; "" if it is not enabled and has
+    none."""
+    names = [health.output] if health.output else []
+    if not health.enabled and not names and not outputs.default_of(configured):
+        return health
+    routed = outputs.route(document, ("health", "output"), names, configured)
+    return replace(health, output="".join(routed))
 
 
 def _keep_texts(document: Document) -> None:
@@ -135,6 +132,10 @@ def _keep_texts(document: Document) -> None:
         document.keep_texts(tuple(names(name)) if name else (), form)
     for name, output in OUTPUTS.items():
         document.keep_texts(("output", name), output.settings_type)
+    for name, entry in outputs.named_outputs(document.tree).items():
+        type = outputs.type_of(entry)
+        if type:
+            document.keep_texts(("outputs", name), OUTPUTS[type].settings_type)
     for number, entry in enumerate(_entries(document.tree)):
         for form in forms(plugin) if (plugin := _plugin_of(entry)) else ():
             document.keep_texts(("inputs", number), form)
@@ -144,15 +145,6 @@ def _plugin_of(entry: Any) -> Optional[Plugin]:
     """Return the plugin of an entry of `inputs`; None if it names none."""
     name = entry.get("type") if isinstance(entry, dict) else None
     return registry.installed().get(name) if isinstance(name, str) else None
-
-
-def _filled(document: Document, path: Path_, form: Any, values: Mapping[str, Any]) -> Any:
-    """Return the form of a section; report what is wrong in it."""
-    settings = document.fill_in(path, form, values)
-    for name, problem in consistency.problems(settings):
-        if (*path, name) not in document.wrong:
-            document.report((*path, name), problem)
-    return settings
 
 
 def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
@@ -181,7 +173,9 @@ def _names(form: Any) -> List[str]:
     return list(form.__dataclass_fields__)
 
 
-def _read_input(document: Document, number: int, entry: Any) -> Optional[Input]:
+def _read_input(
+    document: Document, number: int, entry: Any, configured: Sequence[OutputConfig]
+) -> Optional[Input]:
     """Return the input that an entry of `inputs` configures; None if its type is not known."""
     path: Path_ = ("inputs", number)
     plugin = _plugin_of(entry)
@@ -191,9 +185,13 @@ def _read_input(document: Document, number: int, entry: Any) -> Optional[Input]:
     parts = []
     for form in forms(plugin):
         values = {key: value for key, value in entry.items() if key in _names(form)}
-        parts.append(_filled(document, path, form, values))
-    processors = _read_processors(document, plugin, path, entry)
-    input_config = replace(Input(plugin, *parts), processors=processors)
+        parts.append(document.fill_in_and_check(path, form, values))
+    input_config = Input(plugin, *parts)
+    input_config = replace(
+        input_config,
+        processors=_read_processors(document, plugin, path, entry),
+        outputs=outputs.route(document, (*path, "output"), input_config.common.output, configured),
+    )
     _check_drop(document, path, input_config.common.drop)
     if input_config.receiving:
         try:

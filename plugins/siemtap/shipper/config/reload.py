@@ -1,7 +1,7 @@
 """Reads the configuration again while siemtap runs: on SIGHUP, and when a file of inputs.d changes.
 
-Inputs and logging are taken over. Whatever else changed is named, because only a restart applies
-it.
+Inputs, logging, new outputs and changed clusters are taken over. Whatever else changed is named,
+because only a restart applies it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from typing import Any, Callable, Iterable, List, Protocol, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Protocol, Tuple
 
 from ...core.errors import SiemtapError
 from . import load as configuration
 from .document import Mistakes
-from .sections import Config, Input, Logging
+from .sections import Config, Input, Logging, OutputConfig
 
 WATCH_INTERVAL = 5.0  # seconds between two looks at inputs.d
 # read by `siemtap setup` alone, or applied by a reload
 APPLIED = ("file", "inputs", "overrides", "warnings", "logging", "setup", "kibana")
 log = logging.getLogger("siemtap")
+
+
+SEVERAL = ("elasticsearch", "opensearch")  # outputs that can be open twice for a moment
 
 
 class Host(Protocol):
@@ -28,7 +31,7 @@ class Host(Protocol):
     config: Config
     stopping: threading.Event
 
-    def configure(self, inputs: Iterable[Input]) -> None: ...
+    def configure(self, inputs: Iterable[Input], outputs: Iterable[OutputConfig] = ()) -> None: ...
 
 
 class Reloader:
@@ -89,7 +92,7 @@ class Reloader:
             except SiemtapError as error:
                 log.error("logging not reloaded: %s", error)
         try:
-            self.shipper.configure(config.inputs)
+            self.shipper.configure(config.inputs, config.outputs)
             log.info("inputs reloaded from %s", config.file)
         except SiemtapError as error:
             log.error("inputs reloaded from %s; one cannot start: %s", config.file, error)
@@ -102,23 +105,39 @@ class Reloader:
 
 def settings_for_restart(running: Config, config: Config) -> List[str]:
     """Return the names of the settings that differ, and that a reload cannot change."""
-    if running.output != config.output:
-        return ["output", *_differing(running, config, (*APPLIED, "output", "output_settings"))]
-    return _differing(running, config, APPLIED)
-
-
-def _differing(running: Any, config: Any, without: Tuple[str, ...]) -> List[str]:
     changed = []
     for field in dataclasses.fields(Config):
-        before, after = getattr(running, field.name), getattr(config, field.name)
-        if field.name in without or before == after:
+        if field.name not in (*APPLIED, "outputs"):
+            section = "" if field.name == "general" else f"{field.name}."
+            changed += _differing(
+                getattr(running, field.name), getattr(config, field.name), section
+            )
+    return [*changed, *_differing_outputs(running.outputs, config.outputs)]
+
+
+def _differing_outputs(
+    running: Iterable[OutputConfig], configured: Iterable[OutputConfig]
+) -> Iterator[str]:
+    """Yield the settings of outputs that differ and cannot be taken over."""
+    before = {output.name: output for output in running}
+    for output in configured:
+        old = before.get(output.name)
+        if old is None or old == output or can_be_reloaded(old, output):
             continue
-        section = {"general": "", "output_settings": f"output.{config.output}."}.get(
-            field.name, f"{field.name}."
-        )
-        changed += [
-            f"{section}{setting.name}"
-            for setting in dataclasses.fields(before)
-            if getattr(before, setting.name) != getattr(after, setting.name)
-        ]
-    return changed
+        if old.type == output.type:
+            yield from _differing(old.settings, output.settings, f"{output.section}.")
+        else:
+            yield output.section
+
+
+def can_be_reloaded(before: OutputConfig, after: OutputConfig) -> bool:
+    """Return whether a changed output can be opened while the old one is in use."""
+    return before.type in SEVERAL and after.type in SEVERAL
+
+
+def _differing(before: Any, after: Any, section: str) -> List[str]:
+    return [
+        f"{section}{setting.name}"
+        for setting in dataclasses.fields(before)
+        if getattr(before, setting.name) != getattr(after, setting.name)
+    ]

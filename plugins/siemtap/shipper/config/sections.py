@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ...core.manifest import (
     choice,
@@ -37,6 +37,7 @@ OUTPUTS: Dict[str, Any] = {
     "elasticsearch": Elasticsearch,
     "opensearch": Opensearch,
 }
+DEFAULT_OUTPUT = "default"  # the name of the output of the section `output`
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,26 @@ class Health:
         allowed=NAMESPACE_ALLOWED,
         help="The namespace of the data stream logs-siemtap.health-<namespace>.",
     )
+    output: str = text(
+        "Output",
+        "",
+        help=("The name of the output of these events; by default the only output, or `default`."),
+    )
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The section `queue`: events that wait for one of several outputs."""
+
+    max_bytes: int = integer(
+        "Maximum size",
+        10 * 1024**3,
+        least=1024**2,
+        help=(
+            "Of an input with several outputs: how many bytes of events may wait in `path.data` for"
+            " one of them, such as while it is down. Above it the inputs of that output wait, too."
+        ),
+    )
 
 
 TOP: Dict[str, Any] = {
@@ -244,20 +265,38 @@ TOP: Dict[str, Any] = {
     "logging": Logging,
     "logging.metrics": Metrics,
     "health": Health,
+    "queue": Queue,
     "setup": Setup,
     "setup.kibana": Kibana,
 }
 
 
 @dataclass(frozen=True)
+class OutputConfig:
+    """One output. `type`: a key of OUTPUTS."""
+
+    name: str
+    type: str
+    settings: Any
+
+    @property
+    def section(self) -> str:
+        """Return its section in the file."""
+        if self.name == DEFAULT_OUTPUT:
+            return f"output.{self.type}"
+        return f"outputs.{self.name}"
+
+
+@dataclass(frozen=True)
 class Input:
-    """One configured instance of a plugin."""
+    """One configured instance of a plugin. `outputs`: the names of those that get its events."""
 
     plugin: Plugin
     settings: Any
     common: CommonSettings
     connection: Connection
     receiving: Optional[Receiving] = None  # of a plugin that receives
+    outputs: Tuple[str, ...] = (DEFAULT_OUTPUT,)
     processors: Tuple[Any, ...] = ()  # those of the input, then those of the file
 
     @property
@@ -276,10 +315,10 @@ class Config:
     logging: Logging
     metrics: Metrics
     health: Health
+    queue: Queue
     setup: Setup
     kibana: Kibana
-    output: str  # its name
-    output_settings: Any
+    outputs: Tuple[OutputConfig, ...]
     inputs: Tuple[Input, ...]
     overrides: Tuple[str, ...] = ()  # `key=value` of -E
     warnings: Tuple[str, ...] = ()  # what works, and should be different
@@ -287,3 +326,25 @@ class Config:
     @property
     def data(self) -> Path:
         return Path(self.path.data)
+
+    @property
+    def output(self) -> OutputConfig:
+        """Return the only output: of a file with one, or of a part (`by_output`)."""
+        (output,) = self.outputs
+        return output
+
+    def by_output(self) -> List[Config]:
+        """Return for each output the part of the configuration that concerns it alone."""
+        parts = []
+        for output in self.outputs:
+            inputs = tuple(each for each in self.inputs if output.name in each.outputs)
+            enabled = self.health.enabled and self.health.output == output.name
+            parts.append(
+                replace(
+                    self,
+                    outputs=(output,),
+                    inputs=inputs,
+                    health=replace(self.health, enabled=enabled),
+                )
+            )
+        return parts

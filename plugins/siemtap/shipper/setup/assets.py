@@ -47,11 +47,11 @@ def enabled_datasets(config: Config) -> List[Dataset]:
 
 def cluster(config: Config) -> Elasticsearch:
     """Return a client for the output's cluster. Raise ConfigError for another output."""
-    if config.output not in CLUSTERS:
+    if config.output.type not in CLUSTERS:
         raise ConfigError(
-            f"output.{config.output} needs no setup; output.elasticsearch and output.opensearch do"
+            f"{config.output.section} needs no setup; elasticsearch and opensearch do"
         )
-    return build_client(config.output_settings, config.output)
+    return build_client(config.output.settings, config.output.type)
 
 
 def request(config: Config, doing: str, call: Callable[[], Any]) -> Any:
@@ -59,7 +59,7 @@ def request(config: Config, doing: str, call: Callable[[], Any]) -> Any:
     try:
         body = call().body
     except FAILURES as error:
-        raise error_from(error, config.output, doing) from None
+        raise error_from(error, config.output.type, doing) from None
     if not isinstance(body, dict):
         raise Retry(
             f"{doing}: the answer is not a JSON object; check whether a proxy is in between"
@@ -73,9 +73,10 @@ def read_server(config: Config, es: Elasticsearch) -> Server:
     body = request(config, "asking for the version", es.info)
     version = body.get("version", {})
     flavour = version.get("distribution", "elasticsearch")
-    if flavour != config.output:
+    if flavour != config.output.type:
         raise ConfigError(
-            f"the server at output.{config.output} is {flavour}; write output.{flavour}"
+            f"the server at {config.output.section} is {flavour}; make it an output of the type"
+            f" {flavour}"
         )
     major, minor = (int(part) for part in version["number"].split(".")[:2])
     oldest = (2, 14) if flavour == "opensearch" else (8, 0)
@@ -114,7 +115,7 @@ def template_options(config: Config) -> TemplateOptions:
     retention that is not whole days: a part of a day would count as 0, which keeps all events."""
     if config.setup.retention % DAY:
         raise ConfigError("setup.retention: write whole days, such as 90d; 0s keeps events forever")
-    if config.output == "opensearch" and config.setup.lifecycle == "policy":
+    if config.output.type == "opensearch" and config.setup.lifecycle == "policy":
         raise ConfigError(
             "setup.lifecycle: an ISM policy names its indices itself, in `ism_template`; use"
             " `none`, or `data_stream` with a `retention` for a policy made by siemtap"
@@ -136,6 +137,7 @@ def _assets(config: Config, server: Server) -> List[Asset]:
 
 def _read_asset(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dict[str, Any]]:
     """Return an asset as the cluster has it; None if it is missing."""
+    doing = f"reading the {asset.kind} {asset.name}"
     try:
         body = es.perform_request("GET", asset.path, headers={"accept": "application/json"}).body
     except NotFoundError:
@@ -146,9 +148,9 @@ def _read_asset(config: Config, es: Elasticsearch, asset: Asset) -> Optional[Dic
                 "this OpenSearch has no Index State Management to delete old events; set"
                 " setup.retention to 0s"
             ) from None
-        raise error_from(error, config.output, f"reading the {asset.kind} {asset.name}") from None
+        raise error_from(error, config.output.type, doing) from None
     except elastic_transport.TransportError as error:
-        raise error_from(error, config.output, f"reading the {asset.kind} {asset.name}") from None
+        raise error_from(error, config.output.type, doing) from None
     for key, inner in (
         ("component_templates", "component_template"),
         ("index_templates", "index_template"),
@@ -208,9 +210,9 @@ def write(
 ) -> Iterator[Path]:
     """Write each asset as a file, for a cluster of this version that has every processor."""
     processors = ["user_agent"]
-    if config.output == "elasticsearch":
+    if config.output.type == "elasticsearch":
         processors.append("geoip")
-    server = Server(config.output, version, frozenset(processors), serverless)
+    server = Server(config.output.type, version, frozenset(processors), serverless)
     for asset in _assets(config, server):
         path = into / f"{asset.path.strip('/').replace('/', '-').lstrip('_')}.json"
         into.mkdir(parents=True, exist_ok=True)

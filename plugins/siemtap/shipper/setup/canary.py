@@ -49,11 +49,11 @@ def _targets(config: Config) -> Iterator[Tuple[Dataset, str, str]]:
     """Yield (dataset, namespace, setting `index`) of each input and dataset."""
     for input_config in config.inputs:
         if input_config.common.enabled:
-            setting = input_config.common.index or config.output_settings.index
+            setting = input_config.common.index or config.output.settings.index
             for dataset in _collected(input_config):
                 yield dataset, input_config.common.namespace, setting
     if config.health.enabled:
-        yield health.DATASET, config.health.namespace, config.output_settings.index
+        yield health.DATASET, config.health.namespace, config.output.settings.index
 
 
 def _collected(input_config: Input) -> Iterator[Dataset]:

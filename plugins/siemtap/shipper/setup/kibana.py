@@ -59,7 +59,7 @@ def write_dashboards(config: Optional[Config], into: Path) -> Iterator[Path]:
 def index_patterns(config: Config, datasets: List[Dataset]) -> Dict[str, str]:
     """Return vendor -> index pattern: its data streams, or the `index` of its inputs or output."""
     by_vendor = {}
-    of_output = config.output_settings.index if config.output in CLUSTERS else ""
+    of_output = config.output.settings.index if config.output.type in CLUSTERS else ""
     for name in dict.fromkeys(dataset.namespace for dataset in datasets):
         indices = {
             (input_config.common.index or of_output)
@@ -79,9 +79,9 @@ def data_streams(vendor: str) -> str:
 
 def kibana_client(config: Config) -> kibana.Kibana:
     """Return a client for the Kibana of `setup.kibana`."""
-    if config.output == "opensearch":
+    if config.output.type == "opensearch":
         raise ConfigError(
             "setup.kibana: OpenSearch Dashboards does not know the panels of Kibana; remove"
             " setup.kibana"
         )
-    return kibana.Kibana(config.kibana, config.output_settings)
+    return kibana.Kibana(config.kibana, config.output.settings)

@@ -73,7 +73,7 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
         if error.status_code in (400, 404, 405, 500):
             yield True, "privileges: the security features of the cluster are off"
             return
-        raise error_from(error, config.output, "asking for privileges") from None
+        raise error_from(error, config.output.type, "asking for privileges") from None
     for privilege, granted in body["cluster"].items():
         if not granted:
             only_setup = privilege in SETUP_RIGHTS
@@ -107,7 +107,7 @@ def _canary(
         answer = es.search(index=index, query=query, size=1)
         hits = parse_hits(answer.body, f"a test event in {index}")
     except FAILURES as error:
-        yield False, str(error_from(error, config.output, f"a test event in {index}"))
+        yield False, str(error_from(error, config.output.type, f"a test event in {index}"))
         return
     ignored = hits[0].get("_ignored") if hits else None
     if isinstance(ignored, list) and ignored:

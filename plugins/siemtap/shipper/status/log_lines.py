@@ -11,20 +11,20 @@ log = logging.getLogger("siemtap")
 
 
 class Counted(Protocol):
-    """What the lines need of a shipper. `config`: a Config; `counts`: its totals; `output`: its
-    `counts`, if it has some; `inputs`: the running inputs by id."""
+    """What the lines need of a shipper. `config`: a Config; `counts`: its totals; `delivery`: the
+    outputs; `inputs`: the running inputs by id."""
 
     config: Any
     counts: Any
-    output: Any
+    delivery: Any
 
     @property
     def inputs(self) -> Mapping[str, Any]: ...
 
 
 class MetricsLog:
-    """Logs metrics until it is closed. Counters are those of the period, `units` and
-    `spool.waiting_bytes` those of the moment."""
+    """Logs metrics until it is closed. Counters are those of the period; `units`,
+    `spool.waiting_bytes` and `queue` those of the moment."""
 
     def __init__(self, shipper: Counted) -> None:
         self.shipper = shipper
@@ -66,7 +66,7 @@ def counters(shipper: Counted) -> Dict[str, int]:
     numbers = {f"events.{name}": value for name, value in shipper.counts.totals.items()}
     numbers["attempts.failed"] = numbers.pop("events.retried")
     numbers["batches"] = numbers.pop("events.batches")
-    for name, value in dict(getattr(shipper.output, "counts", {})).items():
+    for name, value in shipper.delivery.counts().items():
         numbers[f"output.{name}"] = value
     received: Counter[str] = Counter()
     for running in list(shipper.inputs.values()):
@@ -88,4 +88,6 @@ def gauges(shipper: Counted) -> Dict[str, int]:
         if running.receiver:
             waiting = running.receiver.spool.pending(running.received_until())
             numbers["spool.waiting_bytes"] += waiting
+    for name, reader in shipper.delivery.readers.items():
+        numbers[f"queue.{name}.waiting_events"] = reader.waiting.events
     return dict(numbers)

@@ -29,6 +29,11 @@ UNIT_METRICS = (
     ("siemtap_unit_late_p99_seconds", "late_p99_s", f"99th percentile of {LATE}"),
     ("siemtap_unit_late_p50_seconds", "late_p50_s", f"Median of {LATE}"),
 )
+QUEUE_METRICS = (
+    ("siemtap_queue_events", "waiting_events", "Events that wait for one of several outputs"),
+    ("siemtap_queue_bytes", "waiting_bytes", "Bytes on disk of these events"),
+    ("siemtap_queue_age_seconds", "oldest_s", "How long the oldest of these events has waited"),
+)
 RECEIVER_METRICS = (
     ("siemtap_received", "kept", "Payloads received and stored in the spool"),
     ("siemtap_received_refused", "refused", "Payloads from networks that are not allowed"),
@@ -53,6 +58,7 @@ class _Collector:
         yield from self._collect_output(self.stats["output"])
         yield from self._collect_units()
         yield from self._collect_receivers()
+        yield from self._collect_queues()
 
     def _collect_output(self, output: Mapping[str, Any]) -> Iterator[Any]:
         for name, key, help in OUTPUT_METRICS:
@@ -88,6 +94,13 @@ class _Collector:
             family = GaugeMetricFamily(name, help, labels=["input"])
             for row in rows:
                 family.add_metric([row["id"]], row["received"].get(key, 0))
+            yield family
+
+    def _collect_queues(self) -> Iterator[Any]:
+        for name, key, help in QUEUE_METRICS:
+            family = GaugeMetricFamily(name, help, labels=["output"])
+            for output in self.stats["outputs"]:
+                family.add_metric([output["name"]], output[key])
             yield family
 
 

@@ -58,6 +58,7 @@ def render_page(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[s
     yield from render_inputs(stats["inputs"])
     yield from render_received([row for row in stats["inputs"] if "received" in row])
     yield from render_output(stats["output"])
+    yield from render_queues(stats["outputs"])
     start = now - 24 * HOUR
     yield from stacked_chart(
         "by-dataset",
@@ -162,6 +163,29 @@ def render_output(row: Mapping[str, Any]) -> Iterator[str]:
     if row.get("news_of_rejected"):
         yield f'<p class="error" id="rejected">{escape(row["news_of_rejected"])}</p>'
     yield "</section>"
+
+
+def render_queues(rows: List[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a table of what waits for each of several outputs."""
+    if len(rows) < 2:
+        return
+    yield (
+        '<section class="wide"><h2>Outputs</h2><table'
+        ' id="outputs"><tr><th>name</th><th>type</th><th>state</th><th'
+        ' class="number">waiting events</th><th class="number">waiting bytes</th><th'
+        ' class="number">for</th><th class="number">delivered</th><th>error</th></tr>'
+    )
+    for row in rows:
+        full = ' class="number degraded"' if row["full"] else ' class="number"'
+        yield (
+            f"<tr><td>{escape(row['name'])}</td><td>{escape(row['type'])}</td><td"
+            f' class="{row["state"]}">{row["state"]}</td><td'
+            f' class="number">{row["waiting_events"]:,}</td><td{full}>{row["waiting_bytes"]:,}</td><td'
+            f' class="number">{format_age(row["oldest_s"])}</td><td'
+            f' class="number">{row["delivered"]:,}</td><td'
+            f' class="error">{escape(row["error"])}</td></tr>'
+        )
+    yield "</table></section>"
 
 
 def series(top: List[Tuple[str, int]]) -> Dict[str, str]:

@@ -23,15 +23,31 @@ def _reasons(shipper: Any) -> Iterator[str]:
         for state in running.states():
             if state.state == "degraded":
                 yield f"{state.unit}: {state.error}"
-            reason = hang_reason(running, state, elapsed) or silence_reason(running, state, elapsed)
+            reason = hang_reason(state, elapsed, running.http.timeout) or silence_reason(
+                running, state, elapsed
+            )
             if reason:
                 yield f"{state.unit}: {reason}"
         if running.receiver:
             for reason in running.receiver.problems():
                 yield f"{running.id}: {reason}"
+    for reader in shipper.delivery.readers.values():
+        yield from _queue_reasons(reader, elapsed)
     yield from _store_reasons(shipper)
     if shipper.scheduler.fatal:
         yield f"the process ends: {type(shipper.scheduler.fatal).__name__}"
+
+
+def _queue_reasons(reader: Any, elapsed: float) -> Iterator[str]:
+    """Yield why the queue of an output does not get shorter, if so."""
+    if reader.done:
+        return
+    waiting = f"{reader.waiting.events:,} events wait for the {reader.id}"
+    if reader.cycle.state == "degraded":
+        yield f"{waiting}: {reader.cycle.error}"
+    reason = hang_reason(reader.cycle, elapsed)
+    if reason:
+        yield f"{waiting}: {reason}"
 
 
 def _store_reasons(shipper: Any) -> Iterator[str]:

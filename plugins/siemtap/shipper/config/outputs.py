@@ -1,0 +1,106 @@
+"""The outputs of a configuration file, and which of them gets the events of an input."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import jsonschema
+
+from ...core.manifest import suggest
+from ...render.config import output_schema
+from .document import Document, Path_
+from .sections import DEFAULT_OUTPUT, OUTPUTS, OutputConfig
+
+
+def read_outputs(document: Document) -> Tuple[OutputConfig, ...]:
+    """Return the output of the section `output` and those of `outputs`; the embedded store if the
+    file names none that exists."""
+    outputs: List[OutputConfig] = []
+    section = document.tree.get("output")
+    for type, values in section.items() if isinstance(section, dict) else ():
+        if type in OUTPUTS and not outputs:
+            settings = _filled(document, ("output", type), type, values)
+            outputs.append(OutputConfig(DEFAULT_OUTPUT, type, settings))
+    for name, entry in named_outputs(document.tree).items():
+        path: Path_ = ("outputs", name)
+        type = type_of(entry)
+        if not type:
+            continue
+        if name == DEFAULT_OUTPUT and outputs:
+            document.report(path, f": {DEFAULT_OUTPUT} is the name of the section `output`")
+            continue
+        document.check(_validator(type), path, entry)
+        outputs.append(OutputConfig(name, type, _filled(document, path, type, entry)))
+    if not outputs:
+        settings = _filled(document, ("output", "sqlite"), "sqlite", {})
+        outputs.append(OutputConfig(DEFAULT_OUTPUT, "sqlite", settings))
+    _check_stores(document, outputs)
+    return tuple(outputs)
+
+
+def named_outputs(tree: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the entries of the section `outputs` by name."""
+    section = tree.get("outputs")
+    return section if isinstance(section, dict) else {}
+
+
+def type_of(entry: Any) -> str:
+    """Return the type of an entry of `outputs`; "" if it names none that exists."""
+    type = entry.get("type") if isinstance(entry, dict) else None
+    return type if isinstance(type, str) and type in OUTPUTS else ""
+
+
+def _filled(document: Document, path: Path_, type: str, values: Any) -> Any:
+    values = values if isinstance(values, dict) else {}
+    return document.fill_in_and_check(path, OUTPUTS[type].settings_type, values)
+
+
+@cache
+def _validator(type: str) -> Any:
+    return jsonschema.Draft7Validator(output_schema(type, OUTPUTS[type].settings_type))
+
+
+def _check_stores(document: Document, outputs: Sequence[OutputConfig]) -> None:
+    """Report a second output that would write where another one does."""
+    used: Dict[Any, OutputConfig] = {}
+    for output in outputs:
+        place = {
+            "sqlite": "path.data",
+            "stdout": "standard output",
+            "file": getattr(output.settings, "path", ""),
+        }.get(output.type)
+        if place and place in used:
+            path = ("outputs", output.name)
+            document.report(path, f": {used[place].section} writes to {place} already")
+        used.setdefault(place, output)
+
+
+def route(
+    document: Document, path: Path_, names: Sequence[str], outputs: Sequence[OutputConfig]
+) -> Tuple[str, ...]:
+    """Return the names of the outputs of what is configured at `path`: those that it names, or the
+    only one, or the default one. Report a name that is none."""
+    known = [output.name for output in outputs]
+    for name in names:
+        if name not in known:
+            document.report(
+                path, f' names "{name}"{suggest(name, known)}; the outputs are {", ".join(known)}'
+            )
+    if names:
+        return tuple(dict.fromkeys(name for name in names if name in known))
+    default = default_of(outputs)
+    if not default:
+        document.report(
+            path, f" is missing: several outputs are configured; name one of {', '.join(known)}"
+        )
+    return (default,) if default else ()
+
+
+def default_of(outputs: Sequence[OutputConfig]) -> str:
+    """Return the name of the output of what names none: the only one, or the default one; "" if
+    there is neither."""
+    known = [output.name for output in outputs]
+    if len(known) == 1:
+        return known[0]
+    return DEFAULT_OUTPUT if DEFAULT_OUTPUT in known else ""

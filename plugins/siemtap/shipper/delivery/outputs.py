@@ -1,0 +1,128 @@
+"""All outputs of a configuration: opened, with their queues, and closed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any, Dict, Iterable, List, Optional, Protocol, Tuple
+
+from ...core.errors import ConfigError
+from ...core.model import Unit
+from ...core.windows import Millis
+from ...edge.store.event_queue import EventQueue
+from ...outputs import OutputContext
+from ..config.reload import can_be_reloaded
+from ..config.sections import OUTPUTS, Config, OutputConfig
+from ..scheduler import Scheduler
+from . import queue_reader
+from .queue_reader import QueueReader
+from .routes import Checking, OpenOutput, QueuedRoute, Route
+
+log = logging.getLogger("siemtap")
+
+
+class Host(queue_reader.Host, Protocol):
+    """What the outputs need of the process they run in: the shipper."""
+
+    scheduler: Scheduler
+
+
+class Outputs:
+    """The open outputs by name, the queue of those that share an input, and the queue's readers."""
+
+    def __init__(
+        self, config: Config, host: Host, checking: Checking, context: OutputContext
+    ) -> None:
+        assert context.database is not None
+        self.host = host
+        self.checking = checking
+        self.context = context
+        self.queue = EventQueue(context.database, config.queue.max_bytes, context.clock)
+        self.outputs: Dict[str, OpenOutput] = {}
+        self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
+        self.readers: Dict[str, QueueReader] = {}
+        for output in config.outputs:
+            self._open(output)
+        for name in self.queue.outputs():
+            if name not in self.outputs:
+                log.warning(
+                    "%s events wait for the output %s, which is not configured any more: configure"
+                    " it again, or run `siemtap queue delete %s`",
+                    f"{self.queue.waiting(name).events:,}",
+                    name,
+                    name,
+                )
+
+    def _open(self, config: OutputConfig) -> None:
+        """Open an output, new or in the place of one of its name."""
+        opened = OUTPUTS[config.type](config.settings, self.context)
+        output = self.outputs[config.name] = OpenOutput(config, opened, self.checking)
+        reader = self.readers.get(config.name)
+        if reader:
+            reader.take_over(output)
+        else:
+            self.readers[config.name] = QueueReader(output, self.queue, self.host, self._schedule)
+
+    def reload(self, configured: Iterable[OutputConfig]) -> List[OpenOutput]:
+        """Open the outputs that are new, and those that are changed and can be open twice, such as
+        a cluster. Return the old ones, to be closed once no input uses them."""
+        replaced = []
+        for config in configured:
+            before = self.outputs.get(config.name)
+            if before is None:
+                self._open(config)
+            elif before.config != config and can_be_reloaded(before.config, config):
+                self._open(config)
+                self.outputs[config.name].unsaved = before.unsaved
+                replaced.append(before)
+        return replaced
+
+    def _schedule(self, reader: QueueReader) -> None:
+        self.host.scheduler.add(reader, reader.cycle.due)
+
+    def route(self, names: Tuple[str, ...]) -> Route:
+        """Return the way to the outputs of these names: straight to the only one, or by the
+        queue."""
+        for name in names:
+            if name not in self.outputs:
+                raise ConfigError(f"the output {name} is not open: restart siemtap")
+        if len(names) == 1:
+            return self.outputs[names[0]]
+        if names not in self.routes:
+            self.routes[names] = QueuedRoute(names, self.queue, self.checking, self.wake)
+        return self.routes[names]
+
+    def wake(self, names: Iterable[str]) -> None:
+        """Let the readers of these outputs deliver what waits."""
+        for name in names:
+            if not self.readers[name].done:
+                self.readers[name].wake()
+
+    @property
+    def latest(self) -> Optional[Tuple[Unit, str]]:
+        """Return the unit and the reason of an event that was rejected."""
+        ways: List[Route] = [*self.routes.values(), *self.outputs.values()]
+        return next((way.latest for way in ways if way.latest), None)
+
+    def counts(self) -> Dict[str, int]:
+        """Return the sums of what the outputs count themselves."""
+        total: Counter[str] = Counter()
+        for output in self.outputs.values():
+            total.update(output.counts)
+        return dict(total)
+
+    def stats(self, now: Millis) -> List[Dict[str, Any]]:
+        """Return the outputs' part of /stats, as JSON values."""
+        return [
+            {
+                "name": name,
+                "type": output.config.type,
+                **output.counts,
+                **self.readers[name].stats(now),
+            }
+            for name, output in self.outputs.items()
+        ]
+
+    def close(self) -> None:
+        for output in self.outputs.values():
+            output.close()

@@ -1,0 +1,158 @@
+"""Delivers what waits in the queue of one output."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Tuple
+
+from ...core.events import ids_of
+from ...core.model import Unit
+from ...core.rows import Event
+from ...core.windows import Millis
+from ...edge.clock import Clock
+from ...edge.store.event_queue import EventQueue, QueuedBatch, Waiting
+from ...engine.cycle import NEVER, Cycle, Policy
+from ...engine.protocols import Sink
+from ...engine.sinks import SkipDelivered
+from ..logs import LogDeliveries, debugging
+from .routes import OpenOutput
+
+log = logging.getLogger("siemtap")
+
+MAX_EVENTS = 5_000  # of one delivery, unless a batch holds more
+
+
+class Host(Protocol):
+    """What a reader needs of the process it runs in: the shipper."""
+
+    clock: Clock
+    once: bool
+    patience: float
+    stopping: threading.Event
+
+
+class QueueReader:
+    """The reader of an output's queue. It is scheduled as an input is, while something waits.
+
+    `schedule`: puts it among what is due.
+    """
+
+    def __init__(
+        self,
+        output: OpenOutput,
+        queue: EventQueue,
+        host: Host,
+        schedule: Callable[[QueueReader], None],
+    ) -> None:
+        self.output = output
+        self.queue = queue
+        self.host = host
+        self.schedule = schedule
+        self.id = f"output {output.name}"
+        self.stopped = False
+        policy = Policy(patience=host.patience) if host.once else Policy()
+        self.cycle = Cycle(Unit("output", output.name), host.clock.elapsed, policy)
+        self.delivered = 0
+        self.oldest: Millis = 0  # when the batch in hand was queued
+        self.lock = threading.Lock()
+        self.is_scheduled = False
+        self.turn = threading.Lock()  # one delivery at a time
+
+    @property
+    def waiting(self) -> Waiting:
+        """Return what waits for the output."""
+        return self.queue.waiting(self.output.name)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing waits."""
+        return not self.waiting.batches
+
+    def take_over(self, output: OpenOutput) -> None:
+        """Deliver to another output of the same name, after the delivery in hand."""
+        with self.turn:
+            self.output = output
+            self.cycle.in_doubt = True
+            self.cycle.due = self.host.clock.elapsed()
+
+    def wake(self) -> None:
+        """Schedule the reader, unless it is."""
+        with self.lock:
+            if self.is_scheduled or self.cycle.is_given_up:
+                return
+            self.is_scheduled = True
+            self.cycle.due = max(self.cycle.due, self.host.clock.elapsed())
+        self.schedule(self)
+
+    def due(self) -> Optional[float]:
+        """Return when the next attempt is due, in seconds of the monotonic clock; None if nothing
+        waits."""
+        with self.lock:
+            if self.done or self.cycle.due == NEVER:
+                self.is_scheduled = False
+                return None
+            return self.cycle.due
+
+    def run_due(self) -> None:
+        """Deliver what waits; a delivery that fails is attempted again later."""
+        with self.turn:
+            self.cycle.attempt(self._deliver_all, interval=0.0)
+
+    def _deliver_all(self) -> bool:
+        """Return whether everything was delivered; False if siemtap stops."""
+        name = self.output.name
+        while batches := self.queue.first(name):
+            self.oldest = batches[0].time
+            for together in _by_unit(batches):
+                if self.host.stopping.is_set():
+                    return False
+                self._deliver(together)
+        self.oldest = 0
+        return True
+
+    def _deliver(self, batches: List[QueuedBatch]) -> None:
+        unit = batches[0].unit
+        events: List[Event] = [event for batch in batches for event in batch.events]
+        sink: Sink = self.output.unchecked
+        if self.cycle.in_doubt or batches[0].again:
+            sink = SkipDelivered(sink, self.output.holds, self.output.unsaved)
+        if debugging():
+            sink = LogDeliveries(sink)
+        refused = sink.deliver(unit, events, None)
+        ids = ids_of(events)
+        self.output.unsaved |= ids
+        self.queue.remove(self.output.name, batches)
+        self.output.unsaved -= ids
+        self.delivered += len(events) - len(refused)
+        self.cycle.progress()
+
+    def stats(self, now: Millis) -> Dict[str, Any]:
+        """Return the queue's part of /stats, as JSON values. `oldest_s`: how long the oldest batch
+        has waited."""
+        waiting = self.waiting
+        return {
+            "state": self.cycle.state,
+            "error": self.cycle.error,
+            "delivered": self.delivered,
+            "waiting_events": waiting.events,
+            "waiting_bytes": waiting.bytes,
+            "oldest_s": (now - self.oldest) // 1000 if self.oldest and waiting.batches else 0,
+            "full": self.queue.is_full(self.output.name),
+        }
+
+
+def _by_unit(batches: List[QueuedBatch]) -> Iterator[List[QueuedBatch]]:
+    """Yield neighbours of one unit together, up to MAX_EVENTS events."""
+    together: List[QueuedBatch] = []
+    number = 0
+    key: Tuple[Any, ...] = ()
+    for batch in batches:
+        number += len(batch.events)
+        if together and ((batch.unit, batch.again) != key or number > MAX_EVENTS):
+            yield together
+            together, number = [], len(batch.events)
+        key = (batch.unit, batch.again)
+        together.append(batch)
+    if together:
+        yield together

@@ -1,0 +1,194 @@
+"""The open outputs, and the way of an input's events to them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Set, Tuple
+
+from ...core.model import Mark, Unit
+from ...core.rows import Event, EventCheck
+from ...edge.store.checkpoints import Work
+from ...edge.store.event_queue import EventQueue
+from ...edge.store.rejected import RejectedEvents
+from ...engine.protocols import MarkStore, Output, Rejections, Sink
+from ...engine.sinks import CheckpointAfter, SkipDelivered, WithoutCheckpoint
+from ...outputs.isolated import IsolateFailures
+from ...outputs.validated import ValidateEvents
+from ..config.sections import OutputConfig
+
+
+class TransactionalMarks(MarkStore, Protocol):
+    """Marks that can be saved in one transaction with something else."""
+
+    def saving(self, unit: Unit, mark: Mark) -> Work: ...
+
+
+class Checking(NamedTuple):
+    """What every way needs to check events and to keep the rejected ones.
+
+    check: None if validation is off. count_rejected: of events that were counted as accepted.
+    """
+
+    check: Optional[EventCheck]
+    rejected_events: RejectedEvents
+    count_rejected: Callable[[int], None]
+    count_unfit: Callable[[int], None]
+
+    def checked(self, output: Output, name: str, check: Optional[EventCheck]) -> IsolateFailures:
+        """Return an output behind validation and isolation; what it rejects is stored under its
+        name."""
+        rejected = _RejectedBy(self.rejected_events, name)
+        validated = ValidateEvents(
+            output,
+            check,
+            rejected,
+            count_rejected=self.count_rejected,
+            count_unfit=self.count_unfit,
+        )
+        return IsolateFailures(validated, rejected, self.count_rejected)
+
+
+class _RejectedBy(NamedTuple):
+    """Where the events are kept that one output refuses."""
+
+    rejected_events: RejectedEvents
+    output: str
+
+    def store(self, unit: Unit, refused: Iterable[Tuple[Event, str]]) -> None:
+        self.rejected_events.store(unit, refused, self.output)
+
+
+class Route(Protocol):
+    """The way of an input's events.
+
+    `together`: the mark is saved in one transaction with the events, which `holds` finds again.
+    """
+
+    together: bool
+
+    @property
+    def latest(self) -> Optional[Tuple[Unit, str]]:
+        """Return the unit and the reason of the event that was rejected last."""
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        """Return the ids of those events that were delivered already; None: it cannot say."""
+
+    def sink(
+        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
+    ) -> Sink:
+        """Return what one cycle of a unit delivers to.
+
+        save_checkpoints: false for a read that leaves the checkpoints alone. skip_delivered: first
+        ask the output which events it has. checkpoints: where marks are saved.
+        """
+
+
+class OpenOutput:
+    """An output that is open. As a route: the way to it alone.
+
+    `checked`: the output behind validation. `unchecked`: for events that were validated before.
+    """
+
+    def __init__(self, config: OutputConfig, output: Output, checking: Checking) -> None:
+        self.config = config
+        self.output = output
+        self.together = output.together
+        self.checked = checking.checked(output, config.name, checking.check)
+        self.unchecked = checking.checked(output, config.name, None)
+        # ids of events delivered, their checkpoint not saved yet
+        self.unsaved: Set[str] = set()
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def counts(self) -> Dict[str, int]:
+        """Return what the output counts itself, such as requests."""
+        return dict(getattr(self.output, "counts", {}))
+
+    @property
+    def latest(self) -> Optional[Tuple[Unit, str]]:
+        return self.checked.latest or self.unchecked.latest
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return self.checked.holds(unit, events)
+
+    def sink(
+        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
+    ) -> Sink:
+        if not save_checkpoints:
+            return SkipDelivered(WithoutCheckpoint(self.checked), self.holds, self.unsaved)
+        if self.together:
+            return self.checked
+        sink: Sink = self.checked
+        if skip_delivered:
+            sink = SkipDelivered(sink, self.holds, self.unsaved)
+        return CheckpointAfter(sink, checkpoints, self.unsaved)
+
+    def close(self) -> None:
+        self.checked.close()
+
+
+class QueuedRoute:
+    """The way to several outputs: a batch and its mark are committed to the queue, and each output
+    gets it from there.
+
+    `wake`: called with the names of the outputs for which something was queued.
+    """
+
+    together = False
+
+    def __init__(
+        self,
+        outputs: Tuple[str, ...],
+        queue: EventQueue,
+        checking: Checking,
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self.outputs = outputs
+        self.queue = queue
+        self.checking = checking
+        self.wake = wake
+        # one for each store of marks, for what it remembers of reasons that were logged
+        self.checked: Dict[Tuple[Any, bool], IsolateFailures] = {}
+
+    @property
+    def latest(self) -> Optional[Tuple[Unit, str]]:
+        return next((each.latest for each in self.checked.values() if each.latest), None)
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return None
+
+    def sink(
+        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
+    ) -> Sink:
+        key = (id(checkpoints), save_checkpoints)
+        if key not in self.checked:
+            output = _IntoQueue(self, checkpoints, again=not save_checkpoints)
+            self.checked[key] = self.checking.checked(output, "", self.checking.check)
+        checked = self.checked[key]
+        return checked if save_checkpoints else WithoutCheckpoint(checked)
+
+
+class _IntoQueue:
+    """The queue as an output of one store of marks."""
+
+    together = True
+
+    def __init__(self, route: QueuedRoute, checkpoints: TransactionalMarks, again: bool) -> None:
+        self.route = route
+        self.checkpoints = checkpoints
+        self.again = again
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        save = None if mark is None else self.checkpoints.saving(unit, mark)
+        self.route.queue.put(unit, events, self.route.outputs, save, self.again)
+        if events:
+            self.route.wake(self.route.outputs)
+        return []
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return None
+
+    def close(self) -> None:
+        pass

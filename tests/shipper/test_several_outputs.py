@@ -1,0 +1,358 @@
+"""Several outputs: each gets every event of its inputs once, and a dead one holds up its own events
+only."""
+
+import collections
+import json
+import sqlite3
+
+import pytest
+from stepped_shipper import SteppedShipper
+
+from apptrana import simulator
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.model import Mark, Unit
+from siemtap.core.windows import HOUR, MINUTE
+from siemtap.edge.store.checkpoints import Checkpoints, Database
+from siemtap.edge.store.event_queue import EventQueue, queued_batches
+from siemtap.shipper.config.load import parse
+from siemtap.shipper.delivery.queue_reader import MAX_EVENTS
+
+INPUT = "inputs:\n  - {type: apptrana, client_id: a, client_secret: b%s}\n"
+FILES = "outputs:\n  siem: {type: file, path: %s/siem}\n  archive: {type: file, path: %s/archive}\n"
+
+
+# the configuration
+
+
+def names_of(text):
+    config = parse(text)
+    return [output.name for output in config.outputs], config.inputs[0].outputs
+
+
+def test_an_input_names_its_outputs():
+    several = FILES % ("x", "x")
+    assert names_of(several + INPUT % ", output: siem") == (["siem", "archive"], ("siem",))
+    both = names_of(several + INPUT % ', output: [siem, "archive"]')
+    assert (
+        both[1] == ("siem", "archive") == names_of(several + INPUT % ", output: 'siem,archive'")[1]
+    )
+
+
+def test_an_input_that_names_none_uses_the_only_output_or_the_default():
+    assert names_of(INPUT % "") == (["default"], ("default",))
+    assert names_of("outputs: {a: {type: stdout}}\n" + INPUT % "") == (["a"], ("a",))
+    with_default = "output.stdout:\n" + FILES % ("x", "x") + INPUT % ""
+    assert names_of(with_default) == (["default", "siem", "archive"], ("default",))
+
+
+MISTAKES = {
+    FILES % ("x", "x") + INPUT % "": r"inputs\[0\].output is missing: several outputs are",
+    FILES % ("x", "x") + INPUT % ", output: simm": r'names "simm"; did you mean "siem"\?',
+    "outputs: {a: {path: x}}\n" + INPUT % "": "type is missing",
+    "outputs: {a: {type: fiel}}\n" + INPUT % "": '"fiel"; did you mean "file"',
+    "outputs: {a: {type: file, path: x, hosts: 1}}\n" + INPUT % "": "hosts is not known",
+    "output.stdout:\noutputs: {default: {type: stdout}}\n" + INPUT % "": "name of the section",
+    "outputs: {a: {type: sqlite}, b: {type: sqlite}}\n"
+    + INPUT % ", output: a": "outputs.a writes to path.data already",
+    FILES.replace("archive}", "siem}") % ("x", "x") + INPUT % ", output: siem": "writes to x/siem",
+    "output: {stdout: {}, file: {path: x}}\n" + INPUT % "": "Name several in `outputs`",
+    "outputs: {'a b': {type: stdout}}\n" + INPUT % "": "a b",
+    "health.enabled: true\n" + FILES % ("x", "x") + INPUT % ", output: siem": "health.output is",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_mistakes_are_sentences(text):
+    with pytest.raises(ConfigError, match=MISTAKES[text]):
+        parse(text)
+
+
+def test_parts_by_output():
+    more = "  - {type: centurylink_ips, output: archive}\n"
+    config = parse(
+        "health: {enabled: true, output: siem}\n"
+        + FILES % ("x", "x")
+        + INPUT % ", output: [siem, archive]"
+        + more
+    )
+    siem, archive = config.by_output()
+    assert [each.id for each in siem.inputs] == ["apptrana"] and siem.health.enabled
+    assert [each.id for each in archive.inputs] == ["apptrana", "centurylink_ips"]
+    assert not archive.health.enabled and archive.output.settings.path == "x/archive"
+
+
+# one dead, one alive
+
+
+class TwoOutputs(SteppedShipper):
+    """A shipper with the file outputs siem and archive. `dead`: the names of those that fail."""
+
+    def __init__(self, folder, rate=1.0, more="", **settings):
+        settings = {"output": ["siem", "archive"], "lookback": "10m", **settings}
+        super().__init__(
+            folder,
+            simulator.Simulator(simulator.Knobs(rate=rate)),
+            "apptrana",
+            into="more",
+            more=FILES % (folder, folder) + more,
+            **settings,
+        )
+        self.dead = set()
+
+    def start(self):
+        super().start()
+        for name, output in self.shipper.delivery.outputs.items():
+            deliver = output.output.deliver
+
+            def refuse(unit, events, mark, name=name, deliver=deliver):
+                if name in self.dead:
+                    raise Retry(f"{name} is down")
+                return deliver(unit, events, mark)
+
+            output.output.deliver = refuse
+        return self
+
+    def run_turns(self, number, apart=MINUTE, tidy=False):
+        for _ in range(number):
+            super().run_turns(1, 0)
+            for reader in self.shipper.delivery.readers.values():
+                if not reader.done and reader.cycle.due <= self.clock.elapsed():
+                    reader.run_due()
+            self.now += apart
+        return self
+
+    def ids_of(self, name):
+        """Return how often each id is in an output."""
+        return collections.Counter(
+            json.loads(line)["event"]["id"]
+            for path in (self.folder / name).glob("*.ndjson")
+            for line in path.read_bytes().splitlines()
+        )
+
+    def expected(self, since):
+        """Return the ids that the vendor made up to what is read by now."""
+        return self.simulated.ledger(self.now, since, self.now - 5 * MINUTE)
+
+
+@pytest.fixture
+def two(tmp_path):
+    shippers = []
+
+    def make(**more):
+        shippers.append(TwoOutputs(tmp_path, **more))
+        return shippers[0]
+
+    yield make
+    for shipper in shippers:
+        shipper.stop()
+
+
+def test_an_output_that_is_down_for_an_hour_holds_up_its_own_events_only(two):
+    shipper = two(rate=15.0).start()
+    began = shipper.now
+    shipper.dead = {"archive"}
+    for _ in range(12):
+        shipper.run_turns(5)
+        # the other lags nothing: it has what was due
+        due = shipper.simulated.ledger(shipper.now, began, shipper.now - 5 * MINUTE)
+        assert due <= set(shipper.ids_of("siem"))
+    assert not shipper.ids_of("archive")
+    healthy, reason = shipper.shipper.health()
+    assert not healthy and "wait for the output archive: Retry: archive is down" in reason
+    siem, archive = shipper.shipper.stats()["outputs"]
+    assert archive["waiting_events"] == sum(shipper.ids_of("siem").values()) > 2_000
+    assert archive["oldest_s"] > 3_500 and archive["waiting_bytes"] > 100_000
+    assert siem["waiting_events"] == 0 and siem["delivered"] == archive["waiting_events"]
+
+    shipper.dead = set()
+    shipper.run_turns(3)
+    assert shipper.ids_of("archive") == shipper.ids_of("siem")
+    assert set(shipper.ids_of("archive").values()) == {1}
+    assert shipper.expected(began) <= set(shipper.ids_of("archive"))
+    assert shipper.shipper.health() == (True, "ok")
+    assert not shipper.shipper.database.read("SELECT * FROM queue")
+
+
+def test_nothing_is_lost_or_doubled_over_restarts(two):
+    """Also when the process dies between a delivery and the deletion from the queue."""
+    shipper = two().start()
+    began = shipper.now
+    for turn in range(12):
+        shipper.dead = [set(), {"archive"}, {"siem"}, {"siem", "archive"}][turn % 4]
+        shipper.run_turns(2)
+        if turn % 3 == 0:
+            queue = shipper.shipper.delivery.queue
+            queue.remove = lambda output, batches: (_ for _ in ()).throw(Retry("the disk is full"))
+            shipper.dead = set()
+            shipper.run_turns(1)
+        shipper.start()
+    shipper.dead = set()
+    shipper.run_turns(3)
+    assert shipper.expected(began) <= set(shipper.ids_of("siem"))
+    assert shipper.ids_of("siem") == shipper.ids_of("archive")
+    assert set(shipper.ids_of("archive").values()) == {1}
+
+
+def test_a_full_queue_holds_up_its_inputs_and_loses_nothing(two):
+    shipper = two(rate=15.0).start()
+    began = shipper.now
+    shipper.dead = {"archive"}
+    shipper.shipper.delivery.queue.max_bytes = 1024**2 // 8
+    shipper.run_turns(20)
+    waiting = shipper.shipper.delivery.queue.waiting("archive")
+    assert 1024**2 // 8 <= waiting.bytes < 1024**2
+    (state,) = [state for state in shipper.states() if state.error]
+    assert "the queue of the output archive is full: 0 MiB of events" in state.error
+    shipper.dead = set()
+    shipper.run_turns(30)
+    assert shipper.expected(began) <= set(shipper.ids_of("archive"))
+    assert shipper.ids_of("archive") == shipper.ids_of("siem")
+    assert set(shipper.ids_of("archive").values()) == {1}
+
+
+def test_one_output_uses_no_queue(two):
+    shipper = two(output=["siem"]).start()
+    shipper.run_turns(3)
+    assert shipper.ids_of("siem") and not shipper.ids_of("archive")
+    sequence = shipper.shipper.database.read("SELECT * FROM sqlite_sequence WHERE name = 'queue'")
+    assert not sequence
+
+
+def test_an_event_that_one_output_refuses_reaches_the_other(two):
+    shipper = two().start()
+    archive = shipper.shipper.delivery.outputs["archive"].output
+    deliver = archive.deliver
+
+    def refuse_one(unit, events, mark):
+        deliver(unit, events[1:], mark)
+        return [(event, "too odd") for event in events[:1]]
+
+    archive.deliver = refuse_one
+    shipper.run_turns(1)
+    rows = shipper.shipper.rejected_events.all()
+    assert rows and {(row.output, row.reason) for row in rows} == {("archive", "too odd")}
+    missing = set(shipper.ids_of("siem")) - set(shipper.ids_of("archive"))
+    assert missing == {row.id for row in rows}
+    assert shipper.shipper.counts.totals["rejected"] == len(rows)
+
+
+def test_an_event_that_two_outputs_refuse_is_stored_for_each(two):
+    shipper = two().start()
+    for output in shipper.shipper.delivery.outputs.values():
+        output.output.deliver = lambda unit, events, mark: [(event, "no") for event in events]
+    shipper.run_turns(1)
+    rows = shipper.shipper.rejected_events.all()
+    by_output = collections.Counter(row.output for row in rows)
+    assert by_output["siem"] == by_output["archive"] > 0
+    shipper.shipper.rejected_events.delete_row(rows[0])
+    assert shipper.shipper.rejected_events.count() == len(rows) - 1
+
+
+def test_events_that_wait_for_a_removed_output_are_named(two, caplog):
+    shipper = two().start()
+    shipper.dead = {"archive"}
+    shipper.run_turns(2)
+    shipper.stop()
+    text = f"path.data: {shipper.folder}/data\nhttp.enabled: false\n" + INPUT % ""
+    shipper.config = parse(text)
+    SteppedShipper.start(shipper)
+    assert "events wait for the output archive, which is not configured any more" in caplog.text
+
+
+# the queue
+
+
+@pytest.fixture
+def queue(tmp_path):
+    database = Database(tmp_path / "siemtap.db")
+    yield EventQueue(database, 1024**2)
+    database.close()
+
+
+UNIT = Unit("waf", "acme.event", "")
+
+
+def events(number, text="x"):
+    return [{"event": {"id": str(index)}, "message": text} for index in range(number)]
+
+
+def test_a_batch_is_stored_once_and_deleted_with_its_last_output(queue):
+    marks = Checkpoints(queue.database)
+    queue.put(UNIT, events(3), ("a", "b"), marks.saving(UNIT, Mark({"until": 7})))
+    assert marks.load(UNIT).cursor == {"until": 7}
+    assert len(queue.database.read("SELECT * FROM queue")) == 1
+    (batch,) = queue.first("a")
+    assert (batch.unit, batch.events, batch.again) == (UNIT, events(3), False)
+    queue.remove("a", [batch])
+    assert not queue.first("a") and queue.first("b") == [batch]
+    assert queue.waiting("a").events == 0 and queue.waiting("b").events == 3
+    queue.remove("b", [batch])
+    assert not queue.database.read("SELECT * FROM queue")
+
+
+def test_a_batch_and_its_mark_are_committed_together(queue):
+    marks = Checkpoints(queue.database)
+
+    def fail(db):
+        raise Retry("the disk is full")
+
+    with pytest.raises(Retry):
+        queue.put(UNIT, events(3), ("a",), fail)
+    assert not queue.first("a") and queue.waiting("a").events == 0
+    queue.put(UNIT, [], ("a",), marks.saving(UNIT, Mark({"until": 8})))
+    assert not queue.first("a") and marks.load(UNIT).cursor == {"until": 8}
+
+
+def test_numbers_survive_a_restart(queue):
+    queue.put(UNIT, events(3), ("a", "b"))
+    queue.put(UNIT, events(2), ("b",))
+    again = EventQueue(queue.database, 1024**2)
+    assert again.numbers == queue.numbers and again.waiting("b").events == 5
+    assert again.outputs() == ["a", "b"] and again.delete("b") == 5
+    assert again.outputs() == ["a"]
+
+
+def test_many_and_large_batches_are_read_in_their_order(queue):
+    queue.max_bytes = 1024**3
+    for number in range(150):
+        queue.put(UNIT, events(2, str(number)), ("a",))
+    with open("/dev/urandom", "rb") as random:
+        for _ in range(3):
+            queue.put(UNIT, events(1, random.read(1_500_000).hex()), ("a",))
+    parts = list(queued_batches(queue.database.read, "a"))
+    numbers = [batch.number for part in parts for batch in part]
+    assert numbers == sorted(numbers) and len(numbers) == 153
+    assert max(map(len, parts)) == 64 and [len(part) for part in parts[-2:]] == [1, 1]
+
+
+def test_neighbours_of_a_unit_are_delivered_together(two):
+    shipper = two().start()
+    queue = shipper.shipper.delivery.queue
+    reader = shipper.shipper.delivery.readers["archive"]
+    deliveries = []
+    reader.output.output.deliver = lambda unit, events, mark: (
+        deliveries.append((unit.input, len(events))) or []
+    )
+    other = Unit("other", "acme.event", "")
+    for unit, number in [(UNIT, 10), (UNIT, MAX_EVENTS - 10), (UNIT, 1), (other, 5), (UNIT, 5)]:
+        queue.put(
+            unit,
+            [{"event": {"id": str(i), "dataset": "acme.event"}} for i in range(number)],
+            ("archive",),
+        )
+    reader.run_due()
+    assert deliveries == [("waf", MAX_EVENTS), ("waf", 1), ("other", 5), ("waf", 5)]
+
+
+def test_a_damaged_batch_is_said(queue):
+    queue.put(UNIT, events(3), ("a",))
+    with sqlite3.connect(queue.database.path) as db:
+        db.execute("UPDATE queue SET content = x'00'")
+    with pytest.raises(ConfigError, match="is damaged .a queued batch"):
+        queue.first("a")
+
+
+def test_a_day_of_silence_costs_nothing(two):
+    shipper = two(rate=0.0).start()
+    shipper.run_turns(3, apart=HOUR)
+    assert shipper.shipper.delivery.queue.outputs() == []
