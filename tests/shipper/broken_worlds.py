@@ -273,9 +273,8 @@ def the_database_has_other_tables(folder):
     usual(folder)
     (folder / "data").mkdir()
     with sqlite3.connect(folder / "data/siemtap.db") as db:
-        db.execute("CREATE TABLE mark (x)")
-        db.execute("CREATE TABLE rejected (x)")
-        db.execute("CREATE TABLE event (x)")
+        for table in ("mark", "rejected", "event", "queue"):
+            db.execute(f"CREATE TABLE {table} (x)")
     db.close()
 
 
