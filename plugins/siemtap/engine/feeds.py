@@ -149,7 +149,7 @@ def spooled_batches(
 
 
 def _records_of(
-    payload: Payload, receive: Receive, fallback: Dataset, confirm: Optional[Confirm]
+    payload: Payload, receive: Receive, fallback: Dataset, confirm: Optional[Confirm] = None
 ) -> List[Records]:
     """Return the records of a payload.
 
