@@ -4,10 +4,11 @@ TLS server that records what it receives."""
 import datetime
 import hashlib
 import ipaddress
+import select
 import socket
 import ssl
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -169,3 +170,39 @@ def listening(path, **more):
         yield server
     finally:
         server.close()
+
+
+class Proxy:
+    """A CONNECT proxy that connects to one port, whatever host is requested. With a chain it
+    speaks TLS itself."""
+
+    def __init__(self, port, chain=None):
+        self.port, self.received = port, []
+        self.context = None
+        if chain:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(chain)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"{'https' if chain else 'http'}://127.0.0.1:{self.socket.getsockname()[1]}"
+        accept(self.socket, self._serve)
+
+    def _serve(self, taken):
+        with (
+            taken,
+            suppress(OSError),
+            self.context.wrap_socket(taken, server_side=True) if self.context else taken as peer,
+        ):
+            peer.settimeout(300)
+            self.received.append(peer.recv(65536))
+            with socket.create_connection(("127.0.0.1", self.port)) as upstream:
+                peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                while True:
+                    for source in (
+                        [peer]
+                        if getattr(peer, "pending", int)()
+                        else select.select([peer, upstream], [], [], 10)[0]
+                    ):
+                        part = source.recv(65536)
+                        if not part:
+                            return
+                        (upstream if source is peer else peer).sendall(part)

@@ -17,7 +17,7 @@ from siemtap.core.errors import Malformed
 from siemtap.core.formats import syslog
 from siemtap.core.formats.payload import text_of
 from siemtap.core.identity import canonical, spell
-from siemtap.core.model import Payload
+from siemtap.core.model import Confirmation, Payload
 from siemtap.core.rows import Record, escape_key
 
 from . import sns
@@ -30,7 +30,7 @@ from .times import when
 
 MAX_ESCAPES = 500_000  # of a form; each takes about 90 bytes of memory to decode
 ESCAPED_BYTE = re.compile(r"\\(x[89a-f][0-9a-f])")
-Read = Union[Record, sns.Notice]
+Read = Union[Record, sns.Notice, Confirmation]
 MICROSECONDS = re.compile(r"[0-9]{16}|[0-9]{19}")  # or finer: two events rarely share one
 
 
@@ -40,8 +40,11 @@ def records(settings: Settings, payload: Payload) -> List[Record]:
     return read(settings, payload)[0]
 
 
-def read(settings: Settings, payload: Payload) -> Tuple[List[Record], Tuple[str, ...]]:
-    """Return the records of a payload, and what the log has to say about it."""
+def read(
+    settings: Settings, payload: Payload
+) -> Tuple[List[Record], Tuple[str, ...], Tuple[Confirmation, ...]]:
+    """Return the records of a payload, what the log has to say about it, and what its sender asks
+    to be confirmed."""
     body = text_of(payload)
     if payload.channel in ("udp", "tcp", "tls"):
         parsed = _read_lines(settings, payload, body)
@@ -49,15 +52,19 @@ def read(settings: Settings, payload: Payload) -> Tuple[List[Record], Tuple[str,
         parsed = _read_body(settings, payload, body)
     placed: List[Record] = []
     notices: List[str] = []
+    confirmations: List[Confirmation] = []
     for record in parsed:
         if isinstance(record, sns.Notice):
             notices.append(record.text)
+            continue
+        if isinstance(record, Confirmation):
+            confirmations.append(record)
             continue
         if isinstance(record, dict):
             record = _add_origin(settings, payload, record)
         if _is_wanted(settings, record):
             placed.append(record)
-    return placed, tuple(notices)
+    return placed, tuple(notices), tuple(confirmations)
 
 
 def _is_wanted(settings: Settings, record: Record) -> bool:
@@ -134,7 +141,7 @@ def _read_text(
         if envelope is None or envelopes >= sns.MAX_ENVELOPES:
             yield _isolate(_read_element, element)
         elif envelope["Type"] != sns.NOTIFICATION:
-            yield sns.notice_of(envelope)
+            yield sns.read_confirmation(envelope, settings.sns_topics)
         else:
             message = envelope["Message"]
             inner = message if isinstance(message, str) else canonical(message)

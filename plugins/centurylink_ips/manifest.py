@@ -20,6 +20,9 @@ from siemtap.core.settings import SEVERITIES
 
 LOGIN_URL = "https://api.ctl.io"
 IPS_URL = "https://api.client-security.ctl.io"
+# The partitions whose hosts are below amazonaws.com and amazonaws.com.cn. A FIFO topic (.fifo)
+# delivers to no webhook.
+TOPIC_ARN = r"^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,32}:[0-9]{12}:[A-Za-z0-9_-]{1,256}$"
 CRITICAL, HIGH, MEDIUM, LOW = (SEVERITIES[name] for name in ("critical", "high", "medium", "low"))
 SEVERITY = {
     "critical": CRITICAL,
@@ -104,6 +107,20 @@ class Settings:
         ),
     )
     keep_original: bool = switch("Keep original", help="Write the record to `event.original`.")
+    sns_topics: Tuple[str, ...] = text_list(
+        "SNS topics",
+        of="shipper",
+        pattern=TOPIC_ARN,
+        allowed=(
+            "write the ARN of a standard topic of Amazon SNS, such as"
+            " arn:aws:sns:eu-west-1:123456789012:ips-events"
+        ),
+        help=(
+            "The ARNs of the topics of Amazon SNS whose subscription siemtap confirms, after it has"
+            " checked Amazon's signature. By default none: the log names the address to open."
+            " Shipper only."
+        ),
+    )
 
     login_url: str = url(
         "Login URL", LOGIN_URL, of="account", help="The base URL of the API that issues tokens."

@@ -26,6 +26,7 @@ from .destinations import SavedDestination, diff, diff_delivery, save, sends_her
 from .formats import read
 from .manifest import Settings
 from .mapping import DESTINATION, EVENT
+from .sns_confirmation import confirm
 
 SUCCESS = (200, 201, 202, 204)
 # The keys of a destination on the vendor's page.
@@ -226,6 +227,7 @@ PLUGIN = Plugin(
     collect=collect,
     receive=receive,
     webhook=True,
+    confirm=confirm,
     commands=COMMANDS,
     check_login=lambda client: client.bearer(),
 )

@@ -7,13 +7,20 @@ and `Message`; a Lambda function gets `Records` with such objects.
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Container, Dict, NamedTuple, Optional, Union
+
+from siemtap.core.model import Confirmation
 
 NOTIFICATION = "Notification"
-CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+SUBSCRIPTION = "SubscriptionConfirmation"
+CONFIRMATIONS = (SUBSCRIPTION, "UnsubscribeConfirmation")
+# What is signed of a confirmation, in the order in which it is signed, and what says how.
+SIGNED = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+SIGNATURE = ("SignatureVersion", "Signature", "SigningCertURL")
 AMAZON = re.compile(r"https://sns\.[a-z0-9-]{1,32}\.amazonaws\.com(?:\.cn)?/[!-~]*")
 MAX_ENVELOPES = 3  # one inside the other
 LONGEST = 1_000  # characters of a value in the log
+MAX_CONFIRMATION = 16_384  # characters of all values; Amazon's have about 1,500
 
 
 class Notice(NamedTuple):
@@ -36,6 +43,21 @@ def envelope_of(element: Any) -> Optional[Dict[str, Any]]:
     return envelope if is_envelope else None
 
 
+def read_confirmation(
+    envelope: Dict[str, Any], topics: Container[str]
+) -> Union[Notice, Confirmation]:
+    """Return the confirmation of a subscription to one of the topics; of any other what the log
+    says."""
+    notice = notice_of(envelope)
+    if envelope["Type"] != SUBSCRIPTION or str(envelope.get("TopicArn")) not in topics:
+        return notice
+    values = {name: envelope.get(name) for name in (*SIGNED, *SIGNATURE)}
+    texts = [value for value in values.values() if isinstance(value, str)]
+    if len(texts) < len(values) or sum(map(len, texts)) > MAX_CONFIRMATION:
+        return notice
+    return Confirmation(values, notice.text)
+
+
 def notice_of(envelope: Dict[str, Any]) -> Notice:
     """Return what the log says of a confirmation."""
     topic, url = _shown(envelope.get("TopicArn")), _shown(envelope.get("SubscribeURL"))
@@ -47,7 +69,7 @@ def notice_of(envelope: Dict[str, Any]) -> Notice:
         )
     return Notice(
         f"Amazon SNS sends no events of the topic {topic} until the subscription of this webhook is"
-        f" confirmed. If it is yours, {advice} {url} within three days"
+        f" confirmed. If it is yours, {advice} {url} within two days"
     )
 
 

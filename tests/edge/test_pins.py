@@ -1,11 +1,8 @@
 """A pinned fingerprint with valid certificate chains and with those of a man in the middle. A
 server that is not trusted receives a TLS handshake and nothing else."""
 
-import select
-import socket
 import ssl
 import sys
-from contextlib import suppress
 
 import pytest
 import tls
@@ -169,49 +166,13 @@ def test_pinned_certificate_is_compared_on_every_connection(chains):
         )
 
 
-class Proxy:
-    """A CONNECT proxy that connects to one port, whatever host is requested. With a chain it
-    speaks TLS itself."""
-
-    def __init__(self, port, chain=None):
-        self.port, self.received = port, []
-        self.context = None
-        if chain:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(chain)
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"{'https' if chain else 'http'}://127.0.0.1:{self.socket.getsockname()[1]}"
-        tls.accept(self.socket, self._serve)
-
-    def _serve(self, taken):
-        with (
-            taken,
-            suppress(OSError),
-            self.context.wrap_socket(taken, server_side=True) if self.context else taken as peer,
-        ):
-            peer.settimeout(300)
-            self.received.append(peer.recv(65536))
-            with socket.create_connection(("127.0.0.1", self.port)) as upstream:
-                peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                while True:
-                    for source in (
-                        [peer]
-                        if getattr(peer, "pending", int)()
-                        else select.select([peer, upstream], [], [], 10)[0]
-                    ):
-                        part = source.recv(65536)
-                        if not part:
-                            return
-                        (upstream if source is peer else peer).sendall(part)
-
-
 @pytest.mark.parametrize("kind", ["http", pytest.param("https", marks=needs_chains)])
 def test_through_a_proxy(chains, kind):
     proxies = []
 
     def ask_through_proxy(server, pin, **more):
         proxies.append(
-            Proxy(
+            tls.Proxy(
                 server.port,
                 chains.leaf.write(chains.folder, chains.root) if kind == "https" else None,
             )

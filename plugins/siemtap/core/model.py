@@ -82,13 +82,25 @@ class PeerText(str):
         return value
 
 
+class Confirmation(NamedTuple):
+    """What a sender asks to be confirmed before it sends events.
+
+    `values`: what the plugin's `confirm` needs, as JSON values. `notice`: what a person has to do
+    where nothing confirms it, or after that failed; the log shows it.
+    """
+
+    values: Mapping[str, Any]
+    notice: str
+
+
 class Records(NamedTuple):
     """Records of one dataset that a payload holds. `notices`: what is no event, but has to be read
-    by a person; the log shows it."""
+    by a person; the log shows it. `confirmations`: what the sender asks for."""
 
     dataset: Dataset
     records: List[Record]
     notices: Tuple[str, ...] = ()
+    confirmations: Tuple[Confirmation, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -258,6 +270,9 @@ class Plugin:
     receive: Optional[Callable[[Any, Payload], Iterator[Records]]] = None
     # payloads come by HTTP POST, too
     webhook: bool = False
+    # (settings, http, confirmation) -> what the log says: confirm what a sender asks for, in the
+    # shipper only; the same twice does no harm
+    confirm: Optional[Callable[[Any, Any, Confirmation], str]] = None
     commands: Tuple[Command, ...] = ()
     # (settings) -> how many units of an input may be read at the same time
     parallel_units: Callable[[Any], int] = _one

@@ -9,7 +9,17 @@ from typing import Callable, Dict, Generator, Iterable, Iterator, List, Optional
 from ..core import bounds
 from ..core.convert import rfc3339
 from ..core.errors import Malformed, Retry, SiemtapError
-from ..core.model import Batch, Cursor, Payload, PeerText, Plugin, Records, Unit, time_in
+from ..core.model import (
+    Batch,
+    Confirmation,
+    Cursor,
+    Payload,
+    PeerText,
+    Plugin,
+    Records,
+    Unit,
+    time_in,
+)
 from ..core.rows import Dataset, Record
 from ..core.windows import DAY, Millis
 from ..edge.clock import TOLERANCE, check_ahead
@@ -21,6 +31,7 @@ BATCH_RECORDS = 2_000  # of a batch of pushed records
 BATCH_BYTES = 1024 * 1024  # of payloads whose records make one batch
 
 Receive = Callable[[Payload], Iterable[Records]]
+Confirm = Callable[[Confirmation], None]
 
 
 def pulled_batches(
@@ -96,13 +107,15 @@ def spooled_batches(
     receive: Receive,
     fallback: Dataset,
     at_most: int = 1_000,
+    confirm: Optional[Confirm] = None,
 ) -> Iterator[Batch]:
     """Yield what was pushed, from the cursor to the end of the spool. What lies before a batch's
     cursor is deleted once the next batch is requested.
 
     A batch ends after BATCH_RECORDS records or BATCH_BYTES bytes. Only the last batch of a read
     moves the cursor: after a crash the others come again, and their ids are known.
-    `fallback`: the dataset of payloads that cannot be read.
+    `fallback`: the dataset of payloads that cannot be read. `confirm`: takes what senders ask to be
+    confirmed, and does not wait for it; without it the log says what a person has to do.
     """
     while True:
         payloads, after = spool.read(cursor, at_most)
@@ -121,7 +134,7 @@ def spooled_batches(
             until = max(until, payload.received)
             # a compressed payload may be large
             size += BATCH_BYTES if _is_compressed(payload) else len(payload.body)
-            for dataset, records, _ in _records_of(payload, receive, fallback):
+            for dataset, records, *_ in _records_of(payload, receive, fallback, confirm):
                 _, waiting = groups.setdefault(dataset.name, (dataset, []))
                 waiting += records
                 while len(waiting) > BATCH_RECORDS:
@@ -135,7 +148,9 @@ def spooled_batches(
         cursor = after
 
 
-def _records_of(payload: Payload, receive: Receive, fallback: Dataset) -> List[Records]:
+def _records_of(
+    payload: Payload, receive: Receive, fallback: Dataset, confirm: Optional[Confirm] = None
+) -> List[Records]:
     """Return the records of a payload.
 
     A payload that the plugin cannot read, and what is beyond the limit of records, is one record:
@@ -152,6 +167,11 @@ def _records_of(payload: Payload, receive: Receive, fallback: Dataset) -> List[R
             parts.append(Records(part.dataset, records))
             for notice in part.notices:
                 log.warning("%s: %s", fallback.namespace, notice)
+            for confirmation in part.confirmations:
+                if confirm:
+                    confirm(confirmation)
+                else:
+                    log.warning("%s: %s", fallback.namespace, confirmation.notice)
             if len(part.records) > room:
                 return [*parts, Records(fallback, [_text_of(payload)])]
             room -= len(part.records)

@@ -21,6 +21,7 @@ from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.first_reads import note_first_read
+from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
 from ..engine.mapper import batch_mapper
@@ -97,8 +98,10 @@ class RunningInput:
         receiving = input_config.receiving
         if receiving and time_range is None:
             self.receiver = self._receiver(receiving)
+        self.confirmations: Optional[Confirmations] = None
         if receiving and self.receiver:
             self.delivered_ids = DeliveredIds(host.database, receiving.remember, host.clock)
+            self.confirmations = self._confirmations()
         map_batch = batch_mapper(
             plugin=input_config.plugin,
             settings=self.settings,
@@ -125,6 +128,26 @@ class RunningInput:
             return receiver
         receiver.close()
         return None
+
+    def _confirmations(self) -> Optional[Confirmations]:
+        """Return what confirms for this input; None if its plugin confirms nothing, or nothing may
+        be called."""
+        confirm = self.input_config.plugin.confirm
+        if confirm is None or not self.host.pull:
+            return None
+        unit = self._received_unit()._replace(scope=CONFIRMATIONS)
+        # not the clock readings of the vendor's API
+        call = partial(confirm, self.settings, self.http.view())
+        confirmations = Confirmations(unit, call, self.host.checkpoints, self.host.clock)
+        confirmations.start()
+        return confirmations
+
+    def close_receiver(self) -> None:
+        """Receive and confirm nothing more."""
+        if self.confirmations:
+            self.confirmations.close()
+        if self.receiver:
+            self.receiver.close()
 
     def _received_unit(self) -> Unit:
         return Unit(self.id, self.input_config.plugin.datasets[0].name, RECEIVED)
@@ -304,6 +327,7 @@ class RunningInput:
             cursor=mark.cursor,
             receive=self._records_of,
             fallback=self.input_config.plugin.datasets[0],
+            confirm=self.confirmations.add if self.confirmations else None,
         )
         return Feed(batches, known=partial(self._known_ids, unit))
 

@@ -229,7 +229,7 @@ class Shipper:
                 if self.stopping.is_set():
                     return
                 if input_config.id in before:
-                    self._close_receiver(self.inputs.pop(input_config.id))
+                    self.inputs.pop(input_config.id).close_receiver()
                 try:
                     self._start(input_config, delay)
                 except SiemtapError as error:
@@ -261,12 +261,8 @@ class Shipper:
         for id in before:
             self.inputs[id].stopped = True
             if id not in configured:
-                self._close_receiver(self.inputs.pop(id))
+                self.inputs.pop(id).close_receiver()
         return before
-
-    def _close_receiver(self, running: RunningInput) -> None:
-        if running.receiver:
-            running.receiver.close()
 
     def _first_delay(self, input_config: Input, position: int, number: int) -> float:
         """Return the seconds until an input's first request: many inputs spread over the
@@ -317,8 +313,7 @@ class Shipper:
     def close(self) -> None:
         """Close receivers, output and database."""
         for running in self.inputs.values():
-            if running.receiver:
-                running.receiver.close()
+            running.close_receiver()
         self.delivery.close()
         self.database.close()
 

@@ -46,7 +46,9 @@ def account_settings(plugin: Plugin) -> List[Dict[str, Any]]:
 def input_settings(plugin: Plugin) -> List[Dict[str, Any]]:
     """Return the settings of the input page, without those of Splunk: `interval`, `index`."""
     own = [
-        s for s in describe(plugin.settings) if s.get("of") != "account" and s["name"] != "interval"
+        s
+        for s in describe(plugin.settings)
+        if s.get("of") not in ("account", "shipper") and s["name"] != "interval"
     ]
     return own + _common_settings()
 
