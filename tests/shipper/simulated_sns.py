@@ -36,19 +36,6 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-# docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html: what
-# is signed of a confirmation, in this order
-SIGNED_BY_AMAZON = (
-    "Message",
-    "MessageId",
-    "SubscribeURL",
-    "Timestamp",
-    "Token",
-    "TopicArn",
-    "Type",
-)
-
-
 def certificate(key=KEY, name="sns.amazonaws.com", first=-1, last=1):
     """Return a certificate in PEM. `first`, `last`: of its validity, in days from now."""
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -83,7 +70,7 @@ def confirmation(version="1", key=KEY, age=0, changes=()):
         "SigningCertURL": f"https://{HOST}/SimpleNotificationService-0a1b2c3d.pem",
         **dict(changes),
     }
-    text = "".join(f"{name}\n{values[name]}\n" for name in SIGNED_BY_AMAZON)
+    text = "".join(f"{name}\n{values[name]}\n" for name in SIGNED)
     digest = hashes.SHA1() if version == "1" else hashes.SHA256()
     signature = key.sign(text.encode(), PKCS1v15(), digest)
     return {**values, "Signature": base64.b64encode(signature).decode()}
