@@ -263,6 +263,7 @@ def parse_time(text: str) -> Millis:
 
 # demo
 
+DEMO_PORT = 5066
 SILENCE = 4.0  # seconds without a line while the demo collects
 
 
@@ -271,16 +272,17 @@ SILENCE = 4.0  # seconds without a line while the demo collects
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=5066,
-    show_default=True,
-    help="The port of the status page; 0 picks a free port.",
+    help=(
+        "The port of the status page; 0 picks a free port. By default 5066, and a free port with"
+        " --once."
+    ),
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="The folder for the embedded store; by default a temporary folder.",
 )
-def demo(once: bool, port: int, data: Optional[Path]) -> None:
+def demo(once: bool, port: Optional[int], data: Optional[Path]) -> None:
     """Simulate every vendor, collect 24 hours of their events, and show them.
 
     Needs no account, no network and no configuration file.
@@ -294,7 +296,9 @@ def demo(once: bool, port: int, data: Optional[Path]) -> None:
             )
         )
         vendors = demonstration.servers(stack)
-        config = demonstration.config(vendors, data, 0 if once else port)
+        if port is None:
+            port = 0 if once else DEMO_PORT
+        config = demonstration.config(vendors, data, port)
         logs.start(config.logging)
         stack.enter_context(data_folder_lock(config))
         began = time.monotonic()
@@ -305,6 +309,8 @@ def demo(once: bool, port: int, data: Optional[Path]) -> None:
         _in_background(_show_progress, shipper, console)
         demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
         page = Server(shipper, config.http.host, config.http.port)
+        if once and port:
+            console.print(f"status page until the end: {page.address}")
         with signals(shipper):
             if not once:
                 _in_background(_show_when_done, shipper, console, began, page.address)
