@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Generator, List, Sequence, Tuple
 
 from ...core.errors import ConfigError, Retry
 
@@ -31,6 +31,21 @@ class Snapshot:
         except sqlite3.Error as error:
             raise self._error_from(error) from None
 
+    def each(self, sql: str, values: Sequence[Any] = ()) -> Generator[Tuple[Any, ...], None, None]:
+        """Yield the rows of a query, which need not fit in memory together.
+
+        The shipper cannot truncate its write-ahead log before the last row is taken, or the
+        iterator is closed.
+        """
+        try:
+            cursor = self.db.execute(sql, values)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
+        except sqlite3.Error as error:
+            raise self._error_from(error) from None
+
     def has_table(self, name: str) -> bool:
         return bool(
             self.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [name])
@@ -40,6 +55,11 @@ class Snapshot:
         self.db.close()
 
     def _error_from(self, error: sqlite3.Error) -> Exception:
+        if "no such column" in str(error):
+            return ConfigError(
+                f"{self.path} was written by an earlier version of siemtap; start `siemtap run`"
+                " once, which adds what is missing"
+            )
         if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
             return Retry(f"{self.path} cannot be read: {error}; check its rights, and try again")
         return ConfigError(f"{self.path} is damaged or not of siemtap ({error})")

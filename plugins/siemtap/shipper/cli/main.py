@@ -20,9 +20,8 @@ import click
 from rich.console import Console
 
 from ... import VERSION
-from ...core.convert import instant, millis_of
 from ...core.errors import ConfigError, SiemtapError
-from ...core.manifest import parse_duration
+from ...core.manifest import parse_duration, parse_time
 from ...core.windows import DAY, Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
@@ -40,7 +39,7 @@ from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import describe_rejected
-from . import bundles, checks, plugin_commands, secrets, stores, vendors
+from . import bundles, checks, events, plugin_commands, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 
@@ -253,14 +252,6 @@ def _log_failures(shipper: Shipper) -> None:
         log.error("not finished: %s", describe_rejected(rejections))
 
 
-def parse_time(text: str) -> Millis:
-    """Return a time such as 2026-03-04T10:00Z in milliseconds."""
-    try:
-        return millis_of(instant(text))
-    except ValueError:
-        raise ConfigError(f'"{text}" is not a time; write it like 2026-03-04T10:00Z') from None
-
-
 # demo
 
 DEMO_PORT = 5066
@@ -365,6 +356,7 @@ def _show(shipper: Shipper, console: Console, began: float) -> None:
 for command in (
     *checks.COMMANDS,
     *stores.COMMANDS,
+    *events.COMMANDS,
     *secrets.COMMANDS,
     *vendors.COMMANDS,
     bundles.build,
