@@ -4,12 +4,12 @@ import html
 import json
 import re
 import threading
-import time
 import types
 from urllib.parse import quote
 
 import pytest
 from outputs.output_stores import event
+from processes import wait_for
 from shipper.test_page_access import get, port_of
 
 from siemtap.core.model import Unit
@@ -127,6 +127,7 @@ def test_search_that_ends_in_the_middle_goes_on(shipper, page, monkeypatch):
     assert "ended after 0 s; try again" in result.note and not result.older
     ticks = iter([0.0, 0.0, 9.0])
     monkeypatch.setattr(searching, "monotonic", ticks.__next__)
+    monkeypatch.setattr(searching, "ROWS_AT_ONCE", 500)
     result = events_page.search(snapshot, query, {"to": ("x",), "text": ("nothing",)}, 1.0)
     assert result.rows == [] and "0 events back to 2026-03-04T10:25:00Z" in result.note
     assert result.older == "text=nothing&to=2026-03-04T10%3A25%3A00.001Z"
@@ -152,9 +153,8 @@ def test_page_answers_while_searches_run_and_refuses_too_many(shipper, page, mon
         thread.start()
     for _ in range(answers.WORKERS):
         assert running.acquire(timeout=60)
-    began = time.monotonic()
-    while body(page, "/events")[0] != 503:  # the last ones are still on their way
-        assert time.monotonic() - began < 60
+    wait_for(lambda: page.page.slow.number == len(threads))
+    assert body(page, "/events")[0] == 503
     assert body(page, "/health")[0] in (200, 503) and body(page, "/")[0] == 200
     gate.set()
     for thread in threads:

@@ -63,7 +63,7 @@ def numbers(snapshot, **conditions):
     return [int(hit.id, 16) for hit in Search(snapshot, Query(**conditions))]
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 2, 500])
+@pytest.mark.parametrize("rows_at_once", [1, 2, 200])
 @pytest.mark.parametrize(
     "conditions,expected",
     [
@@ -242,7 +242,7 @@ def test_command_prints_whole_events_as_they_are_stored(tmp_path):
         f"{4:032x}",
         f"{3:032x}",
     ]
-    assert "the newest 2 are shown, and more match; see --limit" in done.stderr
+    assert "the newest 2; --limit shows more" in done.stderr
     ((text,),) = database.read("SELECT event FROM event WHERE id = ?", [f"{4:032x}"])
     assert done.stdout.splitlines()[0] == text
     database.close()

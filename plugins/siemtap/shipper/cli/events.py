@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from itertools import islice
-from typing import Any, Callable, Iterable, Iterator, Tuple, TypeVar
+from typing import Any, Callable, Iterable, List, Tuple, TypeVar
 
 import click
 from rich.console import Console
@@ -24,6 +24,7 @@ from ..events.search import Hit, Query, Search, severity_numbers, spelled_as_sto
 from ..events.table import Row, row_of
 from .options import config_option, load
 
+WIDTH = 200  # columns of a table that goes into a file or a pipe
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -41,7 +42,7 @@ def _many(name: str, help: str, **more: Any) -> Callable[[Decorated], Decorated]
 @click.option("--to", "stop", default="", metavar="TIME", help="Before this time.")
 @_many("severity", f"With this severity: {', '.join(SEVERITIES)}.", metavar="NAME")
 @_many("source", "From this `source.ip`, or else `source.address`.", metavar="ADDRESS")
-@_many("dataset", "Of this dataset, such as apptrana.attack.", metavar="NAME")
+@_many("dataset", "Of this dataset, such as acme.event.", metavar="NAME")
 @_many("input", "Of the input with this id.", metavar="ID")
 @_many("action", "With this `event.action`, such as blocked.", metavar="NAME")
 @click.option("--text", default="", help="With this text in any field, in upper or lower case.")
@@ -85,23 +86,27 @@ def events(
         text=text,
     )
     require_embedded_store(config)
-    terminal = Console(stderr=True)
+    # On a terminal, lines of JSON show by themselves that the search goes on.
+    terminal = Console(stderr=True, quiet=as_json and sys.stdout.isatty())
+    rows: List[Row] = []
     with closing(Snapshot(config.data / "siemtap.db")) as snapshot:
         with terminal.status("searching …") as status:
 
             def show_reached(reached: Millis) -> None:
                 status.update(f"searching … back to {rfc3339(reached)[:19]}Z")
 
-            hits = iter(Search(snapshot, query, on_step=show_reached))
+            hits = islice(Search(snapshot, query, on_step=show_reached), limit)
             if as_json:
-                number = _print_json(islice(hits, limit))
+                number = _print_json(hits)
             else:
-                number = _print_table(map(row_of, islice(hits, limit)))
-            more = next(hits, None) is not None
+                rows = [row_of(hit) for hit in hits]
+                number = len(rows)
+    if rows:
+        _print_table(rows)
     if not number:
         click.echo("no event matches", err=True)
-    elif more:
-        click.echo(f"the newest {number:,} are shown, and more match; see --limit", err=True)
+    elif number == limit:
+        click.echo(f"the newest {number:,}; --limit shows more", err=True)
 
 
 def require_embedded_store(config: Config) -> None:
@@ -123,17 +128,14 @@ def _print_json(hits: Iterable[Hit]) -> int:
     return number
 
 
-def _print_table(rows: Iterator[Row]) -> int:
-    """Print a table; return how many rows it has."""
+def _print_table(rows: List[Row]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in Row._fields:
         table.add_column(name, no_wrap=name == "time", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in (f"{row.time[:19]}Z", *row[1:])))
-    if table.row_count:
-        width = None if sys.stdout.isatty() else 200  # a file or a pipe has no width
-        Console(width=width).print(table)
-    return table.row_count
+    width = None if sys.stdout.isatty() else WIDTH
+    Console(width=width).print(table)
 
 
 COMMANDS = (events,)

@@ -22,7 +22,7 @@ from ...edge.store.checkpoints import LATEST_TIME, to_sqlite
 from ...edge.store.snapshot import Snapshot
 
 COLUMNS = ("source", "severity", "dataset", "input", "action")  # each with an index (column, time)
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 200
 BYTES_AT_ONCE = 1024**2  # of matching events
 COUNTED = 10_000  # rows that are counted to learn which condition is the narrowest
 Position = Tuple[Millis, int]  # time and rowid of the last row that was read

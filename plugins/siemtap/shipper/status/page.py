@@ -39,12 +39,13 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ok{color
 .error{color:var(--bad);overflow-wrap:anywhere}.name{white-space:nowrap}.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 12px}svg{display:block;width:100%;height:auto}
 .bar{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:2px 10px;margin-bottom:7px;font-size:14px}.bar span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 nav{display:flex;gap:14px;margin-left:auto}a{color:var(--one)}nav b{font-weight:600}
-form{display:grid;grid-template-columns:repeat(auto-fill,minmax(140px,1fr));gap:10px 14px;align-items:end;font-size:14px}
+form{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,215px),1fr));gap:10px 14px;align-items:end;font-size:14px}
 label{display:grid;gap:3px;color:var(--soft)}fieldset{display:flex;flex-wrap:wrap;gap:4px 12px;border:0;margin:0;padding:0;grid-column:span 2}legend{color:var(--soft);padding:0;margin-bottom:3px}fieldset label{display:flex;gap:4px;align-items:center;color:inherit}
 input,select,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:5px 8px;width:100%;height:34px;min-width:0}input[type=checkbox]{width:auto;height:auto;accent-color:var(--one)}
 button{background:var(--one);border-color:var(--one);color:var(--bg);font-weight:600;cursor:pointer}#note,#total{margin:0 0 10px}pre{margin:0;overflow-wrap:anywhere;white-space:pre-wrap;font-size:13px}code{font-size:13px}
 td.long{overflow-wrap:anywhere;min-width:160px}.critical,.high,.medium,.low{white-space:nowrap}.critical:before,.high:before,.medium:before,.low:before{content:"";display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:6px}
 .critical:before{background:var(--critical)}.high:before{background:var(--high)}.medium:before{background:var(--medium)}.low:before{background:var(--low)}
+@media(max-width:560px){fieldset{grid-column:auto}}
 .bar i{grid-column:1/-1;height:7px;border-radius:4px;background:var(--one)}svg text{fill:var(--soft);font-size:11px}
 """
 

@@ -31,7 +31,7 @@ ACTIONS = (  # command, effect as HTML
     ),
     (
         "siemtap rejected retry",
-        "delivers them again, once the cause is gone. Stop siemtap run first.",
+        "delivers them again, once the cause is gone. Stop <code>siemtap run</code> first.",
     ),
     ("siemtap rejected delete --all", "deletes them, or those whose ids are given. They are lost."),
 )
