@@ -49,9 +49,34 @@ def test_repeated_event_is_stored_once_and_unchanged(database):
     output.close()
 
 
+def test_columns_of_input_and_source(database):
+    """The address in its canonical form, for a search; what is no address as it is."""
+    output = store(database)
+    output.deliver(
+        UNIT,
+        [
+            event(1, source={"ip": "2001:db8::7", "address": "2001:DB8::07"}),
+            event(2, source={"address": "host.example.com"}),
+        ],
+        None,
+    )
+    rows = database.read("SELECT input, source FROM event ORDER BY id")
+    assert rows == [("it", "2001:db8::7"), ("it", "host.example.com")]
+    output.close()
+
+
 def test_common_filters_use_an_index(database):
     output = store(database)
-    for column in ("time", "dataset", "severity", "rule", "source", "service"):
+    for column in (
+        "time",
+        "dataset",
+        "severity",
+        "rule",
+        "source",
+        "service",
+        "input",
+        "action",
+    ):
         plan = database.read(f"EXPLAIN QUERY PLAN SELECT * FROM event WHERE {column} = ?", ["x"])
         assert "USING INDEX" in plan[0][3], column
     output.close()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -141,7 +142,10 @@ def test_simulate_command_starts_a_server():
 
 
 def test_demo_command():
-    output = siemtap("demo", "--once").stdout
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    output = siemtap("demo", "--once", "--port", port).stdout
+    assert f"status page until the end: http://127.0.0.1:{port}/" in output
     assert all(
         title in output
         for title in (

@@ -1,5 +1,6 @@
 """The status page in a real browser, in light and dark mode."""
 
+import json
 import shutil
 
 import pytest
@@ -126,6 +127,51 @@ def test_content_of_the_status_page(address, browser, scheme, tmp_path, monkeypa
     assert (tmp_path / "page.png").stat().st_size > 20_000
     page.set_viewport_size({"width": 380, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_search_in_the_browser(address, browser, scheme):
+    """Without a script: the form, the table, the whole event, older events."""
+    url, _ = address
+    page = browser.new_page(
+        color_scheme=scheme, viewport={"width": 1100, "height": 900}, java_script_enabled=False
+    )
+    problems, asked = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    page.click("nav >> text=Events")
+    assert page.inner_text("#note") == "the newest 100 events"
+    newest = page.inner_text("#events tr:nth-child(2) td")
+    page.click("#older")
+    assert len(page.query_selector_all("#events tr")) == 101
+    assert page.inner_text("#events tr:nth-child(2) td") <= newest
+    page.fill("[name=text]", HOSTILE)
+    page.check("[value=high]")
+    page.select_option("[name=dataset]", "apptrana.attack")
+    page.select_option("[name=input]", "apptrana")
+    page.select_option("[name=since]", "24h")
+    page.click("button")
+    rows = [row.inner_text().split("\t") for row in page.query_selector_all("#events tr")[1:]]
+    assert rows and all(
+        cells[1:3] == ["high", "apptrana.attack"] and cells[5] == HOSTILE for cells in rows
+    )
+    assert page.input_value("[name=text]") == HOSTILE and page.is_checked("[value=high]")
+    page.click("#events a >> nth=0")
+    event = json.loads(page.inner_text("#event"))
+    assert event["rule"]["name"] == HOSTILE and page.query_selector("img") is None
+    page.go_back()
+    page.fill("[name=to]", "2020-01-01T00:00")
+    page.select_option("[name=since]", "")
+    page.click("button")
+    assert page.inner_text("#note") == "no event matches"
+    assert page.input_value("[name=to]") == "2020-01-01T00:00"
+    page.set_viewport_size({"width": 380, "height": 800})
+    width = page.query_selector("html").bounding_box()["width"]
+    assert width <= 380 and page.query_selector("main").bounding_box()["width"] <= 380
+    ours = [request for request in asked if request.startswith(url)]
+    assert problems == [] and ours == asked
     page.close()
 
 

@@ -13,9 +13,9 @@ from siemtap.edge.receive import listener
 from siemtap.shipper.status.server import Server
 
 
-def get(port, path="/health", host="127.0.0.1", seconds=30):
+def get(port, path="/health", host="127.0.0.1", seconds=30, more=""):
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as peer:
-        name = f"Host: {host}\r\n" if host else ""
+        name = f"Host: {host}\r\n{more}" if host else ""
         peer.sendall(f"GET {path} HTTP/1.1\r\n{name}Connection: close\r\n\r\n".encode())
         answer = b""
         with contextlib.suppress(ConnectionError):
@@ -74,7 +74,7 @@ def test_own_names(page, host):
 @pytest.mark.parametrize(
     "host", ["evil.example.com", "evil.example.com:5066", "127.0.0.1.example.com"]
 )
-@pytest.mark.parametrize("path", ["/", "/stats", "/health"])
+@pytest.mark.parametrize("path", ["/", "/stats", "/health", "/events", "/rejected"])
 def test_another_name_is_misdirected(page, host, path):
     answer = get(port_of(page), path, host)
     assert answer.startswith("HTTP/1.1 421") and "http.names" in answer
@@ -82,6 +82,22 @@ def test_another_name_is_misdirected(page, host, path):
 
 def test_page_cannot_be_framed(page):
     assert "frame-ancestors 'none'" in get(port_of(page))
+
+
+@pytest.mark.parametrize(
+    "site,destination,status",
+    [
+        ("cross-site", "image", "403"),
+        ("cross-site", "iframe", "403"),
+        ("cross-site", "empty", "403"),
+        ("cross-site", "document", "200"),  # a link
+        ("same-origin", "empty", "200"),
+        ("none", "document", "200"),
+    ],
+)
+def test_another_site_cannot_embed_or_measure(page, site, destination, status):
+    more = f"Sec-Fetch-Site: {site}\r\nSec-Fetch-Dest: {destination}\r\n"
+    assert get(port_of(page), more=more).split()[1] == status
 
 
 def test_store_that_cannot_be_read_is_an_answer():

@@ -175,6 +175,24 @@ def test_the_schema_check_follows(tmp_path):
     )
 
 
+def test_drop_of_the_input_comes_first(tmp_path):
+    """It compares what the mapping gave, not what a processor makes of it."""
+    spec = {"add_fields": {"target": "event", "fields": {"action": "changed"}}}
+    simulated = simulator.Simulator(simulator.Knobs(rate=3.0))
+    stepped = SteppedShipper(
+        tmp_path,
+        simulated,
+        "apptrana",
+        lookback="20m",
+        processors=[spec],
+        drop={"action": ["logged", "changed"]},
+    )
+    stepped.start().run_turns(2)
+    events = stepped.events()
+    stepped.stop()
+    assert events and {event["event"]["action"] for event in events} == {"changed"}
+
+
 def test_compile_without_a_file():
     with pytest.raises(ConfigError, match="^processors is not known"):
         compile_processors([{"nope": {}}])

@@ -18,7 +18,9 @@ import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
+from .convert import instant, millis_of
 from .errors import ConfigError
+from .windows import Millis
 
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION = r"^[0-9]+(ms|s|m|h|d)$"
@@ -114,6 +116,14 @@ def parse_duration(duration: str) -> int:
             f'"{duration}" is not a duration; use a number and a unit, such as 30s, 5m, 12h or 1d'
         )
     return int(match[1]) * UNITS[match[2]]
+
+
+def parse_time(text: str) -> Millis:
+    """Return a time such as 2026-03-04T10:00Z in milliseconds. No zone means UTC."""
+    try:
+        return millis_of(instant(text))
+    except ValueError:
+        raise ConfigError(f'"{text}" is not a time; write it like 2026-03-04T10:00Z') from None
 
 
 def describe(form: Any) -> List[Dict[str, Any]]:

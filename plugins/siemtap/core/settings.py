@@ -71,7 +71,7 @@ class CommonSettings:
         "Drop",
         help=(
             "Drop events by `severity` (low, medium, high, critical), `action` or `dataset`; each"
-            " is a value or a list of values."
+            " is a value or a list of values. Applied before `processors`."
         ),
     )
     silent_after: int = duration(

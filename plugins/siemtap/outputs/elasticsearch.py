@@ -16,6 +16,7 @@ from elasticsearch import ApiError, NotFoundError
 from ..core.convert import rfc3339
 from ..core.errors import ConfigError, Retry
 from ..core.events import ids_of
+from ..core.formats.url import without_userinfo
 from ..core.model import Mark, Unit
 from ..core.rows import Event
 from ..core.windows import DAY, Millis
@@ -50,6 +51,7 @@ class Elasticsearch:
     together = False
     settings_type = Settings
     flavour = "elasticsearch"
+    dashboards = "Kibana"
 
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
         self.settings = settings
@@ -68,6 +70,16 @@ class Elasticsearch:
                 " path can read the credentials and the events",
                 self.flavour,
             )
+
+    @classmethod
+    def location(cls, settings: Settings) -> str:
+        """Return where the events are, to complete "the events are …"."""
+        hosts = ", ".join(without_userinfo(host) for host in settings.hosts)
+        cluster = "Elastic Cloud" if settings.cloud_id else hosts
+        names = "the data streams logs-*-*"
+        if settings.index:
+            names = f"the indices {PATTERN.sub('*', settings.index)}"
+        return f"in {names} of {cluster}; search them in {cls.dashboards}"
 
     # The index of an event
 
@@ -311,3 +323,4 @@ class Opensearch(Elasticsearch):
     """The output `opensearch`."""
 
     flavour = "opensearch"
+    dashboards = "OpenSearch Dashboards"

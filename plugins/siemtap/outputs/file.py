@@ -160,6 +160,11 @@ class File(StoredFiles):
         self.before = self._read_ids()
         self.is_sound = True  # false: the end of the file is not known to be `end`
 
+    @staticmethod
+    def location(settings: Settings) -> str:
+        """Return where the events are, to complete "the events are …"."""
+        return f"in the NDJSON files of {settings.path}, the newest in events.ndjson"
+
     def _open(self) -> None:
         self.file = open(self.path, "ab+", buffering=0, opener=private.opener)  # noqa: SIM115
         self._cut_torn_line()

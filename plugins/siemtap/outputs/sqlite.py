@@ -34,14 +34,19 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
   id TEXT PRIMARY KEY, time INTEGER NOT NULL, dataset TEXT NOT NULL,
   severity INTEGER, action TEXT, rule TEXT, source TEXT, service TEXT,
-  event TEXT NOT NULL);
+  event TEXT NOT NULL, input TEXT);
 CREATE INDEX IF NOT EXISTS event_time ON event (time);
 CREATE INDEX IF NOT EXISTS event_dataset ON event (dataset, time);
 CREATE INDEX IF NOT EXISTS event_severity ON event (severity, time);
 CREATE INDEX IF NOT EXISTS event_rule ON event (rule, time);
 CREATE INDEX IF NOT EXISTS event_source ON event (source, time);
 CREATE INDEX IF NOT EXISTS event_service ON event (service, time);
+CREATE INDEX IF NOT EXISTS event_input ON event (input, time);
+CREATE INDEX IF NOT EXISTS event_action ON event (action, time);
 """
+INSERT = """INSERT OR IGNORE INTO event
+            (id, time, dataset, severity, action, rule, source, service, event, input)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 DELETE_AT_ONCE = 5_000  # events deleted in one transaction
 READ_AT_ONCE = 5_000
 IDS_AT_ONCE = 500  # SQLite limits the parameters of a statement
@@ -131,10 +136,10 @@ class Sqlite(StoredEvents):
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
         """Insert the events and save the checkpoint, in one transaction."""
-        rows = [build_row(event) for event in events]
+        rows = [build_row(event, unit.input) for event in events]
 
         def insert(db: sqlite3.Connection) -> None:
-            db.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany(INSERT, rows)
             if mark is not None:
                 save(db, unit, mark)
 
@@ -237,9 +242,13 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return pragma("page_size") * (pragma("page_count") - pragma("freelist_count"))
 
 
-def build_row(event: Event) -> Tuple[object, ...]:
-    """Return an event's row of table `event`, in the order of its columns."""
+def build_row(event: Event, input: str) -> Tuple[object, ...]:
+    """Return an event's row of table `event`, in the order of its columns.
+
+    `input`: the id of the input that delivered it.
+    """
     details = event["event"]
+    source = event.get("source", {})
     return (
         *to_sqlite(
             [
@@ -249,9 +258,10 @@ def build_row(event: Event) -> Tuple[object, ...]:
                 details.get("severity"),
                 details.get("action"),
                 event.get("rule", {}).get("name"),
-                event.get("source", {}).get("address"),
+                source.get("ip") or source.get("address"),
                 event.get("service", {}).get("name"),
             ]
         ),
         encode(event).decode(),
+        *to_sqlite([input]),
     )

@@ -98,15 +98,7 @@ class Database:
             row = db.execute("PRAGMA quick_check('mark')").fetchone()
             if row and row[0] != "ok":
                 raise sqlite3.DatabaseError(row[0])
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != VERSION:
-                other = (
-                    "a newer version" if version > VERSION else "a version before the first release"
-                )
-                raise ConfigError(
-                    f"{self.path} was written by {other} of siemtap. Nothing was changed."
-                    " Install that version again, or set another `path.data`"
-                )
+            check_version(db, self.path)
         except sqlite3.OperationalError as error:
             if "no such table" not in str(error):
                 raise
@@ -232,6 +224,19 @@ class Database:
         if isinstance(error, sqlite3.OperationalError):
             return Retry(f"{self.path}: {error}; nothing was committed")
         return self.damaged(error)
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Raise ConfigError if a file was written by another version of siemtap, which has other
+    tables."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    other = "a newer version" if version > VERSION else "a version before the first release"
+    raise ConfigError(
+        f"{path} was written by {other} of siemtap. Nothing was changed. Install that version"
+        " again, or set another `path.data`"
+    )
 
 
 class Saved(NamedTuple):

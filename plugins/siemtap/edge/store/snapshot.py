@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Generator, List, Sequence, Tuple
 
 from ...core.errors import ConfigError, Retry
+from .checkpoints import check_version
 
 
 class Snapshot:
@@ -21,6 +22,7 @@ class Snapshot:
         try:
             self.db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
             self.db.execute("SELECT count(*) FROM mark").fetchone()
+            check_version(self.db, path)
         except sqlite3.Error as error:
             raise self._error_from(error) from None
 
@@ -28,6 +30,21 @@ class Snapshot:
         """Return the rows of a query."""
         try:
             return self.db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._error_from(error) from None
+
+    def each(self, sql: str, values: Sequence[Any] = ()) -> Generator[Tuple[Any, ...], None, None]:
+        """Yield the rows of a query, which need not fit in memory together.
+
+        The shipper cannot truncate its write-ahead log before the last row is taken, or the
+        iterator is closed.
+        """
+        try:
+            cursor = self.db.execute(sql, values)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
         except sqlite3.Error as error:
             raise self._error_from(error) from None
 

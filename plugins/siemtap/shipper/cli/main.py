@@ -20,9 +20,8 @@ import click
 from rich.console import Console
 
 from ... import VERSION
-from ...core.convert import instant, millis_of
 from ...core.errors import ConfigError, SiemtapError
-from ...core.manifest import parse_duration
+from ...core.manifest import parse_duration, parse_time
 from ...core.windows import DAY, Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
@@ -40,7 +39,7 @@ from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import describe_rejected
-from . import audit, bundles, checks, plugin_commands, queues, secrets, stores, vendors
+from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 
@@ -261,16 +260,9 @@ def _log_failures(shipper: Shipper) -> None:
         log.error("not finished: %s", describe_rejected(rejections))
 
 
-def parse_time(text: str) -> Millis:
-    """Return a time such as 2026-03-04T10:00Z in milliseconds."""
-    try:
-        return millis_of(instant(text))
-    except ValueError:
-        raise ConfigError(f'"{text}" is not a time; write it like 2026-03-04T10:00Z') from None
-
-
 # demo
 
+DEMO_PORT = 5066
 SILENCE = 4.0  # seconds without a line while the demo collects
 
 
@@ -279,16 +271,17 @@ SILENCE = 4.0  # seconds without a line while the demo collects
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=5066,
-    show_default=True,
-    help="The port of the status page; 0 picks a free port.",
+    help=(
+        "The port of the status page; 0 picks a free port. By default 5066, and a free port with"
+        " --once."
+    ),
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="The folder for the embedded store; by default a temporary folder.",
 )
-def demo(once: bool, port: int, data: Optional[Path]) -> None:
+def demo(once: bool, port: Optional[int], data: Optional[Path]) -> None:
     """Simulate every vendor, collect 24 hours of their events, and show them.
 
     Needs no account, no network and no configuration file.
@@ -302,7 +295,9 @@ def demo(once: bool, port: int, data: Optional[Path]) -> None:
             )
         )
         vendors = demonstration.servers(stack)
-        config = demonstration.config(vendors, data, 0 if once else port)
+        if port is None:
+            port = 0 if once else DEMO_PORT
+        config = demonstration.config(vendors, data, port)
         logs.start(config.logging)
         stack.enter_context(data_folder_lock(config))
         began = time.monotonic()
@@ -313,6 +308,8 @@ def demo(once: bool, port: int, data: Optional[Path]) -> None:
         _in_background(_show_progress, shipper, console)
         demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
         page = Server(shipper, config.http.host, config.http.port)
+        if once and port:
+            console.print(f"status page until the end: {page.address}")
         with signals(shipper):
             if not once:
                 _in_background(_show_when_done, shipper, console, began, page.address)
@@ -369,6 +366,7 @@ for command in (
     audit.audit_all,
     *queues.COMMANDS,
     *stores.COMMANDS,
+    *events.COMMANDS,
     *secrets.COMMANDS,
     *vendors.COMMANDS,
     bundles.build,

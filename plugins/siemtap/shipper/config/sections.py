@@ -333,6 +333,11 @@ class Config:
         (output,) = self.outputs
         return output
 
+    @property
+    def has_store(self) -> bool:
+        """Return whether one of the outputs is the embedded store."""
+        return any(output.type == "sqlite" for output in self.outputs)
+
     def by_output(self) -> List[Config]:
         """Return for each output the part of the configuration that concerns it alone."""
         parts = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from urllib.parse import quote
 
 from ...core.convert import rfc3339
 from ...core.windows import HOUR, Millis
@@ -18,6 +19,8 @@ COLOURS = {
     "low": "--low",
     "unknown": "--unknown",
 }
+PAGES = (("Status", "/"), ("Events", "/events"), ("Rejected", "/rejected"))
+BOTTOM = "</main></body></html>"
 NO_EVENTS = '<span class="soft">no events yet</span>'
 SERIES = ("--one", "--two", "--three", "--four", "--five", "--six")
 
@@ -35,6 +38,14 @@ table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;colo
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ok{color:var(--good)}.degraded{color:var(--bad)}.retrying,.starting,.running{color:var(--wait)}
 .error{color:var(--bad);overflow-wrap:anywhere}.name{white-space:nowrap}.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 12px}svg{display:block;width:100%;height:auto}
 .bar{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:2px 10px;margin-bottom:7px;font-size:14px}.bar span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+nav{display:flex;gap:14px;margin-left:auto}a{color:var(--one)}nav b{font-weight:600}
+form{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,215px),1fr));gap:10px 14px;align-items:end;font-size:14px}
+label{display:grid;gap:3px;color:var(--soft)}fieldset{display:flex;flex-wrap:wrap;gap:4px 12px;border:0;margin:0;padding:0;grid-column:span 2}legend{color:var(--soft);padding:0;margin-bottom:3px}fieldset label{display:flex;gap:4px;align-items:center;color:inherit}
+input,select,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:5px 8px;width:100%;height:34px;min-width:0}input[type=checkbox]{width:auto;height:auto;accent-color:var(--one)}
+button{background:var(--one);border-color:var(--one);color:var(--bg);font-weight:600;cursor:pointer}#note,#total{margin:0 0 10px}pre{margin:0;overflow-wrap:anywhere;white-space:pre-wrap;font-size:13px}code{font-size:13px}
+td.long{overflow-wrap:anywhere;min-width:160px}.critical,.high,.medium,.low{white-space:nowrap}.critical:before,.high:before,.medium:before,.low:before{content:"";display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:6px}
+.critical:before{background:var(--critical)}.high:before{background:var(--high)}.medium:before{background:var(--medium)}.low:before{background:var(--low)}
+@media(max-width:560px){fieldset{grid-column:auto}}
 .bar i{grid-column:1/-1;height:7px;border-radius:4px;background:var(--one)}svg text{fill:var(--soft);font-size:11px}
 """
 
@@ -42,15 +53,13 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ok{color
 def render_page(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[str]:
     """Yield the HTML of the status page."""
     state = "ok" if stats["healthy"] else "degraded"
-    yield (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width"><meta http-equiv="refresh" content="{REFRESH}">'
-    )
-    yield f"<title>siemtap: {state}</title><style>{STYLE}</style></head><body><main>"
-    yield (
-        f'<header><h1>siemtap</h1><b id="health" class="{state}">{state}</b><span'
+    yield from render_top(
+        state,
+        "/",
+        f'<b id="health" class="{state}">{state}</b><span'
         f' class="soft">{escape(stats["version"])} · up {format_age(stats["uptime_s"])} ·'
-        f" {rfc3339(now)[:19]}Z</span></header>"
+        f" {rfc3339(now)[:19]}Z</span>",
+        f'<meta http-equiv="refresh" content="{REFRESH}">',
     )
     if not stats["healthy"]:
         yield f'<p class="error" id="reason">{escape(stats["reason"])}</p>'
@@ -73,8 +82,30 @@ def render_page(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[s
         COLOURS,
     )
     yield from bars("rules", "Top rules", tally.top("rule"))
-    yield from bars("sources", "Top sources", tally.top("source"))
-    yield "</div></main></body></html>"
+    by_source = "/events?source=" if stats["output"]["name"] == "sqlite" else ""
+    yield from bars("sources", "Top sources", tally.top("source"), by_source)
+    yield "</div>"
+    yield BOTTOM
+
+
+def render_top(title: str, address: str, more: str = "", head: str = "") -> Iterator[str]:
+    """Yield the top of a page, up to its content.
+
+    `address`: of the page, one of PAGES or a page below it. `more`: HTML beside the name. `head`:
+    HTML for the head.
+    """
+    yield (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width">{head}'
+    )
+    yield f"<title>siemtap: {escape(title)}</title><style>{STYLE}</style></head><body><main>"
+    yield f"<header><h1>siemtap</h1>{more}<nav>"
+    for name, target in PAGES:
+        if target == address:
+            yield f'<b aria-current="page">{name}</b>'
+        else:
+            yield f'<a href="{target}">{name}</a>'
+    yield "</nav></header>"
 
 
 def escape(value: Any) -> str:
@@ -157,8 +188,8 @@ def render_output(row: Mapping[str, Any]) -> Iterator[str]:
     )
     if row["waiting_rejected"]:
         yield (
-            f'<p class="error">{row["waiting_rejected"]:,} rejected: see <code>siemtap rejected'
-            " list</code></p>"
+            f'<p class="error">{row["waiting_rejected"]:,} rejected: see <a href="/rejected">which'
+            " and why</a>, or <code>siemtap rejected list</code></p>"
         )
     if row.get("news_of_rejected"):
         yield f'<p class="error" id="rejected">{escape(row["news_of_rejected"])}</p>'
@@ -240,14 +271,17 @@ def stacked_chart(
     yield "</div></section>"
 
 
-def bars(id: str, title: str, top: List[Tuple[str, int]]) -> Iterator[str]:
-    """Yield a list of horizontal bars."""
+def bars(id: str, title: str, top: List[Tuple[str, int]], search: str = "") -> Iterator[str]:
+    """Yield a list of horizontal bars. `search`: the address of a search, before the value."""
     yield f'<section id="{id}"><h2>{escape(title)}</h2>'
     most = max((number for _, number in top), default=1)
     for name, number in top:
+        shown = escape(name[:200])
+        if search:
+            shown = f'<a href="{search}{quote(name, errors="replace")}">{shown}</a>'
         yield (
             '<div class="bar"><span'
-            f' title="{escape(name)}">{escape(name[:200])}</span><span>{number:,}</span><i'
+            f' title="{escape(name)}">{shown}</span><span>{number:,}</span><i'
             f' style="width:{max(1.0, 100 * number / most):.1f}%"></i></div>'
         )
     if not top:

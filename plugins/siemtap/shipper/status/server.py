@@ -1,4 +1,4 @@
-"""The server of the status page, /stats, /metrics and /health."""
+"""The server of the status page and its searches, of /stats, /metrics and /health."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, List, Mapping
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,13 +18,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ...core.errors import ConfigError, SiemtapError
 from ...edge.receive.limits import listen_on
 from ...edge.receive.listener import RequestTimeout
+from .answers import Answer, Fields, SlowAnswers, fields_of, html_answer, text_answer
+from .events_page import answer_event, answer_events
 from .metrics import render_metrics
 from .page import render_page
+from .rejected_page import answer_rejected, answer_rejected_event
 
 POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none';"
-    b" form-action 'none'"
+    b" form-action 'self'"
 )
+SLOW: Dict[str, Callable[[Any, Fields], Answer]] = {
+    "/events": answer_events,
+    "/event": answer_event,
+    "/rejected": answer_rejected,
+    "/rejected/event": answer_rejected_event,
+}
 CONNECTIONS = 256  # beyond it the oldest is closed, so that /health answers whoever asks
 
 
@@ -38,6 +48,13 @@ class Page:
         self.shipper = shipper
         own = (socket.gethostname(), socket.getfqdn())
         self.hosts = {"localhost", *(host.lower() for host in (*hosts, *own))}
+        self.quick: Dict[str, Callable[[], Answer]] = {
+            "/": self.front,
+            "/stats": self.stats,
+            "/metrics": self.metrics,
+            "/health": self.health,
+        }
+        self.slow = SlowAnswers()
 
     def is_own(self, host: str) -> bool:
         """Return whether a `Host` header names this page.
@@ -58,60 +75,74 @@ class Page:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        routes: Dict[str, Callable[[], Tuple[int, str, bytes]]] = {
-            "/": self.front,
-            "/stats": self.stats,
-            "/metrics": self.metrics,
-            "/health": self.health,
-        }
-        answer = routes.get(scope["path"])
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        if host and not self.is_own(host):
-            status, kind = 421, "text/plain"
-            body = b"this name is not the page's: use its address, or add the name to http.names\n"
-        elif scope["method"] not in ("GET", "HEAD"):
-            status, kind, body = 405, "text/plain", b"use GET\n"
-        elif answer is None:
-            status, kind, body = (
-                404,
-                "text/plain",
-                b"not found; use /, /stats, /metrics or /health\n",
-            )
-        else:
-            try:
-                status, kind, body = answer()
-            except SiemtapError as error:
-                status, kind, body = 503, "text/plain", f"{error}\n".encode("utf-8", "replace")
+        answer = await self.answer(scope)
         headers = [
-            (b"content-type", f"{kind}; charset=utf-8".encode()),
-            (b"content-length", str(len(body)).encode()),
+            (b"content-type", f"{answer.kind}; charset=utf-8".encode()),
+            (b"content-length", str(len(answer.body)).encode()),
             (b"cache-control", b"no-store"),
             (b"content-security-policy", POLICY),
+            (b"referrer-policy", b"no-referrer"),
             (b"x-content-type-options", b"nosniff"),
         ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send(
-            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
-        )
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        body = b"" if scope["method"] == "HEAD" else answer.body
+        await send({"type": "http.response.body", "body": body})
 
-    # Each returns (status, content type, body).
+    async def answer(self, scope: Any) -> Answer:
+        """Return the answer to a request."""
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        path = scope["path"]
+        if host and not self.is_own(host):
+            return text_answer(
+                421, "this name is not the page's: use its address, or add the name to http.names"
+            )
+        if is_embedded_elsewhere(headers):
+            return text_answer(403, "another site's page may link to this one, and not embed it")
+        if scope["method"] not in ("GET", "HEAD"):
+            return text_answer(405, "use GET")
+        try:
+            fields = fields_of(scope["query_string"])
+        except ConfigError as error:
+            return text_answer(400, str(error))
+        try:
+            if path in self.quick:
+                return self.quick[path]()
+            if path in SLOW:
+                return await self.slow.make(partial(SLOW[path], self.shipper, fields))
+        except SiemtapError as error:
+            return text_answer(503, str(error))
+        return text_answer(404, f"not found; use {', '.join((*self.quick, *SLOW))}")
 
-    def stats(self) -> Tuple[int, str, bytes]:
-        return 200, "application/json", json.dumps(self.shipper.stats(), indent=1).encode()
+    def stats(self) -> Answer:
+        return Answer(200, "application/json", json.dumps(self.shipper.stats(), indent=1).encode())
 
-    def health(self) -> Tuple[int, str, bytes]:
+    def health(self) -> Answer:
         healthy, reason = self.shipper.health()
         status = 200 if healthy else 503
         body = json.dumps({"healthy": healthy, "reason": reason}).encode()
-        return status, "application/json", body
+        return Answer(status, "application/json", body)
 
-    def metrics(self) -> Tuple[int, str, bytes]:
+    def metrics(self) -> Answer:
         body = render_metrics(self.shipper.stats(), self.shipper.tally.top("dataset", 100))
-        return 200, "text/plain; version=0.0.4", body
+        return Answer(200, "text/plain; version=0.0.4", body)
 
-    def front(self) -> Tuple[int, str, bytes]:
-        parts = render_page(self.shipper.stats(), self.shipper.tally, self.shipper.clock.now())
-        return 200, "text/html", "".join(parts).encode("utf-8", "replace")
+    def front(self) -> Answer:
+        return html_answer(
+            render_page(self.shipper.stats(), self.shipper.tally, self.shipper.clock.now())
+        )
+
+    def close(self) -> None:
+        self.slow.close()
+
+
+def is_embedded_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a browser loads this for another site's page.
+
+    That site cannot read the answer, but it could measure how long a search takes, and make many.
+    """
+    site = headers.get(b"sec-fetch-site", b"")
+    return site == b"cross-site" and headers.get(b"sec-fetch-dest", b"document") != b"document"
 
 
 class Server:
@@ -119,8 +150,9 @@ class Server:
 
     def __init__(self, shipper: Any, host: str, port: int, names: Iterable[str] = ()) -> None:
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        self.page = Page(shipper, (host, *names))
         config = uvicorn.Config(
-            Page(shipper, (host, *names)),
+            self.page,
             http=PageProtocol,
             ws="none",
             loop="asyncio",
@@ -162,6 +194,7 @@ class Server:
 
     def close(self) -> None:
         self.server.should_exit = True
+        self.page.close()
         self.thread.join(5)
 
 
