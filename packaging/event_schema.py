@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List
 
 from siemtap.core.rows import Dataset
 from siemtap.render import ecs
-from siemtap.render.datasets import schema_of_ecs, vendor_schema
+from siemtap.render.datasets import added_paths, schema_of_ecs, vendor_schema
 from siemtap.render.row_types import own_types
 from siemtap.render.schema_walk import Schema, has, put
 
@@ -25,7 +25,7 @@ def contract_of(contract: Schema, datasets: Iterable[Dataset]) -> Schema:
         del written[name]
     shared = without_rendered(contract["definitions"]["shared"])
     for dataset in datasets:
-        for path in dataset.targets():
+        for path in (*dataset.targets(), *added_paths(dataset)):
             facts = ecs.field(path)
             if facts is not None and not has(shared, path):
                 put(shared, path, {**schema_of_ecs(facts), **RENDERED}, RENDERED)

@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | receive | apis | splunk"""
+elasticsearch | receive | apis | splunk | processors"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import bench_inputs
+import bench_processors
 import bench_receive
 import bench_reports
 import bench_splunk
@@ -215,6 +216,7 @@ if __name__ == "__main__":
         "receive": bench_receive.run,
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,
+        "processors": bench_processors.processors,
     }
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()

@@ -5,7 +5,7 @@ The validator is compiled from it, and schemas/ is rendered from it.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Set
+from typing import Any, Mapping, Set, Tuple
 
 from ..core.convert import FieldType
 from ..core.rows import Dataset
@@ -21,6 +21,18 @@ INPUT_PATHS = (
     "agent.type",
     "agent.version",
     "agent.name",
+)
+# Paths that the processor `geoip` adds to events with `source.ip`.
+LOOKED_UP = (
+    "source.geo.continent_name",
+    "source.geo.country_iso_code",
+    "source.geo.country_name",
+    "source.geo.region_iso_code",
+    "source.geo.region_name",
+    "source.geo.city_name",
+    "source.geo.location",
+    "source.as.number",
+    "source.as.organization.name",
 )
 SIMPLE: Mapping[str, Schema] = {
     "long": {"$ref": "#/definitions/long"},
@@ -39,15 +51,20 @@ SIMPLE: Mapping[str, Schema] = {
 TEXT: Schema = {"type": "string", "minLength": 1}
 
 
+def added_paths(dataset: Dataset) -> Tuple[str, ...]:
+    """Return the paths that may be added to an event after its mapping."""
+    return (*INPUT_PATHS, *LOOKED_UP) if "source.ip" in dataset.targets() else INPUT_PATHS
+
+
 def schema_of(contract: Schema, dataset: Dataset) -> Schema:
-    """Return the schema of a dataset's events: the shared fields that it sets, its vendor's object.
+    """Return the schema of a dataset's events: the shared fields that it has, its vendor's object.
 
     Other fields are not allowed. A shared field has the schema of the contract, or else the one
     that follows from its type in ECS. `contract`: schemas/event.schema.json.
     """
     shared = contract["definitions"]["shared"]
     namespace = dataset.namespace
-    paths = {*dataset.targets(), *INPUT_PATHS}
+    paths = {*dataset.targets(), *added_paths(dataset)}
     shared_paths = {path for path in paths if not path.startswith(f"{namespace}.")}
     tree = narrow(shared, shared_paths)
     for path in sorted(shared_paths):

@@ -18,7 +18,7 @@ from ...core.settings import SEVERITIES
 from ...edge.receive import addresses
 from ...render import registry
 from ...render.config import file_schema, forms, input_schema
-from ...render.datasets import INPUT_PATHS
+from ...render.datasets import added_paths
 from ..processors.steps import compile_processors
 from . import consistency, outputs
 from .document import Document, Path_
@@ -234,7 +234,7 @@ def _is_field(plugins: Iterable[Plugin], path: str) -> bool:
         return True
     return any(
         path in dataset.targets()
-        or path in INPUT_PATHS
+        or path in added_paths(dataset)
         or path.startswith(f"{dataset.namespace}.extra.")
         for plugin in plugins
         for dataset in plugin.datasets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
+from ...core.errors import ConfigError
 from ...core.rows import Event
 from ...engine.protocols import MapBatch
 from .conditions import Condition, compile_condition
@@ -20,6 +21,7 @@ from .fields import (
     remove,
     require_free,
 )
+from .geoip import GeoDatabase
 
 log = logging.getLogger("siemtap")
 
@@ -224,11 +226,37 @@ def _truncate_fields(place: Place, is_field: IsField) -> Step:
     return step
 
 
+def _geoip(place: Place, is_field: IsField) -> Step:
+    section = place.section(("database_file", "field", "when"), ("database_file",))
+    if section.get("field", "source.ip") != "source.ip":
+        raise place.inner("field").error("can only be source.ip")
+    inner = place.inner("database_file")
+    if not isinstance(inner.value, str) or not inner.value:
+        raise inner.error("must be the name of a file, such as GeoLite2-City.mmdb")
+    try:
+        database = GeoDatabase(inner.value)
+    except ConfigError as error:
+        raise inner.error(error.message) from None
+
+    def step(event: Event) -> Event:
+        address = find(event, ("source", "ip"))
+        if address is MISSING:
+            return event
+        for names, value in database.fields(address):
+            # what the vendor says wins over the database
+            if find(event, names) is MISSING:
+                event = put(event, names, value)
+        return event
+
+    return step
+
+
 PROCESSORS: Dict[str, Callable[[Place, IsField], Step]] = {
     "add_fields": _add_fields,
     "add_tags": _add_tags,
     "drop_event": _drop_event,
     "drop_fields": _drop_fields,
+    "geoip": _geoip,
     "rename": _rename,
     "truncate_fields": _truncate_fields,
 }
