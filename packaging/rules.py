@@ -173,6 +173,17 @@ def saved_searches_are_disabled_and_run_hourly_at_most(folder: Path) -> Iterator
             yield stanza
 
 
+def a_scheduled_search_sees_late_events(folder: Path) -> Iterator[str]:
+    """A scheduled search of events reads whole hours or days of index times, and skips no run;
+    `tstats` reads all events, for the last of each input."""
+    for stanza, keys in _stanzas(folder / "default/savedsearches.conf").items():
+        window = (keys.get("dispatch.index_earliest"), keys.get("dispatch.index_latest"))
+        is_whole = window in (("-1h@h", "@h"), ("-1d@d", "@d"))
+        is_complete = is_whole and keys.get("realtime_schedule") == "0"
+        if not is_complete and not keys.get("search", "").startswith("| tstats "):
+            yield stanza
+
+
 def every_search_names_its_index(folder: Path) -> Iterator[str]:
     """A search begins with the index macro, with an eventtype, which has the macro, or with
     Splunk's own logs: none searches all indexes by accident."""
@@ -189,6 +200,7 @@ def every_search_names_its_index(folder: Path) -> Iterator[str]:
         named = set(re.split(", ", match[1] or match[2])) if match else set()
         has_eventtype = bool(named) and named <= eventtypes
         has_index = search.startswith((f"`{macro}` ", "index=_internal ", "| inputlookup "))
+        has_index |= bool(re.match(rf"\| tstats [^|]* where `{macro}` ", search))
         if not has_index and not has_eventtype:
             yield place
 
@@ -245,6 +257,7 @@ RULES: List[Callable[[Path], Iterator[str]]] = [
     python_version_and_python_required,
     no_confs_of_the_instance,
     saved_searches_are_disabled_and_run_hourly_at_most,
+    a_scheduled_search_sees_late_events,
     every_search_names_its_index,
     dashboards_use_known_fields,
     the_menu_names_existing_views,

@@ -100,6 +100,18 @@ PLANTED = [
         replaced(SEARCHES, "cron_schedule = 7 *", "cron_schedule = */2 *"),
     ),
     (
+        "a scheduled search sees late events",
+        replaced(SEARCHES, "realtime_schedule = 0", "realtime_schedule = 1"),
+    ),
+    (
+        "a scheduled search sees late events",
+        replaced(SEARCHES, "dispatch.index_latest = @h", "dispatch.index_latest = now"),
+    ),
+    (
+        "every search names its index",
+        replaced(SEARCHES, "where `ta_pingintelligence_index` ", "where index=* "),
+    ),
+    (
         "every search names its index",
         replaced(
             SEARCHES, "search = eventtype=ta_pingintelligence_attack", "search = sourcetype=x"
