@@ -20,7 +20,7 @@ from typing import (
 from ...core.model import Plugin
 from ...core.rows import CimClass, Dataset, Rule
 from ...render.datasets import list_paths
-from ..runtime.compact import duplicate_paths, value_paths
+from ..runtime.compact import LENGTH, duplicate_paths, sources, value_paths
 from ..runtime.names import addon, sourcetype
 from .conf import Conf
 
@@ -62,10 +62,10 @@ def _props_of(dataset: Dataset, lists: Set[str]) -> Dict[str, str]:
     alternatives = duplicate_paths(dataset)
 
     def fields_of(paths: Iterable[str]) -> List[str]:
-        sources: Dict[str, None] = {}  # ordered, each once
+        fields_at: Dict[str, None] = {}  # ordered, each once
         for path in paths:
-            sources.update(dict.fromkeys(_sources(path, alternatives)))
-        fields = [f"{source}{{}}" if source in lists else source for source in sources]
+            fields_at.update(dict.fromkeys(sources(path, alternatives)))
+        fields = [f"{source}{{}}" if source in lists else source for source in fields_at]
         left_out = dict.fromkeys(_left_out(dataset, path) for path in paths)
         return fields + [json.dumps(value) for value in left_out if value is not None][:1]
 
@@ -127,8 +127,9 @@ def _eval(rule: Rule, fields_of: FieldsOf) -> str:
         return _case(cases, _coalesce(fields, otherwise) if fields else otherwise or "null()")
     if "match" in rule:
         return _eval_match(rule, fields)
-    if "length" in rule:
-        return f"len({_coalesce(fields)})"
+    if "length" in rule:  # of the whole value, where the event's is shortened
+        lengths = [LENGTH + field for field in fields]
+        return _coalesce(lengths, f"len({_coalesce(fields)})")
     if "unless" in rule:
         return f"nullif({_coalesce(fields)}, {_quote(rule['unless'])})"
     return _coalesce(fields, otherwise)
@@ -150,16 +151,6 @@ def _eval_match(rule: Rule, fields: List[str]) -> str:
 
 def _lower(rule: Rule, expression: str) -> str:
     return f"lower({expression})" if rule.get("lower") else expression
-
-
-def _sources(path: str, alternatives: Mapping[str, str]) -> List[str]:
-    """Return where the compact event has the value of a path: at the path itself, then at paths
-    with an equal value."""
-    sources = [path]
-    while path in alternatives:
-        path = alternatives[path]
-        sources.append(path)
-    return sources
 
 
 def _left_out(dataset: Dataset, path: str) -> Any:
