@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 from cache import CACHE
-from splunk_search import LIMIT, check_event, models_of, searched
+from splunk_search import LIMIT, check_event, models_of, searched, tags_of
 
 from siemtap.core.paths import put
 from siemtap.edge.encode import encode
@@ -143,11 +143,29 @@ def test_an_event_is_in_the_model_of_its_kind_only(number, models, fields):
     assert {name: searched_fields.get(name, [None])[0] for name in fields} == fields
 
 
-@pytest.mark.parametrize("plugin, event", EVENTS_OF_CLASSES[:1])
-def test_an_event_that_reports_an_error_is_in_no_model(plugin, event):
-    failed = {**event, "event": {**event["event"], "kind": "pipeline_error"}}
-    assert plugin.dataset("centurylink_ips.event").cim.class_of(failed) is None
-    check_event(plugin, failed)
+def test_an_event_that_reports_an_error_is_in_no_model_and_allows_nothing():
+    """An event of each class of each dataset, if it could not be read: no eventtype, no action."""
+    classes = set()
+    for plugin, event in [*events_of_cases(), *EVENTS_OF_CLASSES]:
+        dataset = plugin.dataset(event["event"]["dataset"])
+        group = dataset.cim.class_of(event)
+        if group:
+            classes.add((dataset.name, group.tags))
+            failed = {**event, "event": {**event["event"], "kind": "pipeline_error"}}
+            assert dataset.cim.class_of(failed) is None
+            assert "action" not in check_event(plugin, failed)
+    assert classes == {
+        (dataset.name, group.tags)
+        for dataset in registry.datasets().values()
+        for group in dataset.cim.groups().values()
+    }
+
+
+@pytest.mark.parametrize("kind", ["firewall", "system", "other", "integrity", "authentication"])
+def test_only_attacks_are_tagged_as_attacks(kind):
+    plugin, event = of_class(99, kind, event__type=["denied"], **FLOW)
+    fields = check_event(plugin, event)
+    assert not {"ids", "attack"} & tags_of(fields, plugin, "centurylink_ips:event")
 
 
 def test_every_value_of_a_class_has_an_event():

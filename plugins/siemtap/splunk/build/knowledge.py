@@ -73,7 +73,10 @@ def _props_of(dataset: Dataset, lists: Set[str]) -> Dict[str, str]:
     for field, values, rule in dataset.cim.rules():
         rules.setdefault(field, []).append((values, rule))
     for field, branches in rules.items():
-        stanza.update([_restored(field, branches, dataset.cim.by, fields_of)])
+        key, value = _restored(field, branches, dataset.cim.by, fields_of)
+        if key == "EVAL-action":  # nothing is known of a record that could not be read
+            value = f"if('event.kind'==\"pipeline_error\", null(), {value})"
+        stanza[key] = value
     return stanza
 
 

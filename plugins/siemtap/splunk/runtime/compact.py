@@ -53,8 +53,8 @@ def line_encoder(dataset: Dataset) -> Callable[[Event], bytes]:
     """Return a function that encodes an event as its line in Splunk.
 
     Each field that the add-on's knowledge reads ends within the first EXTRACTED_BYTES, whatever the
-    length of any value. Where they do not fit, the longest are shortened there, and stand as a whole
-    at the end.
+    length of any value. Where they do not fit, the longest are shortened, and their whole values
+    stand at the end.
     """
     compact_event = compact(dataset)
     arrange = _arrangement(dataset)
