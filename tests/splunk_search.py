@@ -40,7 +40,7 @@ SPLUNKS_OWN = {
     "date_year",
     "date_zone",
 }
-TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|==|[(),.]|[A-Za-z_][\w]*)""")
+TOKEN = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|==|[(),./]|\d+|[A-Za-z_][\w]*)""")
 # what the search of an eventtype is made of
 TERM = re.compile(r'(NOT )?([\w.]+)(?:=| IN )("[^"]*"|\([^)]*\)|\w+|\*)')
 
@@ -80,8 +80,8 @@ def searched(raw, props):
 
 class Eval:
     """An evaluator of the eval expressions that props.conf uses: coalesce, case, if, match,
-    replace, nullif, isnotnull, len, lower, in, true(), null(), ==, a dot between texts, strings,
-    fields."""
+    replace, nullif, isnotnull, len, lower, in, true(), null(), ==, a dot between texts, / by a number,
+    strings, fields."""
 
     def __init__(self, expression, fields):
         self.tokens, self.fields = TOKEN.findall(expression), fields
@@ -100,6 +100,10 @@ class Eval:
             self.take()
             right = self.single()
             left = None if left is None or right is None else left + right
+        if self.tokens[:1] == ["/"]:
+            self.take()
+            divisor = int(self.take())
+            return None if left is None else f"{float(left) / divisor:.15g}"
         if self.tokens[:1] == ["=="]:
             self.take()
             return left == self.single()

@@ -60,6 +60,7 @@ FLOW = {
     "destination__port": 443,
     "network__transport": "tcp",
     "network__direction": "ingress",
+    "event__duration": 1_500_000_000,
 }
 FILE = {"file__path": "C:\\temp\\eicar.com", "file__name": "eicar.com", "user__name": "bob"}
 URL = {"url__full": "http://bad.example.com/a?b=1", "url__domain": "bad.example.com"}
@@ -115,9 +116,17 @@ def test_every_event_is_in_the_models_of_its_class_with_their_fields(folder):
     "number, models, fields",
     [
         (0, {"Intrusion_Detection"}, {"action": "blocked", "cve": "CVE-2021-44228"}),
-        (1, {"Intrusion_Detection"}, {"action": "allowed", "category": "intrusion_prevention"}),
+        (
+            1,
+            {"Intrusion_Detection"},
+            {"action": "allowed", "direction": "inbound", "duration": "1.5"},
+        ),
         (2, {"Intrusion_Detection"}, {"category": "reconnaissance", "user": None}),
-        (3, {"Network_Traffic"}, {"action": "blocked", "direction": "inbound", "ids_type": None}),
+        (
+            3,
+            {"Network_Traffic"},
+            {"action": "blocked", "direction": "inbound", "duration": "1.5", "ids_type": None},
+        ),
         (4, {"Network_Traffic"}, {"action": "allowed", "direction": "outbound"}),
         (5, {"Change"}, {"action": "created", "change_type": "filesystem", "user": "bob"}),
         (6, {"Change"}, {"action": "deleted", "object": "eicar.com"}),
@@ -168,6 +177,36 @@ def test_only_attacks_are_tagged_as_attacks(kind):
     assert not {"ids", "attack"} & tags_of(fields, plugin, "centurylink_ips:event")
 
 
+@pytest.mark.parametrize(
+    "referrer, domain",
+    [
+        ("https://bob@shop.example.com:8443/cart?x=1", "shop.example.com"),
+        ("https://[2001:db8::1]/", "[2001:db8::1]"),
+        ("/cart", None),
+    ],
+)
+def test_fields_of_the_web_that_are_made_of_others(referrer, domain):
+    plugin, event = event_of(
+        "apptrana.attack",
+        1,
+        event__severity=73,
+        apptrana__severity=2,
+        observer__name="main",
+        rule__name="A rule",
+        rule__category="XSS",
+        url__full="https://shop.example.com/a?b=1",
+        url__domain="shop.example.com",
+        url__path="/a",
+        url__query="b=1",
+        destination__address="shop.example.com",
+        http__request__referrer=referrer,
+        apptrana__request_headers={"referer": referrer},
+    )
+    fields = check_event(plugin, event)
+    assert fields.get("http_referrer_domain", [None]) == [domain]
+    assert fields["url_length"] == ["30"] and fields["severity_id"] == ["2"]
+
+
 def test_every_value_of_a_class_has_an_event():
     values = {event["centurylink_ips"]["kind"] for _, event in EVENTS_OF_CLASSES}
     classes = registry.plugin("centurylink_ips").dataset("centurylink_ips.event").cim.classes
@@ -191,6 +230,13 @@ NOT_SET = {
             "url_domain": "where the record has no host name",
         },
         "Intrusion_Detection": {},
+    },
+    "apptrana.activity": {
+        "Change": {
+            "object_attrs": "never said",
+            "object_id": "a website has a name and no id",
+            "src": "where the record has no address",
+        },
     },
     "centurylink_ips.event": {
         "Alerts": {

@@ -128,8 +128,10 @@ def _eval(rule: Rule, fields_of: FieldsOf) -> str:
     if "present" in rule:
         cases = [(f"isnotnull({_quote_field(path)})", v) for path, v in rule["present"].items()]
         return _case(cases, _coalesce(fields, otherwise) if fields else otherwise or "null()")
-    if "match" in rule:
+    if "match" in rule or "part" in rule:
         return _eval_match(rule, fields)
+    if "per" in rule:
+        return f"{_coalesce(fields)}/{rule['per']}"
     if "length" in rule:  # of the whole value, where the event's is shortened
         lengths = [LENGTH + field for field in fields]
         return _coalesce(lengths, f"len({_coalesce(fields)})")
@@ -147,7 +149,7 @@ def _case(cases: List[Tuple[str, Any]], otherwise: str) -> str:
 def _eval_match(rule: Rule, fields: List[str]) -> str:
     """Return the expression that takes the first group of a regular expression."""
     field = _coalesce(fields)
-    pattern = rule["match"]
+    pattern = rule.get("match") or rule["part"]
     group = _lower(rule, f'nullif(replace({field}, "{pattern}", "\\1"), "")')
     return f'if(match({field}, "{pattern}"), {group}, null())'
 
