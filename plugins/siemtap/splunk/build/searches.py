@@ -3,6 +3,7 @@ start from an event, and the lookup of the checkpoints."""
 
 from __future__ import annotations
 
+import json
 from typing import Dict, Optional
 
 from ...core.model import Plugin
@@ -70,6 +71,12 @@ def _attack_searches(plugin: Plugin, search: str) -> Conf:
         " values(signature) as signature values(dest) as dest by src | where rules >= 5",
         minute=17,
     )
+    drilldown = {
+        "name": "The attacks of $src$",
+        "search": f"{search} src=$src|s$",
+        "earliest_offset": "$info_min_time$",
+        "latest_offset": "$info_max_time$",
+    }
     correlation = {
         "action.correlationsearch.enabled": "1",
         "action.correlationsearch.label": f"{plugin.title}: many rules matched by one source",
@@ -81,8 +88,10 @@ def _attack_searches(plugin: Plugin, search: str) -> Conf:
         ),
         "action.notable.param.security_domain": "network",
         "action.notable.param.severity": "high",
-        "action.notable.param.drilldown_name": "The attacks of $src$",
-        "action.notable.param.drilldown_search": f"{search} src=$src|s$",
+        "action.notable.param.drilldown_searches": json.dumps([drilldown]),
+        "action.risk": "1",
+        "action.risk.param._risk": json.dumps([RISK, THREAT]),
+        "action.risk.param._risk_message": f"$src$ matched $rules$ rules of {plugin.title}",
         "alert.suppress": "1",
         "alert.suppress.fields": "src",
         "alert.suppress.period": "86300s",
@@ -98,6 +107,9 @@ def _attack_searches(plugin: Plugin, search: str) -> Conf:
     }
 
 
+# Of the template for Enterprise Security: who gets how many points, and what stands beside them
+RISK = {"risk_object_field": "src", "risk_object_type": "system", "risk_score": 60}
+THREAT = {"threat_object_field": "signature", "threat_object_type": "signature"}
 AT_LEAST_ONE = {"counttype": "number of events", "relation": "greater than", "quantity": "0"}
 
 
@@ -157,21 +169,28 @@ def _scheduled(description: str, search: str, *, cron: str) -> Dict[str, str]:
 
 
 def workflow_actions(plugin: Plugin) -> Conf:
-    """Return workflow_actions.conf: search for the source, and open the vendor's portal."""
+    """Return workflow_actions.conf: search for the source, and open the vendor's portal.
+
+    A workflow action knows `$field$` without filters, and does not quote a value
+    (workflow_actions.conf.spec 10.2.3, lines 78 to 95 and 167): so it searches for `src_ip`, which
+    is an address, and not for `src`, which may be any text that an attacker sends. An event must
+    have all of its `eventtypes` (line 61): they are a pattern, and no list.
+    """
     root = addon(plugin).root
-    eventtypes = ", ".join(each.name for each in event_types(plugin))
+    eventtypes = f"{root}_*" if event_types(plugin) else ""
+    known = attacks(plugin)
     stanzas: Conf = {}
-    if eventtypes:
+    if known and "src_ip" in known.fields:
         stanzas[f"{root}_attacker"] = {
             "type": "search",
-            "label": "Search for $src$ in all indexes",
-            "search.search_string": "index=* $src|s$",
+            "label": "Search for $src_ip$ in all indexes",
+            "search.search_string": "index=* $src_ip$",
             "search.target": "blank",
             "search.earliest": "-24h@h",
             "search.latest": "now",
             "display_location": "both",
             "eventtypes": eventtypes,
-            "fields": "src",
+            "fields": "src_ip",
         }
     if eventtypes and plugin.portal:
         stanzas[f"{root}_vendor"] = {
