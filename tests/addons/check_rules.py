@@ -127,8 +127,10 @@ PLANTED = [
     ),
     (
         "dashboards use known fields",
-        replaced(VIEW, "timechart count by action", "timechart count by actoin"),
+        replaced(VIEW, "timechart sum(count) by action", "timechart sum(count) by actoin"),
     ),
+    ("dashboards use known fields", replaced(VIEW, "stats count by src ", "stats count by scr ")),
+    ("shared searches are there", replaced(VIEW, 'id="sources"', 'id="source"')),
     (
         "the menu names existing views",
         replaced("default/data/ui/nav/default.xml", 'name="health"', 'name="healthy"'),
