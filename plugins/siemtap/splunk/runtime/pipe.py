@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ...core.convert import millis_of
 from ...core.model import Mark, Plugin, Unit
 from ...core.rows import Event
-from ...edge.encode import encode, write
+from ...edge.encode import write
 from ...engine.protocols import Rejections, Sink
 from .compact import line_encoder
 from .names import sourcetype
@@ -96,8 +96,9 @@ class Pipe:
 
     def _encode(self, event: Event) -> bytes:
         """Return the event's line of JSON; of a pipeline_error if the event cannot be encoded."""
+        encode = self.encoders[event["event"]["dataset"]]
         try:
-            return self.encoders[event["event"]["dataset"]](event)
+            return encode(event)
         except Exception as error:  # the events after it must still be written
             log.error(
                 "an event cannot be encoded (%s); a pipeline_error is sent", error_summary(error)
