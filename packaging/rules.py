@@ -74,11 +74,11 @@ def _matching_sources(folder: Path, pattern: str) -> Iterator[Path]:
             yield path
 
 
-def _queries(folder: Path) -> Iterator[Tuple[str, str]]:
-    """Yield (file, query) of each panel of the dashboards."""
+def _queries(folder: Path) -> Iterator[Tuple[str, str, str]]:
+    """Yield (file, query, id of the shared search that it goes on from) of the dashboards."""
     for path in sorted((folder / "default/data/ui/views").glob("*.xml")):
-        for query in ElementTree.parse(path).iter("query"):
-            yield path.name, query.text or ""
+        for search in ElementTree.parse(path).iter("search"):
+            yield path.name, search.findtext("query") or "", search.get("base", "")
 
 
 def certificates_are_verified(folder: Path) -> Iterator[str]:
@@ -173,6 +173,17 @@ def saved_searches_are_disabled_and_run_hourly_at_most(folder: Path) -> Iterator
             yield stanza
 
 
+def a_scheduled_search_sees_late_events(folder: Path) -> Iterator[str]:
+    """A scheduled search of events reads whole hours or days of index times, and skips no run;
+    `tstats` reads all events, for the last of each input."""
+    for stanza, keys in _stanzas(folder / "default/savedsearches.conf").items():
+        window = (keys.get("dispatch.index_earliest"), keys.get("dispatch.index_latest"))
+        is_whole = window in (("-1h@h", "@h"), ("-1d@d", "@d"))
+        is_complete = is_whole and keys.get("realtime_schedule") == "0"
+        if not is_complete and not keys.get("search", "").startswith("| tstats "):
+            yield stanza
+
+
 def every_search_names_its_index(folder: Path) -> Iterator[str]:
     """A search begins with the index macro, with an eventtype, which has the macro, or with
     Splunk's own logs: none searches all indexes by accident."""
@@ -180,8 +191,9 @@ def every_search_names_its_index(folder: Path) -> Iterator[str]:
     for name in ("savedsearches", "eventtypes"):
         for stanza, keys in _stanzas(folder / f"default/{name}.conf").items():
             searches[f"{name}.conf [{stanza}]"] = keys.get("search", "")
-    for file, query in _queries(folder):
-        searches[f"{file}: {query}"] = query
+    for file, query, base in _queries(folder):
+        if not base:
+            searches[f"{file}: {query}"] = query
     macro = next(iter(_stanzas(folder / "default/macros.conf")))
     eventtypes = set(_stanzas(folder / "default/eventtypes.conf"))
     for place, search in searches.items():
@@ -189,6 +201,7 @@ def every_search_names_its_index(folder: Path) -> Iterator[str]:
         named = set(re.split(", ", match[1] or match[2])) if match else set()
         has_eventtype = bool(named) and named <= eventtypes
         has_index = search.startswith((f"`{macro}` ", "index=_internal ", "| inputlookup "))
+        has_index |= bool(re.match(rf"\| tstats [^|]* where `{macro}` ", search))
         if not has_index and not has_eventtype:
             yield place
 
@@ -201,14 +214,21 @@ def dashboards_use_known_fields(folder: Path) -> Iterator[str]:
         for key in keys
         if key.startswith(("EVAL-", "FIELDALIAS-"))
     }
-    pattern = (
-        r"eventtype[= ].*?\| (?:timechart (?:limit=\d+ )?count by|stats count by|top"
-        r" limit=\d+) (\w+)"
-    )
-    for file, query in _queries(folder):
-        for field in re.findall(pattern, query):
-            if field not in fields:
+    pattern = r"(?: by|fillnull value=-|top limit=\d+ showperc=f|table) ([\w ]+?)(?: \||$)"
+    for file, query, _ in _queries(folder):
+        named = {field for group in re.findall(pattern, query) for field in group.split()}
+        for field in sorted(named - fields - {"_time", "count", "id"}):
+            if file == "overview.xml":
                 yield f"{file}: {field}"
+
+
+def shared_searches_are_there(folder: Path) -> Iterator[str]:
+    """A panel that goes on from a shared search names one of its page, and is no search itself."""
+    for path in sorted((folder / "default/data/ui/views").glob("*.xml")):
+        ids = {search.get("id") for search in ElementTree.parse(path).iter("search")}
+        for file, query, base in _queries(folder):
+            if file == path.name and base and (base not in ids or query.startswith("|")):
+                yield f"{file}: {base}"
 
 
 def the_menu_names_existing_views(folder: Path) -> Iterator[str]:
@@ -245,8 +265,10 @@ RULES: List[Callable[[Path], Iterator[str]]] = [
     python_version_and_python_required,
     no_confs_of_the_instance,
     saved_searches_are_disabled_and_run_hourly_at_most,
+    a_scheduled_search_sees_late_events,
     every_search_names_its_index,
     dashboards_use_known_fields,
+    shared_searches_are_there,
     the_menu_names_existing_views,
     no_event_is_truncated,
     one_name_and_one_version,

@@ -24,10 +24,12 @@ ATTACK = Cim(
         "dvc": {"from": "observer.name"},
         "http_content_type": {"lower": True, "first": ["http.request.mime_type", "http.response.mime_type"], "out_of": ["apptrana.request_headers.content-type", "apptrana.response_headers.content-type"], "match": "(?s)^([^;]*[^;\\s])\\s*(?:;.*)?$"},
         "http_referrer": {"from": "http.request.referrer", "out_of": ["apptrana.request_headers.referer"]},
+        "http_referrer_domain": {"from": "http.request.referrer", "out_of": ["apptrana.request_headers.referer"], "part": HOST},
         "http_user_agent": {"from": "user_agent.original", "out_of": ["apptrana.request_headers.user-agent"]},
         "http_user_agent_length": {"from": "user_agent.original", "out_of": ["apptrana.request_headers.user-agent"], "length": True},
         "ids_type": {"is": "application"},
         "severity": {"from": "event.severity", "map": {"21": "low", "47": "medium", "73": "high", "99": "critical"}, "else": "unknown"},
+        "severity_id": {"from": "apptrana.severity"},
         "signature": {"from": "rule.name"},
         "signature_id": {"from": "rule.id"},
         "site": {"from": "apptrana.website"},
@@ -43,6 +45,7 @@ ATTACK = Cim(
         "uri_query": {"from": "url.query", "out_of": ["url.full", "url.original"], "match": "(?s)^[^?]*[?]?(.*)$"},
         "url": {"first": ["url.full", "url.original"]},
         "url_domain": {"from": "url.domain", "out_of": ["url.domain", "url.full"], "match": HOST},
+        "url_length": {"first": ["url.full", "url.original"], "length": True},
         "vendor_product": {"is": "Indusface AppTrana"},
     },
     usual={"event.action": ["logged"]},
@@ -58,11 +61,21 @@ ATTACK = Cim(
 )
 
 ACTIVITY = Cim(
-    custom=("dvc", "src_ip", "user", "vendor_product"),
+    models=("Change",),
+    tags=("change",),
+    custom=("src_ip",),
     fields={
+        "action": {"is": "modified"},  # what was done is a text of the vendor's: see command
+        "change_type": {"is": "application"},
+        "command": {"from": "message"},
+        "dest": {"is": "AppTrana"},
         "dvc": {"from": "observer.name"},
+        "object": {"from": "service.name", "else": "unknown"},
+        "object_category": {"is": "website"},
+        "src": {"from": "source.address"},
         "src_ip": {"from": "source.ip"},
-        "user": {"from": "user.name"},
+        "status": {"is": "success"},
+        "user": {"from": "user.name", "else": "unknown"},
         "vendor_product": {"is": "Indusface AppTrana"},
     },
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from siemtap.core.rows import Cim, CimClass
 
 # fmt: off
+DIRECTION = {"from": "network.direction", "map": {"ingress": "inbound", "egress": "outbound", "inbound": "inbound", "outbound": "outbound"}}
+DURATION = {"from": "event.duration", "per": 1_000_000_000}  # nanoseconds in ECS, seconds in the CIM
 DENIED = {"from": "event.type", "map": {"denied": "blocked"}, "else": "allowed"}
 REMOVED = {"first": ["centurylink_ips.result", "centurylink_ips.action"], "lower": True, "map": {"quarantine": "deferred", "quarantined": "deferred"}, "else": "blocked"}
 
@@ -17,7 +19,7 @@ ATTACK = CimClass(
         "category": {"from": "centurylink_ips.kind"},
         "cve": {"from": "vulnerability.id"},
         "dest": {"first": ["destination.address", "host.name"]},
-        "duration": {"from": "event.duration"},
+        "duration": DURATION,
         "ids_type": {"is": "host"},
         "tcp_flag": {"from": "centurylink_ips.flags"},
         "transport": {"from": "network.transport"},
@@ -31,7 +33,7 @@ TRAFFIC = CimClass(
     fields={
         "action": DENIED,
         "dest": {"first": ["destination.address", "host.name"]},
-        "direction": {"from": "network.direction", "map": {"ingress": "inbound", "egress": "outbound", "inbound": "inbound", "outbound": "outbound"}},
+        "duration": DURATION,
         "rule": {"from": "rule.name"},
         "rule_id": {"from": "rule.id"},
         "transport": {"from": "network.transport", "map": {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "ipv6-icmp": "icmp"}},
@@ -81,6 +83,7 @@ WEB = CimClass(
         "uri_query": {"from": "url.query"},
         "url": {"first": ["url.full", "url.original"]},
         "url_domain": {"from": "url.domain"},
+        "url_length": {"first": ["url.full", "url.original"], "length": True},
     },
 )
 
@@ -122,11 +125,12 @@ EVENT = Cim(
         "dest_ip": {"from": "destination.ip"},
         "dest_mac": {"from": "destination.mac"},
         "dest_port": {"from": "destination.port"},
-        "direction": {"from": "network.direction"},
+        "direction": DIRECTION,
         "dvc": {"first": ["host.name", "log.syslog.hostname"], "else": "unknown"},
         "process_name": {"from": "process.name"},
         "process_path": {"from": "process.executable"},
         "severity": {"from": "event.severity", "map": {"21": "low", "47": "medium", "73": "high", "99": "critical"}, "else": "unknown"},
+        "severity_id": {"from": "centurylink_ips.severity"},
         "signature": {"from": "rule.name", "else": "unknown"},
         "signature_id": {"from": "rule.id"},
         "src": {"from": "source.address"},

@@ -22,6 +22,7 @@ ATTACK = Cim(
         "identifier_type": {"from": "pingintelligence.identifier.type", "present": {"source.ip": "ip"}},
         "ids_type": {"is": "application"},
         "severity": {"from": "event.severity", "map": {"21": "low", "47": "medium", "73": "high", "99": "critical"}, "else": "unknown"},
+        "severity_id": {"from": "event.severity"},
         "signature": {"from": "rule.name", "else": "unknown"},
         "signature_id": {"from": "rule.id"},
         "src": {"from": "source.address"},

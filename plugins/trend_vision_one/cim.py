@@ -29,7 +29,7 @@ ALERT = Cim(
 DETECTION = Cim(
     models=("Alerts",),
     tags=("alert",),
-    custom=("mitre_technique_id", "process", "process_exec", "process_hash", "vendor_product"),
+    custom=("mitre_technique_id", "process", "process_exec", "process_hash", "src_ip", "vendor_product"),
     fields={
         "app": {"from": "network.application"},
         "description": {"from": "rule.description"},
@@ -43,6 +43,7 @@ DETECTION = Cim(
         "signature": {"from": "rule.name", "else": "unknown"},
         "signature_id": {"from": "rule.id"},
         "src": {"from": "source.address"},
+        "src_ip": {"from": "source.ip"},
         "subject": {"from": "message"},
         "type": {"is": "event"},
         "user": {"from": "user.name"},

@@ -50,6 +50,14 @@ def test_pages_and_spec_have_every_setting(plugin, apps):
     )
 
 
+@each_plugin
+def test_sample_data_is_there_and_generates_nothing_by_itself(plugin, apps):
+    app = apps / "etc/apps" / addon(plugin).name
+    names = {path.name for path in (app / "samples").iterdir()}
+    assert names == {"eventgen.conf", *(f"{dataset.name}.sample" for dataset in plugin.datasets)}
+    assert not (app / "default/eventgen.conf").exists()
+
+
 @each_python
 @each_plugin
 def test_scheme_and_validation(plugin, python, apps, splunk):

@@ -100,6 +100,18 @@ PLANTED = [
         replaced(SEARCHES, "cron_schedule = 7 *", "cron_schedule = */2 *"),
     ),
     (
+        "a scheduled search sees late events",
+        replaced(SEARCHES, "realtime_schedule = 0", "realtime_schedule = 1"),
+    ),
+    (
+        "a scheduled search sees late events",
+        replaced(SEARCHES, "dispatch.index_latest = @h", "dispatch.index_latest = now"),
+    ),
+    (
+        "every search names its index",
+        replaced(SEARCHES, "where `ta_pingintelligence_index` ", "where index=* "),
+    ),
+    (
         "every search names its index",
         replaced(
             SEARCHES, "search = eventtype=ta_pingintelligence_attack", "search = sourcetype=x"
@@ -115,8 +127,10 @@ PLANTED = [
     ),
     (
         "dashboards use known fields",
-        replaced(VIEW, "timechart count by action", "timechart count by actoin"),
+        replaced(VIEW, "timechart sum(count) by action", "timechart sum(count) by actoin"),
     ),
+    ("dashboards use known fields", replaced(VIEW, "stats count by src ", "stats count by scr ")),
+    ("shared searches are there", replaced(VIEW, 'id="sources"', 'id="source"')),
     (
         "the menu names existing views",
         replaced("default/data/ui/nav/default.xml", 'name="health"', 'name="healthy"'),

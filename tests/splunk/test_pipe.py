@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from splunk_breaker import DEFAULTS, break_events, parse_props
+from splunk_search import extracted
 
 from siemtap.core.model import Unit
 from siemtap.edge.encode import encode
@@ -206,6 +207,13 @@ def test_event_with_any_value_and_its_neighbours_are_written(value, other):
         event(1), event(2, apptrana={"extra": value, "attack_data": other}, message=value), event(3)
     )
     assert ids(break_events(out, PROPS)) == [f"{number:032x}" for number in (1, 2, 3)]
+
+
+def test_event_that_cannot_be_encoded_is_known_as_such_however_long_it_is():
+    long = {"extra": deep(100_000), "attack_data": "x" * 9_000}
+    (only,) = break_events(stream_of({"apptrana": long, **event(1)}), PROPS)
+    fields = extracted(only.raw)
+    assert fields["event.kind"] == ["pipeline_error"] and fields["event.id"]
 
 
 def test_event_that_cannot_be_encoded_is_logged(caplog):

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Dict, Iterator, Optional, Sequence
 
 import siemtap
 
@@ -19,11 +19,13 @@ from ..core.model import Plugin
 from ..splunk.build import alerts, dashboards
 from ..splunk.build.app import app_manifest, confs, icon
 from ..splunk.build.conf import render_conf
+from ..splunk.build.eventgen import eventgen, sample_file, sample_lines
 from ..splunk.build.pages import global_config
 from ..splunk.build.readme import render_readme
 from ..splunk.build.scripts import scripts
 from ..splunk.runtime.names import addon
 from .archive import STAMP, pack
+from .integration import described, events_of_sample, packaged
 from .licenses import copy_licenses, metadata_folders
 from .source import Source, source_of
 from .ucc import UCC_LIBRARIES, Tools, carried_names
@@ -102,6 +104,7 @@ def _build(work: Path, plugin: Plugin, source: Source, tools: Tools) -> Path:
     folder = work / "output" / addon(plugin).name
     _replace_libraries(folder, plugin, source, tools)
     _write_views(folder, plugin)
+    _write_samples(folder, plugin, source)
     _fix_build_number(folder)
     return folder
 
@@ -174,6 +177,26 @@ def _write_views(folder: Path, plugin: Plugin) -> None:
     for path, text in texts.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+
+
+def _write_samples(folder: Path, plugin: Plugin, source: Source) -> None:
+    """Write sample data and eventgen.conf: the events of the cases that the plugin's Elastic
+    package names as its samples. A plugin without such a package has none.
+
+    The conf file is beside the samples, for an admin to copy to local/: in default/, AppInspect
+    wants a reload trigger for a file that only Eventgen reads.
+    """
+    if plugin.name not in packaged():
+        return
+    streams = described(plugin).streams.values()
+    events = [event for s in streams for event in events_of_sample(source.folder, plugin, s)]
+    texts: Dict[str, str] = {}
+    for dataset, line in sample_lines(plugin, events):
+        texts[dataset] = f"{texts.get(dataset, '')}{line}\n"
+    (folder / "samples").mkdir()
+    for dataset, text in texts.items():
+        (folder / "samples" / sample_file(dataset)).write_text(text, encoding="utf-8")
+    (folder / "samples/eventgen.conf").write_text(render_conf(eventgen(texts)))
 
 
 def _fix_build_number(folder: Path) -> None:

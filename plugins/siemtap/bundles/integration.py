@@ -74,6 +74,11 @@ def files(plugin: Plugin) -> Dict[str, str]:
 def sample_of(folder: Path, plugin: Plugin, stream: Stream) -> Event:
     """Return the first event of the case that a stream names as its sample. ConfigError if the case
     or the event is missing."""
+    return events_of_sample(folder, plugin, stream)[0]
+
+
+def events_of_sample(folder: Path, plugin: Plugin, stream: Stream) -> List[Event]:
+    """Return all events of that case, at least one. ConfigError as `sample_of`."""
     path = folder / "cases" / stream.sample / "expected.json"
     events: List[Event] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     if not events:
@@ -81,7 +86,7 @@ def sample_of(folder: Path, plugin: Plugin, stream: Stream) -> Event:
             f'{plugin.name}/ingest.py: the sample "{stream.sample}" is no case with an event; write'
             " the name of a folder in cases/ whose expected.json has one"
         )
-    return events[0]
+    return events
 
 
 def check_settings(plugin: Plugin, package: Package) -> None:

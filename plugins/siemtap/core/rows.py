@@ -142,7 +142,8 @@ class Cim(NamedTuple):
     A rule of `fields` says where a CIM field comes from: `from` a field of the event, `is` a
     constant, `map` a value of ours (in lower case with `lower`) to one of theirs, `first` the first
     of several that is there, `join` several with a blank between them, `unless` a value that says
-    nothing, `length` its characters. `else` is what it is otherwise: a constant, or another rule.
+    nothing, `length` its characters, `part` the first group of an expression, `per` the number that
+    it is divided by. `else` is what it is otherwise: a constant, or another rule.
     Splunk's copy of an event is short: `out_of` says what it makes the field of instead (the first
     that is there), `match` the expression whose first group is it, `present` what it is where a
     path is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, Optional
 
 from ..core.paths import get
@@ -57,7 +58,19 @@ def value_of(event: Event, rule: Rule) -> Optional[str]:
         return names.get(value, otherwise)
     if value is None or value == rule.get("unless"):
         return otherwise
-    return str(len(value)) if "length" in rule else value
+    return _derived(value, rule)
+
+
+def _derived(value: str, rule: Rule) -> Optional[str]:
+    """Return what a rule makes of a text or a number."""
+    if "length" in rule:
+        return str(len(value))
+    if "per" in rule:
+        return f"{float(value) / rule['per']:.15g}"
+    if "part" in rule:
+        match = re.match(rule["part"], value)
+        return (match[1] or None) if match else None
+    return value
 
 
 def _text(event: Event, path: str) -> Optional[str]:

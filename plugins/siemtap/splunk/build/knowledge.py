@@ -20,7 +20,7 @@ from typing import (
 from ...core.model import Plugin
 from ...core.rows import CimClass, Dataset, Rule
 from ...render.datasets import list_paths
-from ..runtime.compact import duplicate_paths, value_paths
+from ..runtime.compact import LENGTH, duplicate_paths, sources, value_paths
 from ..runtime.names import addon, sourcetype
 from .conf import Conf
 
@@ -62,10 +62,10 @@ def _props_of(dataset: Dataset, lists: Set[str]) -> Dict[str, str]:
     alternatives = duplicate_paths(dataset)
 
     def fields_of(paths: Iterable[str]) -> List[str]:
-        sources: Dict[str, None] = {}  # ordered, each once
+        fields_at: Dict[str, None] = {}  # ordered, each once
         for path in paths:
-            sources.update(dict.fromkeys(_sources(path, alternatives)))
-        fields = [f"{source}{{}}" if source in lists else source for source in sources]
+            fields_at.update(dict.fromkeys(sources(path, alternatives)))
+        fields = [f"{source}{{}}" if source in lists else source for source in fields_at]
         left_out = dict.fromkeys(_left_out(dataset, path) for path in paths)
         return fields + [json.dumps(value) for value in left_out if value is not None][:1]
 
@@ -73,7 +73,10 @@ def _props_of(dataset: Dataset, lists: Set[str]) -> Dict[str, str]:
     for field, values, rule in dataset.cim.rules():
         rules.setdefault(field, []).append((values, rule))
     for field, branches in rules.items():
-        stanza.update([_restored(field, branches, dataset.cim.by, fields_of)])
+        key, value = _restored(field, branches, dataset.cim.by, fields_of)
+        if key == "EVAL-action":  # nothing is known of a record that could not be read
+            value = f"if('event.kind'==\"pipeline_error\", null(), {value})"
+        stanza[key] = value
     return stanza
 
 
@@ -125,10 +128,13 @@ def _eval(rule: Rule, fields_of: FieldsOf) -> str:
     if "present" in rule:
         cases = [(f"isnotnull({_quote_field(path)})", v) for path, v in rule["present"].items()]
         return _case(cases, _coalesce(fields, otherwise) if fields else otherwise or "null()")
-    if "match" in rule:
+    if "match" in rule or "part" in rule:
         return _eval_match(rule, fields)
-    if "length" in rule:
-        return f"len({_coalesce(fields)})"
+    if "per" in rule:
+        return f"{_coalesce(fields)}/{rule['per']}"
+    if "length" in rule:  # of the whole value, where the event's is shortened
+        lengths = [LENGTH + field for field in fields]
+        return _coalesce(lengths, f"len({_coalesce(fields)})")
     if "unless" in rule:
         return f"nullif({_coalesce(fields)}, {_quote(rule['unless'])})"
     return _coalesce(fields, otherwise)
@@ -143,23 +149,13 @@ def _case(cases: List[Tuple[str, Any]], otherwise: str) -> str:
 def _eval_match(rule: Rule, fields: List[str]) -> str:
     """Return the expression that takes the first group of a regular expression."""
     field = _coalesce(fields)
-    pattern = rule["match"]
+    pattern = rule.get("match") or rule["part"]
     group = _lower(rule, f'nullif(replace({field}, "{pattern}", "\\1"), "")')
     return f'if(match({field}, "{pattern}"), {group}, null())'
 
 
 def _lower(rule: Rule, expression: str) -> str:
     return f"lower({expression})" if rule.get("lower") else expression
-
-
-def _sources(path: str, alternatives: Mapping[str, str]) -> List[str]:
-    """Return where the compact event has the value of a path: at the path itself, then at paths
-    with an equal value."""
-    sources = [path]
-    while path in alternatives:
-        path = alternatives[path]
-        sources.append(path)
-    return sources
 
 
 def _left_out(dataset: Dataset, path: str) -> Any:

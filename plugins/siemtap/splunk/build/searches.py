@@ -3,12 +3,20 @@ start from an event, and the lookup of the checkpoints."""
 
 from __future__ import annotations
 
-from typing import Dict
+import json
+from typing import Dict, Optional
 
 from ...core.model import Plugin
 from ..runtime.names import addon, sourcetype
 from .conf import Conf
 from .knowledge import attacks, event_types
+
+# An event that arrives later than this after it happened is in no scheduled search. It is older
+# only if a first run is told to read further back: AppTrana, for one, keeps attacks for 30 days.
+EVENTS_FROM = "-31d@d"
+# A vendor's clock may be ahead. Splunk takes times of up to two days ahead (MAX_DAYS_HENCE in
+# props.conf.spec).
+EVENTS_TO = "+2d"
 
 
 def savedsearches(plugin: Plugin) -> Conf:
@@ -18,43 +26,57 @@ def savedsearches(plugin: Plugin) -> Conf:
     known = attacks(plugin)
     if known:
         stanzas.update(_attack_searches(plugin, known.search))
-    stanzas[f"{plugin.title} - Silent inputs"] = _scheduled(
-        "Inputs with events in the last 24 hours, but none in the last 4 hours.",
-        f"`{root}_index` sourcetype={sourcetype(plugin.name + '.*')} | stats max(_time) as last by"
-        ' source | where last < relative_time(now(), "-4h") | fieldformat last=strftime(last,'
-        ' "%F %T")',
-        cron="37 * * * *",
-        earliest="-24h@h",
-    )
-    stanzas[f"{plugin.title} - Input errors"] = _scheduled(
-        "Errors in the log of the inputs in the last hour.",
-        f"index=_internal sourcetype={root}:log level=ERROR | stats count by input message",
-        cron="47 * * * *",
-    )
+    stanzas[f"{plugin.title} - Silent inputs"] = {
+        **_scheduled(
+            "Inputs that sent an event in the last 31 days, and none in the last 4 hours.",
+            f"| tstats count max(_indextime) as last where `{root}_index`"
+            f" sourcetype={sourcetype(plugin.name + '.*')} by source"
+            ' | where last < relative_time(now(), "-4h") | fieldformat last=strftime(last,'
+            ' "%F %T")',
+            cron="37 * * * *",
+        ),
+        **_alert("source", "24h"),
+    }
+    stanzas[f"{plugin.title} - Input errors"] = {
+        **_each_once(
+            "Errors in the log of the inputs that arrived in the previous hour.",
+            f"index=_internal sourcetype={root}:log level=ERROR | stats count by input message",
+            minute=47,
+        ),
+        **_alert(),
+    }
     return stanzas
 
 
 def _attack_searches(plugin: Plugin, search: str) -> Conf:
     """Return the searches for attacks: two reports, and a correlation search."""
-    critical = _scheduled(
-        "Attacks of critical severity in the last hour, by source and destination.",
+    critical = _each_once(
+        "Attacks of critical severity that arrived in the previous hour, by source and"
+        " destination.",
         f"{search} severity=critical | fillnull value=unknown src dest signature | stats count"
         " values(action) as action by src dest signature",
-        cron="7 * * * *",
+        minute=7,
     )
-    top = _scheduled(
-        "The sources with the most attacks in the last 24 hours.",
+    top = _each_once(
+        "The sources with the most attacks that arrived yesterday.",
         f"{search} | stats count dc(signature) as rules values(action) as action"
         " by src | sort - count | head 100",
-        cron="23 6 * * *",
-        earliest="-24h@h",
+        minute=23,
+        hour=6,
     )
-    many_rules = _scheduled(
-        "A template for Enterprise Security: one source matches many rules in an hour.",
+    many_rules = _each_once(
+        "A template for Enterprise Security: one source matches many rules in the attacks that"
+        " arrived in the previous hour.",
         f"{search} src=* | stats count dc(signature) as rules"
         " values(signature) as signature values(dest) as dest by src | where rules >= 5",
-        cron="17 * * * *",
+        minute=17,
     )
+    drilldown = {
+        "name": "The attacks of $src$",
+        "search": f"{search} src=$src|s$",
+        "earliest_offset": "$info_min_time$",
+        "latest_offset": "$info_max_time$",
+    }
     correlation = {
         "action.correlationsearch.enabled": "1",
         "action.correlationsearch.label": f"{plugin.title}: many rules matched by one source",
@@ -66,14 +88,14 @@ def _attack_searches(plugin: Plugin, search: str) -> Conf:
         ),
         "action.notable.param.security_domain": "network",
         "action.notable.param.severity": "high",
-        "action.notable.param.drilldown_name": "The attacks of $src$",
-        "action.notable.param.drilldown_search": f"{search} src=$src|s$",
+        "action.notable.param.drilldown_searches": json.dumps([drilldown]),
+        "action.risk": "1",
+        "action.risk.param._risk": json.dumps([RISK, THREAT]),
+        "action.risk.param._risk_message": f"$src$ matched $rules$ rules of {plugin.title}",
         "alert.suppress": "1",
         "alert.suppress.fields": "src",
         "alert.suppress.period": "86300s",
-        "counttype": "number of events",
-        "relation": "greater than",
-        "quantity": "0",
+        **AT_LEAST_ONE,
     }
     return {
         f"{plugin.title} - Critical attacks": critical,
@@ -85,15 +107,58 @@ def _attack_searches(plugin: Plugin, search: str) -> Conf:
     }
 
 
-def _scheduled(
-    description: str, search: str, *, cron: str, earliest: str = "-60m@m"
+# Of the template for Enterprise Security: who gets how many points, and what stands beside them
+RISK = {"risk_object_field": "src", "risk_object_type": "system", "risk_score": 60}
+THREAT = {"threat_object_field": "signature", "threat_object_type": "signature"}
+AT_LEAST_ONE = {"counttype": "number of events", "relation": "greater than", "quantity": "0"}
+
+
+def _alert(each: str = "", period: str = "") -> Dict[str, str]:
+    """Return the settings of an alert in Splunk's list of triggered alerts: one for all results, or
+    with `each`, a field, one for each of its values, and then none for `period`."""
+    settings = {**AT_LEAST_ONE, "alert.track": "1", "alert.severity": "4"}
+    if each:
+        settings.update(
+            {
+                "alert.digest_mode": "0",
+                "alert.suppress": "1",
+                "alert.suppress.fields": each,
+                "alert.suppress.period": period,
+            }
+        )
+    return settings
+
+
+def _each_once(
+    description: str, search: str, *, minute: int, hour: Optional[int] = None
 ) -> Dict[str, str]:
-    """Return a scheduled search, disabled until an admin enables it."""
+    """Return a scheduled search that sees each event in exactly one run, however late it arrives.
+
+    A run reads what was indexed in the whole hour before it (with `hour`, the whole day), not what
+    happened in it: ABS reports attacks 30 minutes late and more, and after an outage an input
+    catches up. `minute`: of the run; what was indexed by the end of the window is then searchable.
+    Whole hours stay disjoint when a run is late: its range is that of its scheduled time (Splunk's
+    reporting manual, "Prioritize concurrently scheduled reports"). `realtime_schedule = 0` is
+    continuous scheduling: no run is skipped, and what was due while the search head was down runs
+    after the restart (savedsearches.conf.spec 10.2.3, line 172).
+    """
+    unit = "h" if hour is None else "d"
+    at = "*" if hour is None else str(hour)
+    return {
+        **_scheduled(description, search, cron=f"{minute} {at} * * *"),
+        "dispatch.index_earliest": f"-1{unit}@{unit}",
+        "dispatch.index_latest": f"@{unit}",
+        "realtime_schedule": "0",
+    }
+
+
+def _scheduled(description: str, search: str, *, cron: str) -> Dict[str, str]:
+    """Return a scheduled search over all times of events, disabled until an admin enables it."""
     return {
         "description": description,
         "search": search,
-        "dispatch.earliest_time": earliest,
-        "dispatch.latest_time": "now",
+        "dispatch.earliest_time": EVENTS_FROM,
+        "dispatch.latest_time": EVENTS_TO,
         "cron_schedule": cron,
         "enableSched": "1",
         "disabled": "1",
@@ -104,21 +169,28 @@ def _scheduled(
 
 
 def workflow_actions(plugin: Plugin) -> Conf:
-    """Return workflow_actions.conf: search for the source, and open the vendor's portal."""
+    """Return workflow_actions.conf: search for the source, and open the vendor's portal.
+
+    A workflow action knows `$field$` without filters, and does not quote a value
+    (workflow_actions.conf.spec 10.2.3, lines 78 to 95 and 167): so it searches for `src_ip`, which
+    is an address, and not for `src`, which may be any text that an attacker sends. An event must
+    have all of its `eventtypes` (line 61): they are a pattern, and no list.
+    """
     root = addon(plugin).root
-    eventtypes = ", ".join(each.name for each in event_types(plugin))
+    eventtypes = f"{root}_*" if event_types(plugin) else ""
+    known = attacks(plugin)
     stanzas: Conf = {}
-    if eventtypes:
+    if known and "src_ip" in known.fields:
         stanzas[f"{root}_attacker"] = {
             "type": "search",
-            "label": "Search for $src$ in all indexes",
-            "search.search_string": "index=* $src|s$",
+            "label": "Search for $src_ip$ in all indexes",
+            "search.search_string": "index=* $src_ip$",
             "search.target": "blank",
             "search.earliest": "-24h@h",
             "search.latest": "now",
             "display_location": "both",
             "eventtypes": eventtypes,
-            "fields": "src",
+            "fields": "src_ip",
         }
     if eventtypes and plugin.portal:
         stanzas[f"{root}_vendor"] = {

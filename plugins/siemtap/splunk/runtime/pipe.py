@@ -16,9 +16,9 @@ from xml.sax.saxutils import escape, quoteattr
 from ...core.convert import millis_of
 from ...core.model import Mark, Plugin, Unit
 from ...core.rows import Event
-from ...edge.encode import encode, write
+from ...edge.encode import write
 from ...engine.protocols import Rejections, Sink
-from .compact import compact
+from .compact import line_encoder
 from .names import sourcetype
 from .splunkd import error_summary
 
@@ -45,10 +45,10 @@ class Pipe:
         self.out = out
         self.lock = threading.Lock()
         source = f"<source>{escape(stanza)}</source>"
-        self.compactors: Dict[str, Callable[[Event], Event]] = {}
+        self.encoders: Dict[str, Callable[[Event], bytes]] = {}
         self.metadata: Dict[str, bytes] = {}  # elements that name source and sourcetype
         for dataset in plugin.datasets:
-            self.compactors[dataset.name] = compact(dataset)
+            self.encoders[dataset.name] = line_encoder(dataset)
             self.metadata[dataset.name] = (
                 f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
             )
@@ -96,8 +96,9 @@ class Pipe:
 
     def _encode(self, event: Event) -> bytes:
         """Return the event's line of JSON; of a pipeline_error if the event cannot be encoded."""
+        encode = self.encoders[event["event"]["dataset"]]
         try:
-            return encode(self.compactors[event["event"]["dataset"]](event))
+            return encode(event)
         except Exception as error:  # the events after it must still be written
             log.error(
                 "an event cannot be encoded (%s); a pipeline_error is sent", error_summary(error)
