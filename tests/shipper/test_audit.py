@@ -8,17 +8,19 @@ import random
 import pytest
 
 from apptrana import PLUGIN, simulator
-from siemtap.core.errors import ConfigError
+from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.core.settings import CommonSettings, Connection, Receiving
-from siemtap.core.windows import HOUR
+from siemtap.core.windows import DAY, HOUR
 from siemtap.edge.store import first_reads
 from siemtap.edge.store.checkpoints import Checkpoints, Database
 from siemtap.outputs import OutputContext, file, sqlite, stdout
 from siemtap.render import registry
 from siemtap.shipper.audit import comparison, fields, ranges, report
+from siemtap.shipper.audit import stored as stored_output
 from siemtap.shipper.audit.progress import Progress
+from siemtap.shipper.config.load import parse
 from siemtap.shipper.config.sections import Input
 from siemtap.testing import simulation
 from siemtap.testing.world import Time, World
@@ -303,3 +305,56 @@ def test_received_events_of_a_collecting_input_are_not_extra(stored):
         run_audit(world, output)[1].ids("extra") == ["f" * 32]
         and list(ranges.explain_skipped((dataclasses.replace(input_config, receiving=None),))) == []
     )
+
+
+def failing(errors):
+    """Return the plugin with a vendor that raises these errors in turn, after a batch each."""
+
+    def collect(client, unit, cursor, now):
+        batches = PLUGIN.collect(client, unit, cursor, now)
+        yield next(batches)
+        if errors:
+            raise errors.pop(0)
+        yield from batches
+
+    return dataclasses.replace(PLUGIN, collect=collect)
+
+
+def audit_of_failing(world, output, errors):
+    checking = comparison.Audit(output, world.time.clock, 4 * HOUR, set())
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        world.time.now += int(seconds * 1000)
+
+    checking.sleep = sleep
+    checking.read_vendor(input_of(world, failing(errors)), world.http, {})
+    return checking.compare(), slept
+
+
+def test_a_vendor_that_fails_for_a_while_is_read_to_its_end(stored):
+    world, output, _ = stored
+    result, slept = audit_of_failing(world, output, [Retry("503"), Retry("429", after=30_000)] * 2)
+    assert result.ok and sum(counts["found"] for counts in result.hours.values()) > 200
+    assert len(slept) == 4 and max(slept) >= 30
+
+
+def test_a_vendor_that_goes_on_failing_ends_the_audit(stored):
+    world, output, _ = stored
+    with pytest.raises(Retry, match="503 again"):
+        audit_of_failing(world, output, [Retry("503 again", after=50_000)] * 9)
+    errors = [AuthError("401")] * 2
+    with pytest.raises(AuthError):
+        audit_of_failing(world, output, errors)
+    assert len(errors) == 1  # a login that is wrong is not tried again
+
+
+def test_what_the_embedded_store_deletes_is_not_compared(tmp_path):
+    config = parse("inputs: [{type: apptrana, client_id: a, client_secret: b}]")
+    lines = []
+    assert stored_output._kept(config, 7 * DAY, lines.append) == 7 * DAY and not lines
+    assert stored_output._kept(config, 90 * DAY, lines.append) == 30 * DAY - HOUR
+    assert lines == ["compared are the last 719 h: output.sqlite.retention deletes what is older"]
+    files = parse("output.file.path: x\ninputs: [{type: centurylink_ips}]")
+    assert stored_output._kept(files, 90 * DAY, lines.append) == 90 * DAY

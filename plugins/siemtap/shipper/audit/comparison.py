@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from functools import partial
 from typing import (
     AbstractSet,
@@ -28,17 +28,20 @@ from ...core.model import Cursor, Unit
 from ...core.rows import Dataset, Event, EventCheck
 from ...core.windows import HOUR, Millis, whole
 from ...edge.client.http import Http
-from ...edge.clock import Clock, retry_once
+from ...edge.clock import Clock
 from ...edge.encode import encode
+from ...engine.cycle import Cycle, Fault, Policy
 from ...engine.mapper import batch_mapper
 from ...engine.protocols import MapBatch, ReadableOutput, Rejections
 from ..config.sections import Input
 from ..processors.steps import process
 from .fields import differing_fields, values_of
+from .findings import Comparison
 from .progress import Progress
 from .ranges import ReadRange, compared_range, is_pushed
 
 AT_ONCE = 500
+PATIENCE = 120.0  # seconds without progress until a vendor that fails is given up
 TABLES = """
 CREATE TABLE expected (
   dataset TEXT, namespace TEXT, id TEXT PRIMARY KEY, hour INTEGER, event TEXT, input TEXT,
@@ -48,47 +51,6 @@ CREATE TABLE unknown (number INTEGER PRIMARY KEY, event TEXT);
 """
 INSERT = """INSERT INTO expected (dataset, namespace, id, hour, event, input, scope, timed, due)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
-
-
-class Finding(NamedTuple):
-    """An event that is not as it should be.
-
-    `kind`: missing, different, duplicate or extra. `time`: its @timestamp. `fields`: of a different
-    event, path -> (the value the vendor returns, the stored value), as JSON.
-    """
-
-    kind: str
-    id: str
-    dataset: str
-    time: str
-    fields: Mapping[str, Tuple[str, str]] = {}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of an audit."""
-
-    # (dataset, hour) -> numbers of: expected, found, rejected, and the kinds of findings
-    hours: Dict[Tuple[str, Millis], Counter[str]]
-    findings: List[Finding]
-
-    def ids(self, kind: str) -> List[str]:
-        """Return the ids of the findings of a kind."""
-        return [finding.id for finding in self.findings if finding.kind == kind]
-
-    @property
-    def ok(self) -> bool:
-        """Return whether the output has exactly what the vendors have."""
-        return not self.findings
-
-    def add(self, kind: str, event: Event, **more: Any) -> None:
-        """Add a finding, and count it."""
-        time, details = event["@timestamp"], event["event"]
-        self.findings.append(Finding(kind, details["id"], details["dataset"], time, **more))
-        self.count(details["dataset"], whole(millis_of(time), HOUR), kind)
-
-    def count(self, dataset: str, hour: Millis, *kinds: str) -> None:
-        self.hours.setdefault((dataset, hour), Counter()).update(kinds)
 
 
 class Scope(NamedTuple):
@@ -134,6 +96,8 @@ class Audit:
         self.read = read
         self.check = check
         self.progress = progress
+        self.clock = clock
+        self.sleep = time.sleep
         self.now = clock.now()
         self.start = whole(self.now - since, HOUR)
         self.db = sqlite3.connect("")
@@ -199,10 +163,24 @@ class Audit:
                 self.progress.reading(str(unit), batch.until, len(events))
 
         self.progress.starting(str(unit), start, stop)
-        retry_once(partial(read, to_now=False))
+        self._retry(unit, partial(read, to_now=False))
         scope = Scope(unit.dataset, input_config.common.namespace, input_config.common.index)
-        part = Part(unit, start, stop, partial(retry_once, partial(read, to_now=True)))
+        part = Part(unit, start, stop, partial(self._retry, unit, partial(read, to_now=True)))
         self.scopes.setdefault(scope, []).append(part)
+
+    def _retry(self, unit: Unit, read: Callable[[], None]) -> None:
+        """Read a unit; after a failure that time may mend, go on where it happened, for up to
+        PATIENCE."""
+
+        def attempt() -> bool:
+            read()
+            return True
+
+        cycle = Cycle(unit, self.clock.elapsed, Policy(patience=PATIENCE))
+        while error := cycle.attempt(attempt):
+            if cycle.is_given_up or isinstance(error, Fault):
+                raise error
+            self.sleep(max(0.0, cycle.due - self.clock.elapsed()))
 
     def _expect(
         self,

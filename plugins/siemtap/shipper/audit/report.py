@@ -8,7 +8,7 @@ from typing import Dict, Iterator, Mapping, Sequence, Tuple
 from ...core.convert import millis_of, rfc3339
 from ...core.windows import HOUR, Millis, whole
 from ...outputs.validated import escape_controls
-from .comparison import Comparison
+from .findings import Comparison
 
 DIFFERENCES = ("missing", "different", "duplicate", "extra", "rejected", "waiting")
 FIELDS_OF_AN_HOUR = 10

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any, Callable, Dict, Optional, Set
 
 from ...core.model import Unit
-from ...core.windows import Millis
+from ...core.windows import HOUR, Millis
 from ...edge import schemas
 from ...edge.clock import SYSTEM
 from ...edge.store.checkpoints import Database
@@ -51,13 +51,27 @@ def open_audit(
     return Audit(
         output,
         SYSTEM,
-        since,
+        _kept(config, since, write),
         rejected=rejected,
         read=read,
         check=check,
         progress=Progress(write),
         waiting=waiting,
     )
+
+
+def _kept(config: Config, since: Millis, write: Callable[[str], None]) -> Millis:
+    """Return how far back to compare: not further than the embedded store keeps events, but for the
+    hour in which it deletes."""
+    retention = config.output.settings.retention if config.output.type == "sqlite" else 0
+    if not retention or since <= retention - HOUR:
+        return since
+    kept = max(0, retention - HOUR)
+    write(
+        f"compared are the last {kept // HOUR} h: {config.output.section}.retention deletes what is"
+        " older"
+    )
+    return int(kept)
 
 
 def _open_output(

@@ -14,7 +14,7 @@ from ...core.windows import Millis
 from ...edge.client.http import connect
 from ...edge.printable import printable
 from ..audit import ranges, report, stored
-from ..audit.comparison import Comparison
+from ..audit.findings import Comparison
 from ..config.sections import Config
 from ..process import added_fields
 from .options import config_option, data_folder_lock, load, output_option, parts_of
