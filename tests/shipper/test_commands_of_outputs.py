@@ -114,7 +114,7 @@ def test_a_rejected_event_is_retried_at_its_output(tmp_path, vendor):
     assert "the output other is not configured any more" in done.stderr
     assert "2 accepted, 1 refused again" in done.stdout
     assert len(ids_in(tmp_path / "siem")) == before["siem"] + 1
-    assert ids_in(tmp_path / "archive")[before["archive"] :] == ["f" * 32, "e" * 32]
+    assert set(ids_in(tmp_path / "archive")[before["archive"] :]) == {"f" * 32, "e" * 32}
 
 
 def test_checks_name_the_outputs(tmp_path, vendor):

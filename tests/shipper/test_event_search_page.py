@@ -62,7 +62,7 @@ def shown(text):
 
 
 def test_what_attackers_write_is_text_everywhere(shipper, page):
-    shipper.output.deliver(UNIT, [hostile(1)], None)
+    shipper.delivery.outputs["default"].output.deliver(UNIT, [hostile(1)], None)
     shipper.rejected_events.store(UNIT, [(hostile(2), f"refused: {HOSTILE}")])
     field = quote(HOSTILE)
     paths = [
@@ -83,7 +83,9 @@ def test_what_attackers_write_is_text_everywhere(shipper, page):
 
 
 def test_form_keeps_its_values_and_mistakes_are_sentences(shipper, page):
-    shipper.output.deliver(UNIT, [event(number) for number in range(3)], None)
+    shipper.delivery.outputs["default"].output.deliver(
+        UNIT, [event(number) for number in range(3)], None
+    )
     status, text = body(
         page, "/events?from=2026-03-04T09:00&to=2026-03-04T10:00:00.002&action=blocked"
     )
@@ -108,7 +110,7 @@ def test_older_events_follow_without_gap_or_repetition(shipper, page, monkeypatc
     made = [
         {**event(number), "@timestamp": event(number // 3)["@timestamp"]} for number in range(14)
     ]
-    shipper.output.deliver(UNIT, made, None)
+    shipper.delivery.outputs["default"].output.deliver(UNIT, made, None)
     ids, path = [], "/events?action=blocked"
     while path:
         _, text = body(page, path)
@@ -120,7 +122,9 @@ def test_older_events_follow_without_gap_or_repetition(shipper, page, monkeypatc
 
 
 def test_search_that_ends_in_the_middle_goes_on(shipper, page, monkeypatch):
-    shipper.output.deliver(UNIT, [event(number * 1000) for number in range(2_000)], None)
+    shipper.delivery.outputs["default"].output.deliver(
+        UNIT, [event(number * 1000) for number in range(2_000)], None
+    )
     snapshot = Snapshot(shipper.database.path)
     query = events_page.query_of({"text": ("nothing",)}, 0)
     result = events_page.search(snapshot, query, {}, 0.0)
@@ -168,7 +172,7 @@ def test_page_answers_while_searches_run_and_refuses_too_many(shipper, page, mon
 )
 def test_other_outputs_say_where_the_events_are(shipper, page):
     status, text = body(page, "/events")
-    place = "the NDJSON files of" if "file" in shipper.config.output else "printed by"
+    place = "the NDJSON files of" if shipper.config.output.type == "file" else "printed by"
     assert status == 200 and place in html.unescape(text) and "<form" not in text
     assert body(page, "/event?id=x")[0] == 404 and body(page, "/rejected")[0] == 200
 
