@@ -2,7 +2,8 @@
 the vendor's list. A real OpenSearch node is killed too, and its data stream is rolled over in
 between, so that ids alone do not prevent duplicates.
 
-usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file|opensearch] [--seed 1]
+usage: python tests/live/campaign.py [--kills 200] [--output sqlite|file|two|opensearch]
+[--seed 1]. two: sqlite and file, both by the queue.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ path.data: {folder}/data
 http.enabled: false
 logging: {{level: error}}
 inputs:
-  - {{type: apptrana, url: "{url}", client_id: demo, client_secret: demo-secret, interval: 1s, lag: 1s, overlap: {overlap}s, lookback: {lookback}s, window: {window}s, concurrency: 3}}
-output.{output}: {settings}
+  - {{type: apptrana, url: "{url}", client_id: demo, client_secret: demo-secret, interval: 1s, lag: 1s, overlap: {overlap}s, lookback: {lookback}s, window: {window}s, concurrency: 3, output: {names}}}
 """
 
 
@@ -68,7 +68,7 @@ class Cluster:
 
     def __init__(self):
         self.node = search_node.Node()
-        self.settings = json.dumps({"hosts": [self.node.url], "timeout": "10s"})
+        self.settings = {"hosts": [self.node.url], "timeout": "10s"}
 
     def fail_at_random(self, number):
         if number % 4 == 3:
@@ -97,8 +97,17 @@ class Cluster:
             after = {"search_after": hits[-1]["sort"]}
 
 
+def sections(folder, output, cluster):
+    """Return the outputs of the configuration by name."""
+    if cluster:
+        return {"opensearch": {"type": "opensearch", **cluster.settings}}
+    files = {"type": "file", "path": f"{folder}/out", "rotate_every_bytes": 300_000}
+    known = {"sqlite": {"type": "sqlite"}, "file": files}
+    return known if output == "two" else {output: known[output]}
+
+
 def stored(folder, output, cluster):
-    """Return id -> number of copies in the store."""
+    """Return id -> number of copies in an output."""
     if cluster:
         return collections.Counter(cluster.ids())
     if output == "sqlite":
@@ -125,15 +134,7 @@ def campaign(kills, output, seed, map_batch=print):
         vendor, url = simulator(rate=40.0, late=[0, 3, 8], seed=seed, websites=["shop.example.com"])
         cluster = Cluster() if output == "opensearch" else None
         try:
-            settings = (
-                cluster.settings
-                if cluster
-                else (
-                    "{}"
-                    if output == "sqlite"
-                    else json.dumps({"path": f"{folder}/out", "rotate_every_bytes": 300_000})
-                )
-            )
+            outputs = sections(folder, output, cluster)
             config = folder / "siemtap.yml"
             # so that the backfill lasts about as long as the campaign
             window = max(5, 3 * LOOKBACK // (4 * max(1, kills)))
@@ -144,9 +145,9 @@ def campaign(kills, output, seed, map_batch=print):
                     overlap=OVERLAP,
                     lookback=LOOKBACK,
                     window=min(300, max(15, window)),
-                    output=output,
-                    settings=settings,
+                    names=json.dumps(list(outputs)),
                 )
+                + f"outputs: {json.dumps(outputs)}\n"
             )
             if cluster:
                 subprocess.run(
@@ -170,16 +171,16 @@ def campaign(kills, output, seed, map_batch=print):
                 [*COMMAND, "run", "--once", "-c", str(config)], env=environment(), timeout=600
             ).returncode
             assert code == 0, f"the last run ended with {code}"
-            actual, until = stored(folder, output, cluster), cursor(folder)
+            until = cursor(folder)
             begin = int((first - LOOKBACK + 60) * 1000)
             must = set(ask(url, f"ledger?start={begin}&stop={until - (OVERLAP - 2) * 1000}"))
             may = set(ask(url, f"ledger?start={begin - 180_000}"))
-            twice = [id for id, number in actual.items() if number > 1]
+            stores = [stored(folder, name, cluster) for name in outputs]
             return (
-                len(actual),
-                len(must - set(actual)),
-                len(twice),
-                len(set(actual) - may),
+                min(len(actual) for actual in stores),
+                sum(len(must - set(actual)) for actual in stores),
+                sum(number > 1 for actual in stores for number in actual.values()),
+                sum(len(set(actual) - may) for actual in stores),
                 len(must),
             )
         finally:
@@ -193,7 +194,9 @@ def campaign(kills, output, seed, map_batch=print):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--output", choices=["sqlite", "file", "opensearch"], default="sqlite")
+    parser.add_argument(
+        "--output", choices=["sqlite", "file", "two", "opensearch"], default="sqlite"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()

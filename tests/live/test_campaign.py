@@ -5,7 +5,7 @@ from campaign import campaign
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", ["sqlite", "file", "opensearch"])
+@pytest.mark.parametrize("output", ["sqlite", "file", "two", "opensearch"])
 def test_random_kills_neither_lose_nor_duplicate_events(output):
     events, missing, twice, strange, must = campaign(12, output, seed=7)
     assert must > 1_000 and events >= must and (missing, twice, strange) == (0, 0, 0)
