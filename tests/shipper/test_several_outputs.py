@@ -2,19 +2,20 @@
 only."""
 
 import collections
+import dataclasses
 import json
-import sqlite3
 
 import pytest
 from stepped_shipper import SteppedShipper
 
 from apptrana import simulator
 from siemtap.core.errors import ConfigError, Retry
-from siemtap.core.model import Mark, Unit
+from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
-from siemtap.edge.store.checkpoints import Checkpoints, Database
-from siemtap.edge.store.event_queue import EventQueue, queued_batches
+from siemtap.edge.store.event_queue import queued_batches
 from siemtap.shipper.config.load import parse
+from siemtap.shipper.config.reload import can_be_reloaded
+from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery.queue_reader import MAX_EVENTS
 
 INPUT = "inputs:\n  - {type: apptrana, client_id: a, client_secret: b%s}\n"
@@ -259,70 +260,88 @@ def test_events_that_wait_for_a_removed_output_are_named(two, caplog):
     assert "events wait for the output archive, which is not configured any more" in caplog.text
 
 
-# the queue
+def test_an_output_is_asked_for_what_may_be_doubled_only(two):
+    shipper = two(rate=15.0).start()
+    shipper.dead = {"archive"}
+    shipper.run_turns(10)
+    asked = []
+    archive = shipper.shipper.delivery.outputs["archive"].output
+    holds = archive.holds
+    archive.holds = lambda unit, events: asked.append(len(events)) or holds(unit, events)
+    shipper.shipper.delivery.queue.first = lambda output: [
+        batch for batch in queued(shipper, output)[:1]
+    ]
+    shipper.dead = set()
+    shipper.run_turns(5)
+    assert len(asked) == 1 and set(shipper.ids_of("archive").values()) == {1}
 
 
-@pytest.fixture
-def queue(tmp_path):
-    database = Database(tmp_path / "siemtap.db")
-    yield EventQueue(database, 1024**2)
-    database.close()
+def queued(shipper, output):
+    return next(queued_batches(shipper.shipper.database.read, output), [])
+
+
+# a reload
+
+
+def test_a_reload_opens_new_outputs_and_replaces_clusters(two):
+    shipper = two().start()
+    shipper.run_turns(1)
+    delivery = shipper.shipper.delivery
+    (entry,) = shipper.config.inputs
+    siem, archive = shipper.config.outputs
+    more = dataclasses.replace(siem, name="more", settings=OUTPUTS["stdout"].settings_type())
+    more = dataclasses.replace(more, type="stdout")
+    routed = dataclasses.replace(entry, outputs=("siem", "archive", "more"))
+    shipper.shipper.configure([routed], [siem, archive, more])
+    taken = []
+    delivery.outputs["more"].output.deliver = lambda unit, events, mark: taken.extend(events) or []
+    shipper.run_turns(3)
+    assert taken and len(taken) < sum(shipper.ids_of("siem").values())
+    assert can_be_reloaded(*clusters()) and not can_be_reloaded(siem, more)
+    first, second = clusters()
+    shipper.shipper.configure([routed], [siem, archive, more, first])
+    before = delivery.outputs["cluster"]
+    shipper.shipper.configure([routed], [siem, archive, more, second])
+    after = delivery.outputs["cluster"]
+    assert after is not before and delivery.readers["cluster"].output is after
+    assert after.config.settings.hosts == ("http://127.0.0.2:9200",)
+    assert delivery.readers["cluster"].cycle.in_doubt
+
+
+def clusters():
+    """Return a cluster with two different hosts."""
+    return [
+        parse(
+            f"outputs: {{cluster: {{type: elasticsearch, hosts: ['{host}']}}}}\n" + INPUT % ""
+        ).output
+        for host in ("http://127.0.0.1:9200", "http://127.0.0.2:9200")
+    ]
+
+
+def test_an_input_restarts_when_its_cluster_is_replaced(two):
+    shipper = two(output=["siem"]).start()
+    shipper.run_turns(1)
+    (entry,) = shipper.config.inputs
+    first, second = clusters()
+    direct = dataclasses.replace(entry, outputs=("cluster",))
+    shipper.shipper.configure([direct], [first])
+    running = shipper.shipper.inputs["apptrana"]
+    assert running.route is shipper.shipper.delivery.outputs["cluster"]
+    shipper.shipper.configure([direct], [second])
+    again = shipper.shipper.inputs["apptrana"]
+    assert running.stopped and again.route is shipper.shipper.delivery.outputs["cluster"]
+    assert again.route is not running.route and again.route.unsaved is running.route.unsaved
+
+
+def test_an_input_of_an_output_that_is_not_open_is_refused(two):
+    shipper = two().start()
+    (entry,) = shipper.config.inputs
+    with pytest.raises(ConfigError, match="the output other is not open"):
+        shipper.shipper.configure([dataclasses.replace(entry, outputs=("other",))])
+    assert not shipper.shipper.inputs["apptrana"].stopped
 
 
 UNIT = Unit("waf", "acme.event", "")
-
-
-def events(number, text="x"):
-    return [{"event": {"id": str(index)}, "message": text} for index in range(number)]
-
-
-def test_a_batch_is_stored_once_and_deleted_with_its_last_output(queue):
-    marks = Checkpoints(queue.database)
-    queue.put(UNIT, events(3), ("a", "b"), marks.saving(UNIT, Mark({"until": 7})))
-    assert marks.load(UNIT).cursor == {"until": 7}
-    assert len(queue.database.read("SELECT * FROM queue")) == 1
-    (batch,) = queue.first("a")
-    assert (batch.unit, batch.events, batch.again) == (UNIT, events(3), False)
-    queue.remove("a", [batch])
-    assert not queue.first("a") and queue.first("b") == [batch]
-    assert queue.waiting("a").events == 0 and queue.waiting("b").events == 3
-    queue.remove("b", [batch])
-    assert not queue.database.read("SELECT * FROM queue")
-
-
-def test_a_batch_and_its_mark_are_committed_together(queue):
-    marks = Checkpoints(queue.database)
-
-    def fail(db):
-        raise Retry("the disk is full")
-
-    with pytest.raises(Retry):
-        queue.put(UNIT, events(3), ("a",), fail)
-    assert not queue.first("a") and queue.waiting("a").events == 0
-    queue.put(UNIT, [], ("a",), marks.saving(UNIT, Mark({"until": 8})))
-    assert not queue.first("a") and marks.load(UNIT).cursor == {"until": 8}
-
-
-def test_numbers_survive_a_restart(queue):
-    queue.put(UNIT, events(3), ("a", "b"))
-    queue.put(UNIT, events(2), ("b",))
-    again = EventQueue(queue.database, 1024**2)
-    assert again.numbers == queue.numbers and again.waiting("b").events == 5
-    assert again.outputs() == ["a", "b"] and again.delete("b") == 5
-    assert again.outputs() == ["a"]
-
-
-def test_many_and_large_batches_are_read_in_their_order(queue):
-    queue.max_bytes = 1024**3
-    for number in range(150):
-        queue.put(UNIT, events(2, str(number)), ("a",))
-    with open("/dev/urandom", "rb") as random:
-        for _ in range(3):
-            queue.put(UNIT, events(1, random.read(1_500_000).hex()), ("a",))
-    parts = list(queued_batches(queue.database.read, "a"))
-    numbers = [batch.number for part in parts for batch in part]
-    assert numbers == sorted(numbers) and len(numbers) == 153
-    assert max(map(len, parts)) == 64 and [len(part) for part in parts[-2:]] == [1, 1]
 
 
 def test_neighbours_of_a_unit_are_delivered_together(two):
@@ -342,14 +361,6 @@ def test_neighbours_of_a_unit_are_delivered_together(two):
         )
     reader.run_due()
     assert deliveries == [("waf", MAX_EVENTS), ("waf", 1), ("other", 5), ("waf", 5)]
-
-
-def test_a_damaged_batch_is_said(queue):
-    queue.put(UNIT, events(3), ("a",))
-    with sqlite3.connect(queue.database.path) as db:
-        db.execute("UPDATE queue SET content = x'00'")
-    with pytest.raises(ConfigError, match="is damaged .a queued batch"):
-        queue.first("a")
 
 
 def test_a_day_of_silence_costs_nothing(two):

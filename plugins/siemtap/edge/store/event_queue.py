@@ -54,7 +54,7 @@ DELETE_UNNEEDED = """DELETE FROM queue WHERE number = ? AND NOT EXISTS
                      (SELECT 1 FROM queue_output WHERE queue_output.number = queue.number)"""
 Read = Callable[[str, Sequence[Any]], List[Tuple[Any, ...]]]
 READ_AT_ONCE = 64  # batches, if they are small
-READ_BYTES = 2 * 1024**2  # of batches that are read at once; a larger one is read alone
+READ_BYTES = 512 * 1024  # of batches that are read at once; a larger one is read alone
 LEVEL = 1  # of zlib: events are text that repeats itself, and the disk is the bound
 FREED_PAGES = 2_000  # given back to the file system at once
 

@@ -101,13 +101,14 @@ class QueueReader:
 
     def _deliver_all(self) -> bool:
         """Return whether everything was delivered; False if siemtap stops."""
-        name = self.output.name
-        while batches := self.queue.first(name):
+        while batches := self.queue.first(self.output.name):
             self.oldest = batches[0].time
             for together in _by_unit(batches):
                 if self.host.stopping.is_set():
                     return False
                 self._deliver(together)
+            # Only what was read together can have been delivered and not deleted before a failure.
+            self.cycle.in_doubt = False
         self.oldest = 0
         return True
 
