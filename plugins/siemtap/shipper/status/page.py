@@ -35,7 +35,7 @@ header{display:flex;gap:12px;align-items:baseline;flex-wrap:wrap;margin-bottom:1
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:14px}.wide{grid-column:1/-1}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px;min-width:0;overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:500}th,td{padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}.ok{color:var(--good)}.degraded{color:var(--bad)}.retrying,.starting,.running{color:var(--wait)}
+td.number,th.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.ok{color:var(--good)}.degraded{color:var(--bad)}.retrying,.starting,.running{color:var(--wait)}
 .error{color:var(--bad);overflow-wrap:anywhere}.name{white-space:nowrap}.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 12px}svg{display:block;width:100%;height:auto}
 .bar{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:2px 10px;margin-bottom:7px;font-size:14px}.bar span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 nav{display:flex;gap:14px;margin-left:auto}a{color:var(--one)}nav b{font-weight:600}
@@ -204,7 +204,7 @@ def render_queues(rows: List[Mapping[str, Any]]) -> Iterator[str]:
         '<section class="wide"><h2>Outputs</h2><table'
         ' id="outputs"><tr><th>name</th><th>type</th><th>state</th><th'
         ' class="number">waiting events</th><th class="number">waiting bytes</th><th'
-        ' class="number">for</th><th class="number">delivered</th><th>error</th></tr>'
+        ' class="number">oldest</th><th class="number">delivered</th><th>error</th></tr>'
     )
     for row in rows:
         full = ' class="number degraded"' if row["full"] else ' class="number"'
