@@ -12,7 +12,7 @@ from .conf import Conf
 from .knowledge import attacks, event_types
 
 # An event that arrives later than this after it happened is in no scheduled search. It is older
-# only if a first run is told to read further back: AppTrana, for one, keeps attacks for 30 days.
+# only if a first run is told to read further back; vendors keep 30 days or so.
 EVENTS_FROM = "-31d@d"
 # A vendor's clock may be ahead. Splunk takes times of up to two days ahead (MAX_DAYS_HENCE in
 # props.conf.spec).
