@@ -161,6 +161,44 @@ def python_version_and_python_required(folder: Path) -> Iterator[str]:
                 yield f"{name}.conf [{stanza}]"
 
 
+def spec_files_declare_every_parameter(folder: Path) -> Iterator[str]:
+    """What a conf file of the add-on's own has, its spec file declares, as `btool check` asks.
+
+    A parameter of an input has a name that splunkd accepts: else it warns at each start, "a
+    parameter name must match the regex" (PaloAltoNetworks/Splunk-Apps#228). No spec file names a
+    Python on which the add-on does not run.
+    """
+    for path in sorted((folder / "README").glob("*.spec")):
+        text = path.read_text()
+        if "3.7" in text:
+            yield f"{path.name} names Python 3.7"
+        declared = set(re.findall(r"(?m)^([\w.]+) *=", text))
+        conf = folder / "default" / path.stem
+        is_own = path.stem.startswith("ta_") or path.stem == "inputs.conf"
+        for stanza, keys in _stanzas(conf).items():
+            own = {key for key in keys if is_own or key.startswith("param.")}
+            for key in sorted(own - declared - {"python.version", "python.required"}):
+                yield f"{path.stem} [{stanza}] {key}"
+        if path.stem == "inputs.conf":
+            for name in sorted(declared):
+                if not re.fullmatch("[0-9a-zA-Z][0-9a-zA-Z_-]*", name):
+                    yield f"{path.name} {name}"
+
+
+def alert_actions_are_adaptive_responses(folder: Path) -> Iterator[str]:
+    """`param._cam` is the JSON that Enterprise Security reads, with the keys that UCC's schema
+    requires (`adaptiveResponse`)."""
+    for stanza, keys in _stanzas(folder / "default/alert_actions.conf").items():
+        try:
+            cam = json.loads(keys.get("param._cam", ""))
+        except ValueError:
+            yield f"{stanza}: no JSON"
+            continue
+        for name in ("category", "task", "subject", "technology"):
+            if not cam.get(name):
+                yield f"{stanza}: {name}"
+
+
 def no_confs_of_the_instance(folder: Path) -> Iterator[str]:
     for name in ("indexes", "outputs", "passwords", "authorize", "limits", "deploymentclient"):
         if (folder / f"default/{name}.conf").exists():
@@ -263,6 +301,8 @@ RULES: List[Callable[[Path], Iterator[str]]] = [
     pure_python_and_no_development_files,
     files_are_neither_writable_by_others_nor_executable,
     python_version_and_python_required,
+    spec_files_declare_every_parameter,
+    alert_actions_are_adaptive_responses,
     no_confs_of_the_instance,
     saved_searches_are_disabled_and_run_hourly_at_most,
     a_scheduled_search_sees_late_events,

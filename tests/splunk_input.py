@@ -16,6 +16,7 @@ from siemtap.render import registry
 from siemtap.splunk.build.knowledge import props
 from siemtap.splunk.runtime import splunkd
 from siemtap.splunk.runtime.names import App
+from siemtap.splunk.runtime.stored.checkpoints import KvCheckpoints
 
 ROOT = Path(__file__).parents[1]
 START = ROOT / "tests/splunk/start.py"
@@ -28,12 +29,14 @@ PROPS = {
 
 def connect(splunk, key=KEY):
     """Return a client of the simulated splunkd, as the test add-on has it."""
-    return splunkd.Splunkd(App("TA-test", "ta_test", "apptrana"), splunk.url, key)
+    return splunkd.Splunkd(
+        App("TA-test", "ta_test", "apptrana"), splunk.url, key, sleep=lambda seconds: None
+    )
 
 
 def checkpoints(splunk):
     """Return the checkpoints of the input `first` in the KV store."""
-    return splunkd.KvCheckpoints(connect(splunk), "apptrana://first", sleep=lambda seconds: None)
+    return KvCheckpoints(connect(splunk), "apptrana://first")
 
 
 def save_account(splunk, vendor):

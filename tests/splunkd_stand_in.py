@@ -37,7 +37,8 @@ class JsonList(list):
 
 class Splunkd(ThreadingHTTPServer):
     """`confs`: file -> stanza -> settings. `documents`: collection -> key -> document; a
-    collection that is not there is None. `inputs`: kind -> name -> settings."""
+    collection that is not there is None. `inputs`: kind -> name -> settings. `keys`: accepted
+    session keys. `failing`: endpoint -> [HTTP status, how often]."""
 
     daemon_threads = True
 
@@ -46,6 +47,7 @@ class Splunkd(ThreadingHTTPServer):
         self.app, self.root = app, root
         self.confs, self.passwords, self.documents, self.inputs = {}, {}, {}, {}
         self.kv_starts_after, self.kv_off, self.requests = 0, False, []
+        self.keys, self.failing = {KEY, POOR}, {}
         self.lock = threading.RLock()
         threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -129,6 +131,12 @@ class Splunkd(ThreadingHTTPServer):
             ]
         raise Refused(404, "Not Found")
 
+    def fail_if_asked(self, place):
+        for endpoint, failure in self.failing.items():
+            if "/".join(place).startswith(endpoint) and failure[1]:
+                failure[1] -= 1
+                raise Refused(failure[0], "as asked")
+
     def require(self, allowed, endpoint):
         if not allowed:
             raise Refused(
@@ -171,11 +179,8 @@ class Splunkd(ThreadingHTTPServer):
             return []
         if method == "POST":
             self.passwords[place[0]]["clear_password"] = fields["password"]
-        return [
-            (name, content)
-            for name, content in self.passwords.items()
-            if not place or name == place[0]
-        ]
+        names = place[:1] or self.passwords
+        return [(name, self.passwords[name]) for name in names]
 
     def input(self, method, kind, place, fields):
         entries = self.inputs.setdefault(kind, {})
@@ -266,10 +271,11 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Authorization", "").partition("Splunk ")[2]
         place = [unquote(part) for part in path.strip("/").split("/")]
         place = (place[3:] if place[0] == "servicesNS" else place[1:]) or [""]
-        if key not in (KEY, POOR) and place != ["server", "info"]:
+        if key not in splunkd.keys and place != ["server", "info"]:
             return self.fail(401, "call not properly authenticated", query)
         try:
             with splunkd.lock:
+                splunkd.fail_if_asked(place)
                 result = splunkd.rest(method, place, query, body, key)
                 text = json.dumps(result) if isinstance(result, (dict, JsonList)) else None
                 if text is None:

@@ -255,8 +255,11 @@ def test_alert_action_unblocks_clients(python, apps, splunk):
                 {
                     "server_uri": splunk.url,
                     "session_key": KEY,
-                    "search_name": "Attackers",
-                    "result": {},
+                    "search_name": 'Attackers of "shop"',
+                    "sid": "scheduler__admin__search__RMD5_at_1",
+                    "app": "search",
+                    "owner": "admin",
+                    "result": {"rid": "0", "orig_sid": "scheduler__1", "orig_rid": "7"},
                     "configuration": parameters,
                 }
             ).encode(),
@@ -280,6 +283,29 @@ def test_alert_action_unblocks_clients(python, apps, splunk):
         ), "without a value no request is sent"
         code, err = run_action(account="nobody", ip="192.0.2.11")
         assert code == 1 and 'there is no account "nobody"' in err
+        lines = (apps / "var/log/splunk/pingintelligence_unblock_modalert.log").read_text()
+        fields = [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in lines.splitlines()[-3:]]
+        statuses = [line.pop("action_status") for line in fields]
+        assert statuses == ["success", "success", "failure"], lines
+        assert {line.pop("signature") for line in fields} == {
+            "the command succeeded",
+            "the command failed",
+        }
+        assert (
+            fields[0]
+            == fields[2]
+            == {
+                "action_name": "pingintelligence_unblock",
+                "search_name": "Attackers of shop ",
+                "sid": "scheduler__admin__search__RMD5_at_1",
+                "orig_sid": "scheduler__1",
+                "rid": "0",
+                "orig_rid": "7",
+                "app": "search",
+                "user": "admin",
+                "action_mode": "saved",
+            }
+        )
     finally:
         vendor.close()
 

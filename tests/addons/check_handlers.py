@@ -92,6 +92,12 @@ def test_rest_handlers(plugin, python, web, vendor):
         == 200
     )
 
+    web.confs[f"{app.root}_account"]["plain"] = {**entered_account, "disabled": "0"}
+    assert rest("account/plain")[0] == 200 and {
+        web.confs[f"{app.root}_account"]["plain"][name] for name in secrets
+    } == {"******"}, "a secret in plain text in the conf file is encrypted when the page shows it"
+    assert rest("account/plain", method="DELETE")[0] == 200
+
     kind = plugin.name
     entered = {"name": "first", "account": "main", "interval": "120", "index": "main"}
     assert (
@@ -105,6 +111,11 @@ def test_rest_handlers(plugin, python, web, vendor):
         )[0]
         == 400
     )
+    status, error = rest(kind, {**entered, "account": "mian"})
+    assert status == 400 and 'There is no account "mian"' in error
+    for interval in ("-1", "0.5", "61 * * * *"):
+        status, error = rest(kind, {**entered, "interval": interval})
+        assert status == 400 and interval.split()[0] in error, error
     assert (
         rest(kind, {**entered, "interval": "0"})[0] == 400
         and rest(kind, {**entered, "name": "cron", "interval": "*/5 * * * *"})[0] == 200
@@ -164,6 +175,11 @@ def test_rest_handlers(plugin, python, web, vendor):
             web.inputs[f"{kind}_webhook"]["pushed"]["secret"] == "******"
             and rest(f"{kind}_webhook/pushed")[1]["pushed"]["secret"] == "******"
         )
+    status, error = rest("account/main", method="DELETE")
+    assert status == 400 and "used by 2 inputs: clone, cron" in error, error
+    assert rest("account/main")[0] == 200, "it is still there"
+    for name in ("clone", "cron"):
+        assert rest(f"{kind}/{name}", method="DELETE")[0] == 200
     assert rest("account/main", method="DELETE")[0] == 200 and not [
         content for content in web.passwords.values() if content["username"].startswith("main`")
     ]

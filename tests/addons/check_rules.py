@@ -90,6 +90,34 @@ PLANTED = [
             "default/restmap.conf", "python.version = python3\n", "python.version = python3.9\n"
         ),
     ),
+    (
+        "spec files declare every parameter",
+        replaced("README/inputs.conf.spec", "lookback = ", "lookbak = "),
+    ),
+    (
+        "spec files declare every parameter",
+        added("README/inputs.conf.spec", "python.required = <string>\n"),
+    ),
+    (
+        "spec files declare every parameter",
+        replaced("README/alert_actions.conf.spec", "param._cam = ", "param.cam = "),
+    ),
+    (
+        "spec files declare every parameter",
+        replaced("README/ta_pingintelligence_settings.conf.spec", "loglevel = ", "log_level = "),
+    ),
+    (
+        "spec files declare every parameter",
+        replaced("README/restmap.conf.spec", "{3.9|3.13}", "{3.7|3.9|3.13}"),
+    ),
+    (
+        "alert actions are adaptive responses",
+        replaced("default/alert_actions.conf", '"task": ["allow"]', '"task": []'),
+    ),
+    (
+        "alert actions are adaptive responses",
+        replaced("default/alert_actions.conf", "param._cam = {", "param._cam = "),
+    ),
     ("no confs of the instance", added("default/indexes.conf", "[security]\n")),
     (
         "saved searches are disabled and run hourly at most",

@@ -1,5 +1,6 @@
 """The HTTP client over real sockets, against a server that misbehaves."""
 
+import base64
 import datetime
 import gzip
 import hashlib
@@ -162,14 +163,22 @@ def test_proxy_and_netrc_of_the_environment_are_ignored(server, monkeypatch, tmp
     assert "Authorization" not in server.simulated.seen[0].headers
 
 
-def test_proxy_password_with_special_characters(server):
+@pytest.mark.parametrize(
+    "password", ["a:b@/c%", "caf\xe9", "\u20ac", "\u5bc6\u7801 \U0001f600", "a%20b+c"], ids=ascii
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy_password_with_special_characters(scheme, password):
+    """It is sent in UTF-8, to a proxy for HTTP and to one that tunnels."""
     seen = []
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         peer, _ = listener.accept()
         seen.append(peer.recv(65536))
-        peer.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{"ok": 2}')
+        answer = b"200 OK" if scheme == "http" else b"502 Bad Gateway"
+        peer.sendall(
+            b"HTTP/1.1 " + answer + b'\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{"ok": 2}'
+        )
         peer.close()
 
     thread = threading.Thread(target=serve)
@@ -177,15 +186,19 @@ def test_proxy_password_with_special_characters(server):
     client = http(
         proxy=f"http://127.0.0.1:{listener.getsockname()[1]}",
         proxy_user="me",
-        proxy_password="a:b@/c%",
+        proxy_password=password,
     )
-    assert client.json(client.get("http://vendor.example.com/x")) == {"ok": 2}
+    request = client.get(f"{scheme}://vendor.example.com/x")
+    if scheme == "http":
+        assert client.json(request) == {"ok": 2}
+    else:
+        with pytest.raises(Retry, match="the proxy failed"):
+            client.json(request)
     thread.join()
     listener.close()
-    assert (
-        b"GET http://vendor.example.com/x" in seen[0]
-        and b"Proxy-Authorization: Basic bWU6YTpiQC9jJQ==" in seen[0]
-    )
+    first = b"GET http://vendor.example.com/x" if scheme == "http" else b"CONNECT vendor"
+    header = b"Proxy-Authorization: Basic " + base64.b64encode(f"me:{password}".encode())
+    assert seen[0].startswith(first) and header + b"\r\n" in seen[0]
 
 
 def test_cookies_are_not_kept(server):

@@ -9,9 +9,9 @@ from splunkd_stand_in import POOR
 from siemtap.core.manifest import describe, kind_of
 from siemtap.edge.client.tokens import Token
 from siemtap.render import registry
-from siemtap.splunk.runtime import splunkd
-from siemtap.splunk.runtime.pages import account_error
+from siemtap.splunk.runtime.pages import account_error, input_error, removal_error
 from siemtap.splunk.runtime.splunkd import proxy_settings
+from siemtap.splunk.runtime.stored.tokens import TokenPasswords
 from siemtap.testing import simulation
 from siemtap.testing.simulation import Server
 
@@ -55,24 +55,24 @@ def test_token_is_reused_until_the_account_changes(splunk, vendor, tmp_path):
 
 def test_long_tokens_are_stored_in_parts_and_expired_ones_ignored(splunk):
     session = connect(splunk)
-    tokens = splunkd.TokenPasswords(session, "main", {"a": "1"})
+    tokens = TokenPasswords(session, "main", {"a": "1"})
     assert tokens.load() is None
     for text in ("t" * 1_500, "short", "u" * 600):
         tokens.save(Token(text, 5))
         assert (
             tokens.load() == Token(text, 5)
-            and splunkd.TokenPasswords(session, "main", {"a": "2"}).load() is None
-            and splunkd.TokenPasswords(session, "mai", {"a": "1"}).load() is None
+            and TokenPasswords(session, "main", {"a": "2"}).load() is None
+            and TokenPasswords(session, "mai", {"a": "1"}).load() is None
         )
     tokens.delete()
     assert tokens.load() is None and not splunk.passwords
-    poor = splunkd.TokenPasswords(connect(splunk, POOR), "main", {"a": "1"})
+    poor = TokenPasswords(connect(splunk, POOR), "main", {"a": "1"})
     poor.save(Token("t", 5))
     assert poor.load() is None, "without the capability to store the token each run logs in"
 
 
 def test_long_secrets_are_read_from_their_parts(splunk):
-    secret = "s" * 700 + '"ü\\'
+    secret = "s" * 700 + '"ü\\+%26&=\u20ac '
     splunk.account("main", {"client_secret": secret}, client_id="x")
     splunk.account("mainly", {"client_secret": "other"})
     account = connect(splunk).read_stanza("account", "main")
@@ -169,3 +169,32 @@ def test_every_vendor_has_a_login_check(splunk):
 )
 def test_proxy_settings(tab, settings):
     assert proxy_settings(tab) == settings
+
+
+def test_account_that_inputs_use_is_not_deleted(splunk):
+    session = connect(splunk)
+    splunk.account("main", {"client_secret": "s"})
+    assert removal_error(session, "main") == ""
+    splunk.inputs["apptrana"] = {
+        f"input_{number:02}": {"account": "main" if number % 2 else "other"} for number in range(80)
+    }
+    error = removal_error(session, "main")
+    assert "used by 40 inputs: input_01, input_03" in error and "input_79" in error
+    assert "input_02" not in error
+    splunk.failing["data/inputs"] = [403, 1]
+    assert "does not say which inputs" in removal_error(session, "main")
+    splunk.failing["data/inputs"] = [404, 1]
+    assert removal_error(session, "main") == "", "splunkd did not load the input on this instance"
+
+
+def test_input_needs_an_account_that_exists(splunk):
+    session = connect(splunk)
+    splunk.account("main", {"client_secret": "s"})
+    assert input_error(session, {"account": "main"}) == ""
+    assert input_error(session, {"disabled": "1"}) == "", "other settings alone"
+    assert 'There is no account "mian" on this instance' in input_error(
+        session, {"account": "mian"}
+    )
+    assert '"61" is no minute' in input_error(session, {"interval": "61 * * * *"})
+    splunk.failing["configs"] = [403, 1]
+    assert "does not say whether" in input_error(session, {"account": "main"})

@@ -10,8 +10,8 @@ from splunk_input import checkpoints, connect, save_account
 from siemtap.core.errors import ConfigError
 from siemtap.core.model import Mark, Unit
 from siemtap.render import registry
-from siemtap.splunk.runtime import splunkd
 from siemtap.splunk.runtime.pages import account_error
+from siemtap.splunk.runtime.stored.tokens import TokenPasswords
 
 UNIT = Unit("first", "apptrana.attack", "shop.example.com")
 
@@ -24,7 +24,7 @@ def test_scope_and_cursor_with_a_lone_surrogate(splunk):
         checkpoints(splunk).load(unit) == Mark({"until": 5, "next": "\udfff"}, {"a" * 32: 4})
         and store.load(UNIT) == Mark()
     )
-    assert splunkd.TokenPasswords(connect(splunk), "main", {"name": "\ud800"}).load() is None
+    assert TokenPasswords(connect(splunk), "main", {"name": "\ud800"}).load() is None
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from siemtap.core.convert import rfc3339
 from siemtap.core.errors import ConfigError
 from siemtap.core.model import Mark, Unit
 from siemtap.core.windows import MINUTE
-from siemtap.splunk.runtime import splunkd
 from siemtap.splunk.runtime.pages import delete_checkpoints, set_generation
+from siemtap.splunk.runtime.stored import checkpoints as kv_store
 
 UNIT = Unit("first", "apptrana.attack", "shop.example.com")
 
@@ -95,7 +95,7 @@ def test_start_reset_and_removal_of_an_input(splunk, vendor, tmp_path):
 
 
 def test_checkpoint_that_is_too_large_drops_the_oldest_ids(splunk, monkeypatch, caplog):
-    monkeypatch.setattr(splunkd, "MAX_STATE_CHARACTERS", 20_000)
+    monkeypatch.setattr(kv_store, "MAX_STATE_CHARACTERS", 20_000)
     rng = random.Random(1)
     seen = {f"{rng.getrandbits(128):032x}": number // 100 for number in range(2_000)}
     store = checkpoints(splunk)

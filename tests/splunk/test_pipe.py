@@ -274,9 +274,7 @@ def test_log_accepts_any_name_and_text(tmp_path, monkeypatch):
     log = logging.getLogger("siemtap")
     before = log.handlers[:], log.level, log.propagate
     try:
-        configure_logging(
-            App("TA-test", "ta_test", "apptrana"), "apptrana://100%sure", logging.INFO
-        )
+        configure_logging(App("TA-test", "ta_test", "apptrana"), "apptrana://100%sure")
         log.error("half a pair: %s", "\ud800")
         log.handlers[0].close()
     finally:

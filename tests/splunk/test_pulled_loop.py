@@ -8,7 +8,6 @@ import random
 import tempfile
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -20,58 +19,24 @@ from odd_input import (
     FAILING_PLUGIN,
     NOW,
     VALUE,
-    FakeStopEvent,
-    definition,
     ids,
     props_for,
 )
 from splunk_breaker import break_events
+from splunk_cycle import run_cycle, simulated
 
-from siemtap.core.manifest import fill_in
 from siemtap.core.model import Batch, Plugin
-from siemtap.core.settings import CommonSettings, Connection
 from siemtap.core.windows import MINUTE
-from siemtap.edge.client.http import Http
 from siemtap.edge.client.messages import Reply
 from siemtap.render import registry
 from siemtap.splunk.runtime import alert as splunk_alert
 from siemtap.splunk.runtime import input as splunk
-from siemtap.splunk.runtime.input import POLICY, Input
+from siemtap.splunk.runtime.input import POLICY
 from siemtap.splunk.runtime.names import App
 from siemtap.testing import simulation
 from siemtap.testing.world import Time
 
 pytestmark = pytest.mark.slow
-
-
-def run_cycle(plugin, send, folder, monkeypatch, **own):
-    """Run one cycle, and return (exit status, standard output, seconds waited)."""
-    out, time = io.BytesIO(), Time(NOW)
-    monkeypatch.setattr(splunk, "connect", lambda connection, clock: Http(send, clock=clock))
-    monkeypatch.setattr(splunk, "configure_logging", lambda *arguments: None)
-    process = Input(
-        plugin,
-        App("TA-test", "ta_test", plugin.name),
-        definition(plugin, folder, checkpoint="file"),
-        out,
-        time.clock,
-    )
-    process.in_main_thread, process.stopping = False, FakeStopEvent(most=10_000)
-    monkeypatch.setattr(process, "_handle_signals", lambda: None)
-    monkeypatch.setattr(process, "splunkd", SimpleNamespace(read_settings=lambda name: {}))
-    monkeypatch.setattr(
-        process,
-        "read_settings",
-        lambda: (
-            fill_in(plugin.settings, own),
-            fill_in(CommonSettings, {}),
-            fill_in(Connection, {}),
-        ),
-    )
-    try:
-        return process.run(), out.getvalue(), process.stopping.waited
-    finally:
-        process.checkpoints.database.close()
 
 
 ODD_HEADER = st.sampled_from(
@@ -102,18 +67,6 @@ WRONG = st.sampled_from(sorted(ERRORS)) | st.builds(
     | VALUE.map(json.dumps).map(lambda text: text.encode("utf-8", "surrogatepass")),
 )
 PULLED = [plugin for plugin in registry.installed().values()]
-
-
-def simulated(plugin):
-    simulator = simulation.simulator(plugin.name, {})
-    own = simulator.settings("https://vendor.example.com/rest")
-    if plugin.name == "centurylink_ips":
-        return simulator, {
-            **own,
-            "servers": ["VA1ACMEWEB01"],
-            "our_url": "https://siem.example.com/centurylink_ips/x",
-        }
-    return simulator, {**own, "lookback": "20m"}
 
 
 @pytest.mark.parametrize("plugin", PULLED, ids=lambda plugin: plugin.name)

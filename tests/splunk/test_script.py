@@ -1,11 +1,15 @@
 """The script of the modular input: its scheme, the validation of a stanza, invalid calls."""
 
+import re
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import pytest
 from splunk_input import run
 from splunkd_stand_in import KEY
+
+from siemtap.core.errors import ConfigError
+from siemtap.splunk.runtime.parameters import check_interval
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +38,8 @@ def test_scheme(splunk, tmp_path):
         ({"severity_map": "2=73"}, "is not a JSON object"),
         ({"event_type": "Blocked"}, "did you mean"),
         ({"lookback": "<&>"}, "<&>"),
+        ({"interval": "0"}, "at least 1"),
+        ({"interval": "61 * * * *"}, "is no minute"),
     ],
 )
 def test_validation(splunk, tmp_path, settings, sentence):
@@ -56,6 +62,40 @@ def test_validation(splunk, tmp_path, settings, sentence):
         if not sentence
         else (code == 1 and sentence in ElementTree.fromstring(out).findtext("message"))
     )
+
+
+@pytest.mark.parametrize(
+    "interval", ["1", "60", "60.5", "86400", "* * * * *", "*/5 0-6,18 1-31/2 * 1-5", "0 0 1 1 0"]
+)
+def test_interval(interval):
+    check_interval(interval)
+
+
+@pytest.mark.parametrize(
+    "interval, sentence",
+    [
+        ("0", "at least 1"),
+        ("-1", "at least 1"),
+        ("0.5", "at least 1"),
+        ("1e9", "at least 1"),
+        ("5m", "at least 1"),
+        ("* * * *", "five fields"),
+        ("* * * * * *", "five fields"),
+        ("61 * * * *", '"61" is no minute of a cron expression; write *, numbers from 0 to 59'),
+        ("* 24 * * *", '"24" is no hour'),
+        ("* * 0 * *", '"0" is no day of month'),
+        ("* * * 13 *", '"13" is no month'),
+        ("* * * jan *", '"jan" is no month'),
+        ("* * * * 8", '"8" is no day of week'),
+        ("*/0 * * * *", '"*/0" is no minute'),
+        ("9-3 * * * *", '"9-3" is no minute'),
+        ("1, * * * *", '"1," is no minute'),
+        ("\u0661 * * * *", "is no minute"),
+    ],
+)
+def test_interval_that_is_none(interval, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        check_interval(interval)
 
 
 def test_invalid_arguments_and_input(splunk, tmp_path):

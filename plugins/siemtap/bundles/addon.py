@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 import siemtap
 
@@ -44,6 +44,11 @@ RUNTIME = (
     "splunk/runtime",
 )
 WEBHOOK_RUNTIME = ("edge/receive",)  # and with a webhook
+PYTHON_SPEC = (
+    "python.required = {3.9|3.13}",
+    "* The Python versions that the script runs on.",
+    "* Default: not set",
+)
 PLUGIN_FILES_LEFT_OUT = (
     "cases",
     "simulator*.py",
@@ -105,6 +110,7 @@ def _build(work: Path, plugin: Plugin, source: Source, tools: Tools) -> Path:
     _replace_libraries(folder, plugin, source, tools)
     _write_views(folder, plugin)
     _write_samples(folder, plugin, source)
+    _fix_specs(folder)
     _fix_build_number(folder)
     return folder
 
@@ -197,6 +203,25 @@ def _write_samples(folder: Path, plugin: Plugin, source: Source) -> None:
     for dataset, text in texts.items():
         (folder / "samples" / sample_file(dataset)).write_text(text, encoding="utf-8")
     (folder / "samples/eventgen.conf").write_text(render_conf(eventgen(texts)))
+
+
+def _fix_specs(folder: Path) -> None:
+    """Correct what UCC writes about `python.required` into the spec files.
+
+    splunkd warns at each start of a parameter of an input whose name has a dot ("must match the
+    regex [0-9a-zA-Z][0-9a-zA-Z_-]*"), and UCC names Python 3.7, on which the add-ons do not run.
+    """
+    for path in (folder / "README").glob("*.spec"):
+        lines: List[str] = []
+        is_left_out = False
+        for line in path.read_text().splitlines():
+            is_start = line == "python.required = {3.7|3.9|3.13}"
+            is_left_out = is_start or (is_left_out and line.startswith("*"))
+            if is_start and path.name != "inputs.conf.spec":
+                lines += PYTHON_SPEC
+            if not is_left_out:
+                lines.append(line)
+        path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _fix_build_number(folder: Path) -> None:

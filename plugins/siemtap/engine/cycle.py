@@ -41,10 +41,25 @@ class Policy(NamedTuple):
     patience: float = NEVER  # without progress; then the unit is given up
     max_attempts: float = NEVER  # that fail in a row; then the unit is given up
     contains_memory_error: bool = False  # else it ends the process
+    advice: str = ""  # added to the line about a failure that lasts and that time may mend
 
     @property
     def gives_up(self) -> bool:
         return self.patience < NEVER or self.max_attempts < NEVER
+
+
+class Past(NamedTuple):
+    """What a later process must know of a unit that fails, to report it as one process would.
+
+    `failed`: attempts since the last one that came to its end. `failing_for`, `logged_before`:
+    seconds since the first failure, and since the last line about it.
+    """
+
+    failed: int
+    failing_for: float
+    logged: Tuple[str, ...]
+    logged_before: float
+    repeats: int
 
 
 class Cycle:
@@ -58,9 +73,11 @@ class Cycle:
     __slots__ = (
         "attempts",
         "due",
+        "earlier",
         "elapsed",
         "error",
         "failed",
+        "failing_since",
         "in_doubt",
         "logged",
         "logged_at",
@@ -79,11 +96,13 @@ class Cycle:
         self.state = "starting"
         self.error = ""
         self.attempts = 0  # that failed since the last progress
+        self.earlier = 0  # the same, of earlier processes
         self.due = elapsed()
         self.progressed = 0.0
         self.running_since = 0.0  # when the attempt in hand began; 0: there is none
         self.in_doubt = True
         self.failed = 0  # attempts since the last one that came to its end
+        self.failing_since = 0.0
         self.logged: Tuple[str, ...] = ()  # the state and the failure that were logged last
         self.logged_at = 0.0
         self.repeats = 0  # of that failure, not logged
@@ -92,6 +111,31 @@ class Cycle:
     def is_given_up(self) -> bool:
         """Whether no further attempt is due after a failure."""
         return self.due == NEVER and self.state in ("retrying", "degraded")
+
+    def recall(self, past: Past) -> None:
+        """Go on where an earlier process gave the unit up: its failures count, and are not
+        repeated in the log before their time."""
+        now = self.elapsed()
+        self.failed = self.earlier = past.failed
+        self.failing_since = now - past.failing_for
+        self.logged, self.logged_at, self.repeats = (
+            past.logged,
+            now - past.logged_before,
+            past.repeats,
+        )
+
+    def past(self) -> Optional[Past]:
+        """Return what a later process must know; None if the last attempt came to its end."""
+        if not self.failed:
+            return None
+        now = self.elapsed()
+        return Past(
+            failed=self.failed,
+            failing_for=now - self.failing_since,
+            logged=self.logged,
+            logged_before=now - self.logged_at,
+            repeats=self.repeats,
+        )
 
     def attempt(self, work: Callable[[], bool], interval: float = NEVER) -> Optional[SiemtapError]:
         """Make one attempt, and decide what comes next. Return the error if it failed.
@@ -124,7 +168,7 @@ class Cycle:
         if self.failed:
             plural = "s" if self.failed > 1 else ""
             log.info("%s: recovered after %d failed attempt%s", self.unit, self.failed, plural)
-        self.attempts = self.failed = self.repeats = 0
+        self.attempts = self.earlier = self.failed = self.repeats = 0
         self.logged = ()
         self.state = "ok"
         self.error = ""
@@ -141,25 +185,28 @@ class Cycle:
 
     def progress(self) -> None:
         """Note that a batch was delivered: attempts that fail are counted anew."""
-        self.attempts = 0
+        self.attempts = self.earlier = 0
         self.progressed = self.elapsed()
 
     def _fail(self, error: SiemtapError, interval: float) -> SiemtapError:
         policy = self.policy
         self.in_doubt = True
         self.attempts += 1
+        if not self.failed:
+            self.failing_since = self.elapsed()
         self.failed += 1
         may_recover = isinstance(error, Retry) and not isinstance(error, Fault)
         waits_long = getattr(error, "after", 0) / 1000 > max(
             policy.longest_retrying,
             policy.degraded_after * (0.0 if interval == NEVER else interval),
         )
-        if may_recover and self.attempts < policy.degraded_after and not waits_long:
+        attempts = self.attempts + self.earlier
+        if may_recover and attempts < policy.degraded_after and not waits_long:
             self.state = "retrying"
         else:
             self.state = "degraded"
         self.error = f"{type(error).__name__}: {error}"
-        self._log_failure()
+        self._log_failure(policy.advice if may_recover and self.state == "degraded" else "")
         wait = self._wait(error, 0.0 if interval == NEVER else interval)
         now = self.elapsed()
         gives_up = policy.gives_up and (
@@ -170,7 +217,7 @@ class Cycle:
         self.due = NEVER if gives_up else now + wait
         return error
 
-    def _log_failure(self) -> None:
+    def _log_failure(self, advice: str) -> None:
         """Log a failure. The same one is logged again after `REPEAT_EVERY`, with the number of
         repeats in between; meanwhile at the level debug."""
         failure = (self.state, DIGITS.sub("", self.error))
@@ -181,7 +228,9 @@ class Cycle:
             return
         level = logging.WARNING if self.state == "retrying" else logging.ERROR
         repeats = f" (repeated {self.repeats} times since)" if failure == self.logged else ""
-        log.log(level, "%s: %s%s", self.unit, self.error, repeats)
+        minutes = (now - self.failing_since) / 60
+        lasts = f"; failing for {minutes:.0f} min: {advice}" if advice else ""
+        log.log(level, "%s: %s%s%s", self.unit, self.error, lasts, repeats)
         self.logged, self.logged_at, self.repeats = failure, now, 0
 
     def _wait(self, error: SiemtapError, interval: float) -> float:

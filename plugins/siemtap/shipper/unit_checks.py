@@ -6,13 +6,13 @@ import logging
 from typing import Set
 
 from ..core.windows import MINUTE, Millis
+from ..engine.clocks import ahead_warning, skew_warnings
 from ..engine.cycle import NEVER, Cycle
 from .input import RunningInput
 from .unit import UnitState
 
 log = logging.getLogger("siemtap")
 
-SKEW_WARNING = 60_000  # milliseconds
 HANGS_AFTER = 600.0  # seconds without progress in one attempt; at least three time-outs
 
 
@@ -77,29 +77,16 @@ def warn_of_skew(running: RunningInput, reported: Set[str]) -> None:
 
     reported: the hosts that were reported; new ones are added.
     """
-    for host, skew in list(running.http.skew.items()):
-        if abs(skew) > SKEW_WARNING and host not in reported:
+    for host, warning in skew_warnings(running.http):
+        if host not in reported:
             reported.add(host)
-            log.warning(
-                "the clock of %s differs from this machine's by %.0f s: check both, or raise `lag`",
-                host,
-                skew / 1000,
-            )
+            log.warning("%s", warning)
 
 
 def check_clock(running: RunningInput, state: UnitState) -> None:
     """Set a unit to degraded if this machine's clock is ahead of the vendor's."""
-    ahead = running.http.ahead()
-    state.clock_differs = (
-        state.state == "ok"
-        and ahead > getattr(running.settings, "lag", 0)
-        and not running.time_range
-    )
+    warning = ahead_warning(running.http, running.settings)
+    state.clock_differs = state.state == "ok" and bool(warning) and not running.time_range
     if state.clock_differs:
         state.state = "degraded"
-        hosts = ", ".join(sorted(running.http.clock_readings))
-        state.error = (
-            f"the clock of this machine is ahead of {hosts} by"
-            f" {ahead / 1000:.0f} s or more: synchronize it (NTP), or raise `lag` if the"
-            " vendor's clock is behind; siemtap reads up to the vendor's time only"
-        )
+        state.error = warning

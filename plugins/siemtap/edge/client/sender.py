@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 from typing import Any, Dict, List, Optional
@@ -153,6 +154,17 @@ class _Adapter(requests.adapters.HTTPAdapter):
                 self.connection.verify,
             )
         return self._use_own_connections(super().proxy_manager_for(proxy, **kwargs))
+
+    def proxy_headers(self, proxy: str) -> Dict[str, str]:
+        """Return the credentials for a proxy, in UTF-8 as curl sends them and RFC 7617 advises.
+
+        requests encodes them in Latin-1, which has neither the euro sign nor Chinese.
+        """
+        user, password = requests.utils.get_auth_from_url(proxy)
+        if not user:
+            return {}
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {credentials}"}
 
     def _use_own_connections(self, manager: Any) -> Any:
         """Give a manager pools whose connections obey the deadline, and verify the pin."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import List
+import json
+from typing import Any, Dict, List
 from xml.sax.saxutils import escape
 
 from ...core.model import Command, Plugin
+from ..runtime.names import addon
 from .conf import Conf
 
 
@@ -31,10 +33,35 @@ def alert_actions(plugin: Plugin) -> Conf:
             "python.version": "python3",
             "python.required": "3.9, 3.13",
             "disabled": "0",
+            "param._cam": json.dumps(_adaptive_response(plugin)),
             "param.account": "",
             **{f"param.{option.name}": "" for option in command.options if not option.flag},
         }
         for command in alert_commands(plugin)
+    }
+
+
+def _adaptive_response(plugin: Plugin) -> Dict[str, Any]:
+    """Return what makes Enterprise Security offer an action for notable events. Its keys are those
+    of UCC's documentation, "Adaptive Response"."""
+    constant = plugin.datasets[0].constant
+    return {
+        "category": ["Device Control"],
+        "task": ["allow"],
+        "subject": ["network.client"],
+        "technology": [
+            {
+                "vendor": constant.get("observer.vendor", plugin.title),
+                "product": constant.get("observer.product", plugin.title),
+                "version": ["any"],
+            }
+        ],
+        "supports_adhoc": True,
+        "supports_cloud": True,
+        "drilldown_uri": (
+            f"../{addon(plugin).name}/search?q=search%20index%3D_internal%20sourcetype%3D"
+            f"{addon(plugin).root}%3Alog%20alert"
+        ),
     }
 
 
@@ -44,6 +71,7 @@ def alert_spec(plugin: Plugin) -> str:
     for command in alert_commands(plugin):
         lines.append(f"[{action_name(plugin, command)}]")
         lines.append("python.required = <string>")
+        lines.append("param._cam = <json> Adaptive Response parameters.")
         lines.append("param.account = <string> An account of the configuration page.")
         for option in command.options:
             if not option.flag:

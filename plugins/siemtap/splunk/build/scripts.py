@@ -44,6 +44,8 @@ from siemtap.splunk.runtime.pages import (
     account_error,
     delete_checkpoints,
     delete_token,
+    input_error,
+    removal_error,
     set_generation,
 )
 from siemtap.splunk.runtime.splunkd import Splunkd
@@ -56,6 +58,11 @@ def connect(handler):
     return Splunkd(addon(PLUGIN), get_splunkd_uri(), handler.getSessionKey())
 
 
+def refuse(error):
+    if error:
+        raise RestError(400, error)
+
+
 class AccountHandler(AdminExternalHandler):
     def handleCreate(self, confInfo):
         self.check_login()
@@ -66,21 +73,22 @@ class AccountHandler(AdminExternalHandler):
         AdminExternalHandler.handleEdit(self, confInfo)
 
     def handleRemove(self, confInfo):
+        refuse(removal_error(connect(self), self.callerArgs.id))
         AdminExternalHandler.handleRemove(self, confInfo)
         delete_token(connect(self), self.callerArgs.id)
 
     def check_login(self):
-        error = account_error(PLUGIN, connect(self), self.callerArgs.id, self.payload)
-        if error:
-            raise RestError(400, error)
+        refuse(account_error(PLUGIN, connect(self), self.callerArgs.id, self.payload))
 
 
 class InputHandler(AdminExternalHandler):
     def handleCreate(self, confInfo):
+        refuse(input_error(connect(self), self.payload))
         set_generation(self.payload, True)
         AdminExternalHandler.handleCreate(self, confInfo)
 
     def handleEdit(self, confInfo):
+        refuse(input_error(connect(self), self.payload))
         set_generation(self.payload, False)
         AdminExternalHandler.handleEdit(self, confInfo)
 

@@ -7,12 +7,13 @@ import json
 import logging
 import re
 import sys
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from ...core.manifest import describe, fill_in
 from ...core.model import Command, CommandContext, Plugin
 from ...edge.client.http import connect
-from .logs import configure_logging
+from .logs import configure_logging, log_folder, open_log, set_level
 from .names import App, account_settings
 from .splunkd import Splunkd, error_summary, parse_values
 
@@ -33,11 +34,14 @@ def main(
     if (sys.argv[1:] if arguments is None else arguments) != ["--execute"]:
         print("FATAL Splunk starts an alert action with --execute", file=sys.stderr)
         return 1
+    payload: Dict[str, Any] = {}
+    is_ok = False
+    configure_logging(app, f"alert:{name}")
     try:
         payload = json.load(stdin or sys.stdin)
         command = next(command for command in plugin.commands if command.name == name)
         splunkd = Splunkd(app, payload["server_uri"], payload["session_key"])
-        configure_logging(app, f"alert:{name}", logging.INFO)
+        set_level(splunkd.read_settings("logging").get("loglevel", "INFO"))
         is_ok = run_command(
             plugin=plugin,
             command=command,
@@ -45,11 +49,53 @@ def main(
             parameters=payload.get("configuration") or {},
             alert=str(payload.get("search_name", "")),
         )
-        return 0 if is_ok else 1
     except Exception as error:  # the account, splunkd, the vendor, or a field of the event
         log.error("alert %s: %s", name, error_summary(error))
         print(f"ERROR {error_summary(error)}", file=sys.stderr)
-    return 1
+    report_action(f"{plugin.name}_{name}", payload, is_ok)
+    return 0 if is_ok else 1
+
+
+def report_action(action: str, payload: Any, is_ok: bool) -> None:
+    """Write how an action ended, for Enterprise Security, to `<action>_modalert.log`.
+
+    The line is the one of `ModularAction.message` in splunktaucclib 8.2.0 (cim_actions.py), which
+    needs modules of Splunk itself. Its fields tie the outcome to the notable event.
+    """
+    folder = log_folder()
+    if folder is None or not isinstance(payload, dict):
+        return
+    result = payload.get("result")
+    result = result if isinstance(result, dict) else {}
+    sid = str(payload.get("sid") or "")
+    fields = {
+        "signature": "the command succeeded" if is_ok else "the command failed",
+        "action_name": action,
+        "search_name": payload.get("search_name"),
+        "sid": sid,
+        "orig_sid": result.get("orig_sid"),
+        "rid": result.get("rid"),
+        "orig_rid": result.get("orig_rid"),
+        "app": payload.get("app"),
+        "user": payload.get("owner"),
+        "action_mode": "saved" if "scheduler" in sid else "adhoc",
+        "action_status": "success" if is_ok else "failure",
+    }
+    words = " ".join(f'{name}="{_quotable(value)}"' for name, value in fields.items() if value)
+    handler = open_log(folder / f"{action}_modalert.log")
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03d+0000 %(levelname)s %(message)s")
+    formatter.converter = time.gmtime
+    formatter.datefmt = "%Y-%m-%d %H:%M:%S"
+    handler.setFormatter(formatter)
+    level = logging.INFO if is_ok else logging.ERROR
+    handler.handle(
+        logging.LogRecord("siemtap", level, "", 0, f"sendmodaction - {words}", None, None)
+    )
+    handler.close()
+
+
+def _quotable(value: Any) -> str:
+    return re.sub(r'["\s]+', " ", str(value))
 
 
 def run_command(

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Set, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Set, Tuple
 
 from splunklib.modularinput import InputDefinition
 
@@ -27,29 +27,34 @@ from ...edge.client.ahead import ahead
 from ...edge.client.http import Http, connect
 from ...edge.clock import SYSTEM, Clock
 from ...edge.store.checkpoints import Checkpoints, Database
+from ...engine.clocks import ahead_warning, skew_warnings
 from ...engine.cycle import Cycle, Policy
 from ...engine.feeds import pulled_batches
 from ...engine.mapper import batch_mapper
 from ...engine.protocols import CheckpointStore, Feed, MapBatch, Sink
 from ...engine.pump import pump
 from ...engine.sinks import CheckpointAfter, SkipDelivered
-from .logs import LEVELS, configure_logging
-from .names import App, account_settings, input_settings
+from .logs import configure_logging, log_name, set_level
+from .names import App, account_settings, file_name, input_settings, sourcetype
 from .parameters import parse_start
 from .pipe import Pipe, PipeClosed, SignalGuard
-from .splunkd import (
-    KvCheckpoints,
-    Splunkd,
-    TokenPasswords,
-    error_summary,
-    parse_values,
-    stanza_name,
-)
+from .splunkd import SessionEnded, Splunkd, error_summary, parse_values, stanza_name
+from .stored.checkpoints import KvCheckpoints
+from .stored.failures import Failures
+from .stored.tokens import TokenPasswords
 
 log = logging.getLogger("siemtap")
 
 LONGEST_WAIT = 60.0  # seconds without progress; then the unit waits for the next interval
-POLICY = Policy(max_attempts=3, patience=LONGEST_WAIT, contains_memory_error=True)
+POLICY = Policy(
+    max_attempts=3,
+    patience=LONGEST_WAIT,
+    contains_memory_error=True,
+    advice=(
+        "check the vendor's status page, and this machine's network, DNS and proxy; the checkpoint"
+        " is kept, and each run tries again"
+    ),
+)
 PARENT_CHECK_EVERY = 2.0  # seconds between two checks that splunkd still runs
 
 
@@ -103,13 +108,16 @@ class Input:
         metadata = definition.metadata
         self.splunkd = Splunkd(app, metadata["server_uri"], metadata["session_key"])
         self.pipe = Pipe(plugin, self.stanza, out)
-        self.checkpoints = self._open_checkpoints(metadata.get("checkpoint_dir", ""))
+        self.folder = Path(metadata.get("checkpoint_dir", ""))
+        self.file = file_name(stanza_name(self.stanza))
+        self.checkpoints = self._open_checkpoints()
         self.stopping = threading.Event()
         self.in_main_thread = threading.current_thread() is threading.main_thread()
         self.unsaved_ids: Set[str] = set()
         self.account: Dict[str, str] = {}
+        self.connected: Optional[Tuple[Http, Any]] = None  # and the plugin's settings
 
-    def _open_checkpoints(self, folder: str) -> Optional[CheckpointStore]:
+    def _open_checkpoints(self) -> Optional[CheckpointStore]:
         """Return the input's checkpoints: in the KV store, or in a file if the stanza says so.
 
         A file stays on this instance; a cluster does not replicate it.
@@ -117,24 +125,28 @@ class Input:
         parts = (self.parameters.get("start", ""), self.parameters.get("generation", ""))
         generation = " ".join(filter(None, parts))
         if self.parameters.get("checkpoint") != "file":
-            return KvCheckpoints(self.splunkd, self.stanza, generation)
-        name = stanza_name(self.stanza)
+            aside = self.folder / f"{self.file}.checkpoints.json"
+            return KvCheckpoints(self.splunkd, self.stanza, generation, aside)
+        name = self.file
         if generation:
             name += re.sub("[^0-9A-Za-z]+", "-", f" {generation}")
-        return Checkpoints(Database(Path(folder) / f"{name}.db"))
+        return Checkpoints(Database(self.folder / f"{name}.db"))
 
     def run(self) -> int:
         """Run one cycle, end the stream, and return the exit status."""
         self._handle_signals()
+        configure_logging(self.app, self.stanza)
         try:
-            level = LEVELS.get(
-                self.splunkd.read_settings("logging").get("loglevel", "INFO"), logging.INFO
-            )
-            configure_logging(self.app, self.stanza, level)
+            set_level(self.splunkd.read_settings("logging").get("loglevel", "INFO"))
             is_complete = self.cycle()
             self.pipe.close()
-            stopped = "; stopped, the next run continues" if self.stopping.is_set() else ""
-            log.info("%s: %d events%s", self.stanza, self.pipe.written, stopped)
+            self.report_events()
+            end = ""
+            if self.stopping.is_set():
+                end = "; stopped, the next run continues"
+            elif not is_complete:
+                end = "; incomplete: see the last errors and warnings; the next run continues"
+            log.info("%s: %d events%s", self.stanza, self.pipe.written, end)
             return 0 if is_complete or self.stopping.is_set() else 1
         except PipeClosed:
             log.warning(
@@ -156,6 +168,24 @@ class Input:
             self.pipe.close()
         except PipeClosed:
             pass
+        self.report_events()
+
+    def report_events(self) -> None:
+        """Log how many events splunkd got, as `events_ingested` of solnlib.log does: the searches
+        of UCC's monitoring dashboard read such lines."""
+        index = log_name(self.parameters.get("index", "default"))
+        account = self.parameters.get("account")
+        for dataset, count in sorted(self.pipe.take_counts().items()):
+            log.info(
+                "action=events_ingested modular_input_name=%s sourcetype_ingested=%s n_events=%d"
+                " event_input=%s event_index=%s%s",
+                log_name(self.stanza),
+                sourcetype(dataset),
+                count,
+                log_name(stanza_name(self.stanza)),
+                index,
+                f" event_account={log_name(account)}" if account else "",
+            )
 
     def read_settings(self) -> Tuple[Any, Any, Connection]:
         """Return the plugin's settings, the common settings, and the connection to the vendor."""
@@ -181,8 +211,29 @@ class Input:
 
     def cycle(self) -> bool:
         """Collect every unit once, and return whether all of them were read to their end."""
+        failures = Failures(self.folder / f"{self.file}.failures.json", self.clock.now)
+        calls: List[Callable[[], bool]] = []
+        parallel: List[int] = []
+
+        def prepare() -> bool:
+            parallel[:], calls[:] = self._prepare(failures)
+            return True
+
+        try:
+            unit = Unit(stanza_name(self.stanza), self.plugin.name)
+            if not self._attempt(failures, unit, prepare):
+                return False
+            in_flight = min(parallel[0], max(1, len(calls)))
+            return all(list(ahead(in_flight, calls)))
+        finally:
+            self._warn_of_clocks(failures)
+            failures.save()
+
+    def _prepare(self, failures: Failures) -> Tuple[List[int], List[Callable[[], bool]]]:
+        """Return how many units may be collected at the same time, and a call for each unit."""
         settings, common, connection = self.read_settings()
         http = connect(connection, clock=self.clock)
+        self.connected = (http, settings)
         account = self.parameters.get("account")
         if account:
             http.token_store = TokenPasswords(self.splunkd, account, self.account)
@@ -191,33 +242,42 @@ class Input:
             self.plugin, settings, common, {}, lambda: rfc3339(self.clock.now())
         )
         name = stanza_name(self.stanza)
-        calls = [
-            partial(
-                self._collect_unit,
-                client=client,
-                http=http,
-                settings=settings,
-                unit=Unit(name, dataset, scope),
-                map_batch=map_batch,
-            )
-            for dataset, scope in self.plugin.units(client, settings)
-        ]
-        in_flight = min(self.plugin.parallel_units(settings), max(1, len(calls)))
-        return all(list(ahead(in_flight, calls)))
+        calls: List[Callable[[], bool]] = []
+        for dataset, scope in self.plugin.units(client, settings):
+            unit = Unit(name, dataset, scope)
+            collect = partial(self._collect, client, http, settings, unit, map_batch)
+            calls.append(partial(self._attempt, failures, unit, collect))
+        return [self.plugin.parallel_units(settings)], calls
 
-    def _collect_unit(
-        self, client: Any, http: Http, settings: Any, unit: Unit, map_batch: MapBatch
-    ) -> bool:
-        """Collect a unit until an attempt succeeds or POLICY gives up; return whether one did."""
+    def _attempt(self, failures: Failures, unit: Unit, work: Callable[[], bool]) -> bool:
+        """Work until an attempt succeeds or POLICY gives up; return whether one did."""
         cycle = Cycle(unit, self.clock.elapsed, POLICY)
-        collect = partial(self._collect, client, http, settings, unit, map_batch)
-        while not self.stopping.is_set():
-            if cycle.attempt(collect) is None:
-                return not self.stopping.is_set()
-            if cycle.is_given_up:
-                return False
-            self.stopping.wait(cycle.due - self.clock.elapsed())
-        return False
+        failures.recall(unit, cycle)
+        try:
+            while not self.stopping.is_set():
+                error = cycle.attempt(work)
+                if error is None:
+                    return not self.stopping.is_set()
+                if isinstance(error, SessionEnded):
+                    self.stopping.set()
+                if cycle.is_given_up:
+                    return False
+                self.stopping.wait(cycle.due - self.clock.elapsed())
+            return False
+        finally:
+            failures.note(unit, cycle)
+
+    def _warn_of_clocks(self, failures: Failures) -> None:
+        """Warn of clocks that differ; of each again after a while, whichever run it is."""
+        if self.connected is None:
+            return
+        http, settings = self.connected
+        for host, warning in skew_warnings(http):
+            if failures.is_due(f"skew {host}"):
+                log.warning("%s: %s", self.stanza, warning)
+        warning = ahead_warning(http, settings)
+        if warning and failures.is_due("ahead"):
+            log.warning("%s: %s", self.stanza, warning)
 
     def _collect(
         self, client: Any, http: Http, settings: Any, unit: Unit, map_batch: MapBatch

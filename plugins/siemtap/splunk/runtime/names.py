@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any, Dict, List, NamedTuple
 
 from ...core.manifest import describe
@@ -36,6 +38,16 @@ def webhook_app(app: App) -> App:
 def sourcetype(dataset: str) -> str:
     """Return a dataset's sourcetype: `acme:event` for `acme.event`."""
     return dataset.replace(".", ":", 1)
+
+
+def file_name(name: str) -> str:
+    """Return a stanza's name as the name of a file: itself, or if it has other characters than
+    letters, digits, `_`, `.` and `-`, or more than 80, what remains of it with a digest."""
+    plain = re.sub("[^0-9A-Za-z_.-]+", "-", name)[:80]
+    if plain == name and not name.startswith("."):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{plain.lstrip('.')}-{digest[:12]}"
 
 
 def account_settings(plugin: Plugin) -> List[Dict[str, Any]]:

@@ -17,9 +17,11 @@ from ...core.model import Plugin
 from ...core.windows import SECOND
 from ...edge.client.http import connect
 from .names import account_settings
-from .splunkd import KvCheckpoints, Splunkd, TokenPasswords, error_summary, parse_values
+from .parameters import check_interval
+from .splunkd import MASK, Splunkd, error_summary, parse_values
+from .stored.checkpoints import KvCheckpoints
+from .stored.tokens import TokenPasswords
 
-MASK = "******"  # what a page sends for a secret that is unchanged
 TEST_TIMEOUT = 15 * SECOND  # of a call to the vendor; the page itself waits half a minute
 
 
@@ -68,6 +70,41 @@ def _check_login(plugin: Plugin, splunkd: Splunkd, account: Mapping[str, str]) -
     connection = splunkd.read_connection()
     connection = replace(connection, timeout=min(connection.timeout, TEST_TIMEOUT))
     plugin.check_login(plugin.connect(settings, connect(connection)))
+
+
+def removal_error(splunkd: Splunkd, account: str) -> str:
+    """Return why an account cannot be deleted: inputs log in with it. "" if it can."""
+    try:
+        names = splunkd.inputs_of_account(account)
+    except (SiemtapError, HTTPError) as error:
+        return f"Splunk does not say which inputs use the account ({error_summary(error)})."
+    if not names:
+        return ""
+    return (
+        f'The account "{account}" is used by {len(names)} input{"s" * (len(names) > 1)}:'
+        f" {', '.join(names)}. Delete them, or choose another account for them, first."
+    )
+
+
+def input_error(splunkd: Splunkd, values: Mapping[str, str]) -> str:
+    """Return why an input cannot be saved: its interval is none, or its account does not exist
+    here. "" if it can.
+
+    A call that changes other settings only, such as enabling the input, has neither.
+    """
+    account = values.get("account")
+    try:
+        check_interval(values.get("interval") or "")
+        if account is None or splunkd.has_account(account):
+            return ""
+    except (SiemtapError, HTTPError) as error:
+        return (
+            f'Splunk does not say whether the account "{account}" exists ({error_summary(error)}).'
+        )
+    return (
+        f'There is no account "{account}" on this instance: create it on the configuration page,'
+        " tab Accounts, or choose another one."
+    )
 
 
 def saved_account(

@@ -56,13 +56,48 @@ def parse_start(value: str) -> Optional[Millis]:
         ) from None
 
 
+# The fields of a cron expression: name, lowest and highest number (inputs.conf.spec, `interval`:
+# "<minute> <hour> <day of month> <month> <day of week>", without names of months or days). 7 is
+# Sunday, too.
+CRON_FIELDS = (
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of month", 1, 31),
+    ("month", 1, 12),
+    ("day of week", 0, 7),
+)
+CRON_PART = re.compile(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?")
+
+
 def check_interval(value: str) -> None:
-    """Raise ConfigError for an interval that is neither seconds nor a cron expression."""
+    """Raise ConfigError for an interval that is neither seconds nor a cron expression.
+
+    0 and -1, with which Splunk starts a script without a pause, or only once, are refused.
+    """
+    fields = value.split()
+    if len(fields) == len(CRON_FIELDS):
+        for field, (name, lowest, highest) in zip(fields, CRON_FIELDS):
+            if not all(_is_cron_part(part, lowest, highest) for part in field.split(",")):
+                raise ConfigError(
+                    f'interval is "{value}", and "{field}" is no {name} of a cron expression; write'
+                    f" *, numbers from {lowest} to {highest}, ranges such as {lowest}-{highest},"
+                    " lists with commas, or steps such as */5"
+                )
+        return
     match = re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]+)?", value)
     is_seconds = bool(match) and float(value) >= 1
-    is_cron = len(value.split()) == 5
-    if value and not is_seconds and not is_cron:
+    if value and not is_seconds:
         raise ConfigError(
             f'interval is "{value}"; write a number of seconds, at least 1, or a cron expression of'
             " five fields"
         )
+
+
+def _is_cron_part(part: str, lowest: int, highest: int) -> bool:
+    match = CRON_PART.fullmatch(part)
+    if not match:
+        return False
+    first_text, last_text, step = match.groups()
+    first = int(first_text) if first_text else lowest
+    last = int(last_text) if last_text else first
+    return lowest <= first <= last <= highest and (step is None or int(step) > 0)

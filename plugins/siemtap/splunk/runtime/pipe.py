@@ -9,7 +9,9 @@ for one element is written in fragments.
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from collections import Counter
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set
 from xml.sax.saxutils import escape, quoteattr
 
@@ -25,6 +27,8 @@ from .splunkd import error_summary
 log = logging.getLogger("siemtap")
 
 MAX_ELEMENT_BYTES = 1_000_000  # of an event in one element; libxml2 accepts a text of 10,000,000
+LINE_ENDS = {"\r": "&#13;"}  # a reader of XML makes another line end of it
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 MAX_DEPTH = 20  # levels kept of an event that cannot be encoded
 
 
@@ -44,7 +48,8 @@ class Pipe:
         self.stanza = stanza
         self.out = out
         self.lock = threading.Lock()
-        source = f"<source>{escape(stanza)}</source>"
+        name = xml_text(stanza)
+        source = f"<source>{escape(name, LINE_ENDS)}</source>"
         self.encoders: Dict[str, Callable[[Event], bytes]] = {}
         self.metadata: Dict[str, bytes] = {}  # elements that name source and sourcetype
         for dataset in plugin.datasets:
@@ -52,9 +57,10 @@ class Pipe:
             self.metadata[dataset.name] = (
                 f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
             )
-        self.event_tag = f"<event stanza={quoteattr(stanza)}>".encode()
-        self.fragment_tag = f'<event stanza={quoteattr(stanza)} unbroken="1">'.encode()
+        self.event_tag = f"<event stanza={quoteattr(name)}>".encode()
+        self.fragment_tag = f'<event stanza={quoteattr(name)} unbroken="1">'.encode()
         self.written = 0
+        self.unreported: Counter[str] = Counter()  # dataset -> events since the last report
         self.is_open = False
         self.is_ended = False
 
@@ -69,7 +75,14 @@ class Pipe:
             self._write(b"".join(parts))
             self.is_open = True
             self.written += len(events)
+            self.unreported.update(event["event"]["dataset"] for event in events)
         return []
+
+    def take_counts(self) -> Dict[str, int]:
+        """Return how many events of each dataset were written since the last call."""
+        with self.lock:
+            counts, self.unreported = self.unreported, Counter()
+        return counts
 
     def close(self) -> None:
         """End the stream once. A stop signal meanwhile waits."""
@@ -143,6 +156,12 @@ class SignalGuard:
             return self.sink.deliver(unit, events, mark)
         finally:
             self.leave()
+
+
+def xml_text(text: str) -> str:
+    """Return a text with U+FFFD for each character that XML 1.0 cannot carry, escaped or not
+    (https://www.w3.org/TR/xml/#charsets)."""
+    return NOT_XML.sub("\ufffd", text)
 
 
 def escape_line(line: bytes) -> bytes:

@@ -1,50 +1,67 @@
-"""What an add-on stores in Splunk: accounts and their secrets, settings, and checkpoints in the KV
-store. All of it goes through splunkd's REST API."""
+"""What an add-on stores in Splunk: accounts and their secrets, and settings. All of it goes through
+splunkd's REST API."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import logging
 import time
 import traceback
-import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 from urllib.parse import quote, urlsplit
 
-from splunklib.binding import HTTPError
+from splunklib.binding import HTTPError, UrlEncoded
 from splunklib.client import Service, connect
 
-from ...core.convert import rfc3339
 from ...core.errors import ConfigError, Retry, SiemtapError
-from ...core.identity import canonical
 from ...core.manifest import describe, fill_in, kind_of
-from ...core.model import Mark, Unit
 from ...core.settings import Connection
-from ...edge.client.tokens import Token
 from .names import App
 
 log = logging.getLogger("siemtap")
 
+MASK = "******"  # what a conf file, and a page, has for a secret
 # solnlib stores a secret in parts of 255 characters: <name><SEPARATOR><number>, counted from 1
 SEPARATOR = "``splunk_cred_sep``"
 PART_CHARACTERS = 255
 END_OF_SECRET = SEPARATOR.join(("", "S", "P", "L"))
-MAX_STATE_CHARACTERS = 4 * 1024 * 1024  # of a checkpoint, packed; a document holds 16 MB
-KV_STORE_START = 30.0  # seconds the KV store may take to start
-STARTING_STATUSES = (503, 500)
+PASSWORDS = "storage/passwords"
+PATIENCE = 10.0  # seconds splunkd may answer that it fails; a page waits 30 seconds
+TRANSIENT_STATUSES = (500, 502, 503, 504)
 MAX_ERROR_CHARACTERS = 1_000  # of an error in the log
 TRACEBACK_CALLS = 4  # the innermost calls that an error line names
+# passwords.conf holds secrets that are encrypted with the instance's splunk.secret (Splunk,
+# "Securing Splunk Enterprise", Deploy secure passwords across multiple servers)
+PASSWORDS_ADVICE = (
+    'look for the reason in splunkd.log (index=_internal sourcetype=splunkd "storage/passwords").'
+    " If local/passwords.conf was copied from another instance, whose"
+    " splunk.secret encrypted it, delete its entries and enter the secrets again on the"
+    " configuration page"
+)
+
+
+class SessionEnded(Retry):
+    """splunkd no longer accepts the session key.
+
+    splunkd passes one key to each run, and the SDK can renew a key only with a user and a password
+    (splunklib.binding, `autologin`). So the run ends, and the next one has a key of its own.
+    """
 
 
 class Splunkd:
     """A session with splunkd: the address and the key come from the input's XML."""
 
-    def __init__(self, app: App, uri: str, session_key: str) -> None:
+    def __init__(
+        self,
+        app: App,
+        uri: str,
+        session_key: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         parts = urlsplit(uri)
         self.app = app
+        self.sleep = sleep
         self.service: Service = connect(
             scheme=parts.scheme,
             host=parts.hostname,
@@ -55,18 +72,61 @@ class Splunkd:
             autologin=False,
         )
 
+    def call(
+        self,
+        request: Callable[[], Any],
+        endpoint: str,
+        advice: str,
+        patience: Optional[float] = None,
+    ) -> Any:
+        """Call splunkd, and repeat a call that it fails to answer for so many seconds (PATIENCE).
+
+        Raise SessionEnded if the session key is refused, Retry with the advice if splunkd goes on
+        failing, and HTTPError for any other answer. `endpoint`: for the error.
+        """
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        while True:
+            try:
+                return request()
+            except HTTPError as error:
+                if error.status == 401:
+                    raise SessionEnded(
+                        "splunkd no longer accepts the session key of this run (HTTP 401): it"
+                        " expired, or splunkd was restarted. The next run gets a new key and"
+                        " continues from the checkpoint; if this repeats, raise sessionTimeout in"
+                        " server.conf",
+                        status=401,
+                    ) from None
+                if error.status not in TRANSIENT_STATUSES:
+                    raise
+                status, reason = error.status, f"HTTP {error.status}"
+            except OSError as error:
+                status, reason = 0, error_summary(error)
+            if time.monotonic() >= deadline:
+                raise Retry(f"{endpoint} of splunkd fails ({reason}): {advice}", status=status)
+            self.sleep(1.0)
+
     def read_stanza(self, conf: str, name: str) -> Dict[str, str]:
         """Return a stanza of `<root>_<conf>.conf` with its secrets in plain text.
 
-        Raise ConfigError if the stanza does not exist.
+        Raise ConfigError if the stanza does not exist, or if it has only the mask of a secret.
         """
+        values = self._read_unmasked(conf, name)
+        masked = sorted(key for key, value in values.items() if value == MASK)
+        if masked:
+            raise ConfigError(mask_error(conf, name, masked))
+        return values
+
+    def _read_unmasked(self, conf: str, name: str) -> Dict[str, str]:
+        """Return a stanza with its secrets; those that are not stored here are still masked."""
         file = f"{self.app.root}_{conf}"
         try:
-            content = self._get(f"configs/conf-{file}/{name}")
+            content = self._get(f"configs/conf-{file}", name)
         except HTTPError as error:
             if error.status == 404:
-                raise ConfigError(
-                    f'there is no {conf} "{name}"; choose another on the page of the input'
+                raise MissingStanza(
+                    f'there is no {conf} "{name}" on this instance: create it on the configuration'
+                    " page, or choose another one on the page of the input"
                 ) from None
             raise
         values = {
@@ -77,18 +137,21 @@ class Splunkd:
         return {**values, **self.read_secrets(f"configs/conf-{file}", name)}
 
     def read_settings(self, name: str) -> Dict[str, str]:
-        """Return a tab of the configuration page; empty if it was never saved."""
+        """Return a tab of the configuration page; empty if it was never saved.
+
+        A secret that is not stored on this instance is still masked.
+        """
         try:
-            return self.read_stanza("settings", name)
-        except ConfigError:
+            return self._read_unmasked("settings", name)
+        except MissingStanza:
             return {}
 
     def read_connection(self) -> Connection:
         """Return the connection settings: the tabs Advanced and Proxy of the configuration page."""
-        values = {
-            **self.read_settings("advanced"),
-            **proxy_settings(self.read_settings("proxy")),
-        }
+        proxy = proxy_settings(self.read_settings("proxy"))
+        if proxy.get("proxy_password") == MASK:
+            raise ConfigError(mask_error("settings", "proxy", ["proxy_password"]))
+        values = {**self.read_settings("advanced"), **proxy}
         connection: Connection = fill_in(Connection, parse_values(values, describe(Connection)))
         return connection
 
@@ -111,7 +174,7 @@ class Splunkd:
     def read_password(self, realm: str, name: str) -> str:
         """Return what storage/passwords holds under a realm and a name, its parts joined."""
         parts: Dict[int, str] = {}
-        for password in self.service.storage_passwords.list(count=-1):
+        for password in self._passwords():
             owner, separator, number = str(password.content.get("username")).rpartition(SEPARATOR)
             if password.content.get("realm") == realm and separator and owner == name:
                 parts[int(number)] = str(password.content.get("clear_password"))
@@ -119,200 +182,86 @@ class Splunkd:
 
     def save_password(self, realm: str, name: str, text: str) -> None:
         """Store a text in storage/passwords in parts; an empty text deletes it."""
-        path = "storage/passwords"
         parts = {
             f"{name}{SEPARATOR}{start // PART_CHARACTERS + 1}": text[
                 start : start + PART_CHARACTERS
             ]
             for start in range(0, len(text), PART_CHARACTERS)
         }
-        for password in self.service.storage_passwords.list(count=-1):
+        for password in self._passwords():
             username = str(password.content.get("username"))
             is_same_realm = password.content.get("realm") == realm
             if is_same_realm and username.rpartition(SEPARATOR)[0] == name:
-                entry = f"{realm}:{username}:"  # the SDK quotes it
+                entry = _path(PASSWORDS, password.name)
                 if username in parts:
-                    self.service.post(f"{path}/{entry}", password=parts.pop(username))
+                    self.service.post(entry, password=parts.pop(username))
                 else:
-                    self.service.delete(f"{path}/{entry}")
+                    self.service.delete(entry)
         for username, part in parts.items():
-            self.service.post(path, name=username, realm=realm, password=part)
+            self.service.post(PASSWORDS, name=username, realm=realm, password=part)
 
-    def _get(self, path: str) -> Mapping[str, Any]:
-        response = self.service.get(path, output_mode="json")
+    def inputs_of_account(self, account: str) -> List[str]:
+        """Return the names of the add-on's inputs that log in with an account."""
+        try:
+            response = self.call(
+                lambda: self.service.get(
+                    f"data/inputs/{self.app.kind}", output_mode="json", count=0
+                ),
+                f"data/inputs/{self.app.kind}",
+                "try again when splunkd has started",
+            )
+        except HTTPError as error:
+            if error.status == 404:  # splunkd did not load the input on this instance
+                return []
+            raise
+        entries = json.loads(response["body"].read())["entry"]
+        return sorted(
+            entry["name"] for entry in entries if entry["content"].get("account") == account
+        )
+
+    def has_account(self, name: str) -> bool:
+        """Return whether an account exists on this instance."""
+        try:
+            self._get(f"configs/conf-{self.app.root}_account", name)
+        except HTTPError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def _passwords(self) -> Iterable[Any]:
+        entries: Iterable[Any] = self.call(
+            lambda: self.service.storage_passwords.list(count=-1), PASSWORDS, PASSWORDS_ADVICE
+        )
+        return entries
+
+    def _get(self, endpoint: str, name: str) -> Mapping[str, Any]:
+        response = self.call(
+            lambda: self.service.get(_path(endpoint, name), output_mode="json"),
+            endpoint,
+            "is splunkd still starting? Look for the reason in splunkd.log",
+        )
         content: Mapping[str, Any] = json.loads(response["body"].read())["entry"][0]["content"]
         return content
 
 
-class TokenPasswords:
-    """A token store in storage/passwords: one token for each account.
-
-    A token is stored with a digest of its account, so an edited account logs in again.
-    """
-
-    def __init__(self, splunkd: Splunkd, account: str, values: Mapping[str, str]) -> None:
-        self.splunkd = splunkd
-        self.account = account
-        self.realm = f"{splunkd.app.root}_token"
-        text = canonical(dict(values)).encode("utf-8", "surrogatepass")
-        self.digest = hashlib.sha256(text).hexdigest()
-
-    def load(self) -> Optional[Token]:
-        """Return the stored token; None if there is none, or if it cannot be read."""
-        try:
-            stored = json.loads(self.splunkd.read_password(self.realm, self.account) or "{}")
-            if stored.get("of") != self.digest:
-                return None
-            return Token(stored["token"], int(stored["until"]))
-        except (ValueError, TypeError, KeyError):
-            return None  # such as the parts of two tokens
-        except (HTTPError, OSError) as error:
-            log.warning(
-                "the token of account %s cannot be read from storage/passwords (%s): logging in",
-                self.account,
-                error,
-            )
-            return None
-
-    def save(self, token: Token) -> None:
-        """Store a token; where that fails, warn, and the next run logs in again."""
-        document = {"token": token.text, "until": token.until, "of": self.digest}
-        try:
-            self.splunkd.save_password(self.realm, self.account, json.dumps(document))
-        except (HTTPError, OSError) as error:
-            log.warning(
-                "the token of account %s cannot be stored in storage/passwords (%s): the next run"
-                " logs in again",
-                self.account,
-                error,
-            )
-
-    def delete(self) -> None:
-        """Delete the stored token."""
-        self.splunkd.save_password(self.realm, self.account, "")
+class MissingStanza(ConfigError):
+    """A stanza of a conf file does not exist."""
 
 
-class KvCheckpoints:
-    """The marks of an input in a KV store collection, one document for each unit.
-
-    `generation`: the start and the reset number of the stanza. A mark of another generation does
-    not count: the input was reset, or its start was changed.
-    """
-
-    def __init__(
-        self,
-        splunkd: Splunkd,
-        input: str,
-        generation: str = "",
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.input = input
-        self.generation = generation
-        self.collection = f"{splunkd.app.root}_checkpoints"
-        self.sleep = sleep
-        self.kvstore = splunkd.service.kvstore
-
-    def key(self, unit: Unit) -> str:
-        """Return the `_key` of a unit's document: 16 hex digits."""
-        text = "\n".join((self.input, unit.dataset, unit.scope))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-    def load(self, unit: Unit) -> Mark:
-        """Return a unit's mark, an empty one if there is none of this generation.
-
-        Raise ConfigError if the document is damaged or the KV store is disabled, Retry if it does
-        not start in time.
-        """
-        try:
-            document = self._call(lambda: self._documents().query_by_id(self.key(unit)))
-        except HTTPError as error:
-            if error.status == 404:
-                return Mark()
-            raise
-        try:
-            if str(document.get("began", "")) != self.generation:
-                log.info("%s starts again: the input was reset, or its start was changed", unit)
-                return Mark()
-            return Mark.from_json(json.loads(zlib.decompress(base64.b64decode(document["state"]))))
-        except (ValueError, TypeError, KeyError, AttributeError, zlib.error):
-            raise ConfigError(
-                f"the checkpoint {self.key(unit)} of {unit} cannot be read; reset it on the page of"
-                " the input"
-            ) from None
-
-    def save(self, unit: Unit, mark: Mark) -> None:
-        """Save a unit's mark. The oldest ids are dropped until it fits into a document."""
-        state = _pack(mark)
-        while len(state) > MAX_STATE_CHARACTERS and mark.seen:
-            mark = self._drop_oldest_ids(unit, mark)
-            state = _pack(mark)
-        document = {
-            "_key": self.key(unit),
-            "input": self.input,
-            "unit": str(unit),
-            "began": self.generation,
-            "state": state,
-            "until": str(mark.cursor.get("until", "")),
-        }
-        text = json.dumps(document)
-        self._call(lambda: self._documents().batch_save(json.loads(text)))
-
-    def _drop_oldest_ids(self, unit: Unit, mark: Mark) -> Mark:
-        """Return the mark without the older half of its ids, and warn."""
-        ends = sorted(set(mark.seen.values()))
-        oldest = ends[len(ends) // 2] if len(ends) > 1 else ends[-1] + 1
-        log.warning(
-            "%s: the %d ids of the overlap do not fit into the KV store; events from before %s that"
-            " are read again are sent again",
-            unit,
-            len(mark.seen),
-            rfc3339(oldest),
-        )
-        return Mark(mark.cursor, {id: until for id, until in mark.seen.items() if until >= oldest})
-
-    def delete_all(self) -> None:
-        """Delete every document of the input."""
-        self._call(lambda: self._documents().delete(json.dumps({"input": self.input})))
-
-    def _documents(self) -> Any:
-        return self.kvstore[self.collection].data
-
-    def _disabled_error(self) -> ConfigError:
-        return ConfigError(
-            f"the KV store has no collection {self.collection}, and none can be created: it seems"
-            " to be disabled on this instance. Run the input on an instance with a KV store, or set"
-            " `checkpoint` to file and leave the input on this instance"
-        )
-
-    def _call(self, request: Callable[[], Any]) -> Any:
-        """Call the KV store, wait while it starts, and create the collection if it is missing."""
-        deadline = time.monotonic() + KV_STORE_START
-        may_create = True
-        while True:
-            try:
-                return request()
-            except KeyError:
-                if not may_create:
-                    raise self._disabled_error() from None
-                may_create = False
-                try:
-                    self.kvstore.create(self.collection)
-                except HTTPError:
-                    raise self._disabled_error() from None
-            except HTTPError as error:
-                if "disabled" in str(error).lower():
-                    raise self._disabled_error() from None
-                if error.status not in STARTING_STATUSES:
-                    raise
-                if time.monotonic() > deadline:
-                    raise Retry("the KV store does not answer", status=error.status) from None
-                self.sleep(1.0)
+def _path(endpoint: str, name: str) -> UrlEncoded:
+    """Return the path of an entry. The SDK itself leaves a slash in a name as it is."""
+    return UrlEncoded(f"{endpoint}/{quote(name, safe='')}", skip_encode=True)
 
 
-def _pack(mark: Mark) -> str:
-    """Return a mark as compressed JSON in Base64."""
-    text = canonical(mark.to_json()).encode("utf-8", "surrogatepass")
-    return base64.b64encode(zlib.compress(text)).decode()
+def mask_error(conf: str, name: str, masked: List[str]) -> str:
+    """Return what is wrong with a stanza that came without its secrets, and what to do."""
+    return (
+        f'{conf} "{name}" has only the mask {MASK} of {", ".join(masked)} on this instance: a'
+        " deployment server, or a copy of local/, brought the conf file without its secret, which"
+        " is in storage/passwords. Open the add-on's configuration page on this instance, enter the"
+        " secret again and save"
+    )
 
 
 def parse_values(

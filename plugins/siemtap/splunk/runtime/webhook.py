@@ -12,7 +12,6 @@ pipeline_error with its text.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set
 
 from ...core.convert import rfc3339
@@ -38,11 +37,11 @@ from .input import LONGEST_WAIT, Input
 from .names import webhook_settings
 from .parameters import settings_without_account
 from .pipe import SignalGuard
-from .splunkd import error_summary, parse_values, stanza_name
+from .splunkd import MASK, error_summary, mask_error, parse_values, stanza_name
 
 log = logging.getLogger("siemtap")
 
-MASK = "******"  # what a stanza holds for an encrypted setting
+REPORT_EVERY = 60.0  # seconds between two lines about the events that splunkd got
 MAX_PAYLOADS = 1_000  # in one delivery
 POLICY = Policy(
     contains_memory_error=True,
@@ -75,8 +74,7 @@ class Webhook(Input):
             raise ConfigError("`listen` is missing; write an address and a port: 0.0.0.0:8443")
         check(receiving)
 
-    def _open_checkpoints(self, folder: str) -> Optional[CheckpointStore]:
-        self.folder = Path(folder)
+    def _open_checkpoints(self) -> Optional[CheckpointStore]:
         return None
 
     def cycle(self) -> bool:
@@ -84,12 +82,14 @@ class Webhook(Input):
         name = stanza_name(self.stanza)
         secrets = self.splunkd.read_secrets(f"data/inputs/{self.app.kind}", name)
         values = parse_values({**self.parameters, **secrets}, webhook_settings(self.plugin))
+        if values.get("secret") == MASK:
+            raise ConfigError(mask_error("input", name, ["secret"]))
         receiving = fill_in(Receiving, _form_values(Receiving, values))
         settings = settings_without_account(self.plugin, values)
         common = fill_in(CommonSettings, _form_values(CommonSettings, values))
         check(receiving)
-        database = Database(self.folder / f"{name}.webhook.db")
-        spool = Spool(self.folder / f"{name}.spool", receiving.spool_max_bytes)
+        database = Database(self.folder / f"{self.file}.webhook.db")
+        spool = Spool(self.folder / f"{self.file}.spool", receiving.spool_max_bytes)
         receiver = Receiver(self.plugin, receiving, spool)
         try:
             receiver.open(ListenerPool(self.clock))
@@ -126,10 +126,14 @@ class Webhook(Input):
             ),
         )
         cycle = Cycle(delivery.unit, self.clock.elapsed, POLICY)
+        reported = self.clock.elapsed()
         while not self.stopping.is_set():
             error = cycle.attempt(delivery.deliver, RECEIVED_EVERY)
             if error:
                 delivery.failed(error)
+            if self.clock.elapsed() - reported > REPORT_EVERY:
+                self.report_events()
+                reported = self.clock.elapsed()
             self.stopping.wait(cycle.due - self.clock.elapsed())
 
 
