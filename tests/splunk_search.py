@@ -8,9 +8,10 @@ from siemtap.core.events import EMPTY
 from siemtap.core.paths import leaves
 from siemtap.edge import schemas
 from siemtap.edge.encode import encode
+from siemtap.edge.splunk.compact import compact
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.splunk.build import knowledge
-from siemtap.splunk.runtime.compact import compact
-from siemtap.splunk.runtime.names import addon, sourcetype
+from siemtap.splunk.runtime.names import addon
 from siemtap.testing.cim import ALWAYS, value_of
 
 LIMIT = 10_240  # Splunk extracts fields automatically from this many characters of an event

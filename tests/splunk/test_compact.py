@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from siemtap.core.convert import instant
 from siemtap.core.rows import Dataset
 from siemtap.edge.encode import LONE_SURROGATE, encode
+from siemtap.edge.splunk.compact import cim_paths, compact
 from siemtap.render import registry
-from siemtap.splunk.runtime.compact import cim_paths, compact
 from siemtap.splunk.runtime.pipe import escape_line
 
 

@@ -10,9 +10,9 @@ from splunk_search import LIMIT, check_event, models_of, searched
 
 from siemtap.core.paths import put
 from siemtap.edge.encode import encode
+from siemtap.edge.splunk.compact import compact
 from siemtap.render import registry
 from siemtap.splunk.build import knowledge as splunk
-from siemtap.splunk.runtime.compact import compact
 from siemtap.splunk.runtime.names import addon
 from siemtap.testing.cases import all_folders, play
 

@@ -6,7 +6,8 @@ from typing import Container, Iterable, List, Mapping
 from xml.sax.saxutils import escape
 
 from ...core.model import Plugin
-from ..runtime.names import addon, sourcetype
+from ...edge.splunk.serializer import sourcetype
+from ..runtime.names import addon
 from .knowledge import attacks
 
 # (title, aggregation, the CIM field that it needs) of the single values

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Dict
 
 from ...core.model import Plugin
-from ..runtime.names import addon, sourcetype
+from ...edge.splunk.serializer import sourcetype
+from ..runtime.names import addon
 from .conf import Conf
 from .knowledge import attacks, event_types
 

@@ -33,11 +33,6 @@ def webhook_app(app: App) -> App:
     return app._replace(kind=f"{app.kind}_webhook")
 
 
-def sourcetype(dataset: str) -> str:
-    """Return a dataset's sourcetype: `acme:event` for `acme.event`."""
-    return dataset.replace(".", ":", 1)
-
-
 def account_settings(plugin: Plugin) -> List[Dict[str, Any]]:
     """Return the settings of the account page: addresses and credentials of the vendor's API."""
     return [s for s in describe(plugin.settings) if s.get("of") == "account"]
