@@ -50,7 +50,7 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
 
     def compact_event(event: Event) -> Event:
         if event["event"].get("kind") == "pipeline_error":
-            return {name: value for name, value in event.items() if name not in SPLUNKS}
+            return whole(event)
         last: List[Tuple[str, Any]] = []
         short = _without(event, "", out, last)
         for path, other_path, required in implied:
@@ -68,6 +68,11 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
         return short
 
     return compact_event
+
+
+def whole(event: Event) -> Event:
+    """Return an event without what the sourcetype and Splunk's own fields have."""
+    return {name: value for name, value in event.items() if name not in SPLUNKS}
 
 
 def _left_out(dataset: Dataset) -> Out:

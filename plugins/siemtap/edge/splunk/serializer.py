@@ -9,7 +9,7 @@ from ...core.convert import millis_of
 from ...core.rows import Dataset, Event
 from ...core.windows import Millis
 from ..encode import encode
-from .compact import compact
+from .compact import compact, whole
 
 log = logging.getLogger("siemtap")
 
@@ -36,7 +36,9 @@ class Serializer:
     def line(self, event: Event) -> bytes:
         """Return the event's line of JSON; of a pipeline_error if the event cannot be encoded."""
         try:
-            line = encode(self.compactors[event["event"]["dataset"]](event))
+            # of a plugin that is not installed any more: whole
+            compactor = self.compactors.get(event["event"]["dataset"], whole)
+            line = encode(compactor(event))
         except Exception as error:  # the events after it must still be written
             log.error(
                 "an event cannot be encoded (%s); a pipeline_error is sent", self.describe(error)
