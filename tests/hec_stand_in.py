@@ -279,17 +279,17 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, AssertionError):
             raise Refused(6) from None
         self.server.polls.append((channel, asked, self.headers.get("cookie", "")))
-        ids, said = self.server.channels.get(channel, []), {}
+        ids, acks = self.server.channels.get(channel, []), {}
         with self.server.lock:
             for each in asked:
                 left = ids[each] if each < len(ids) else None
-                said[str(each)] = left == 0
+                acks[str(each)] = left == 0
                 if left is not None:
                     ids[each] = left - 1 if left else None
         if self.server.acks == "lost":
             self.server.acks = "at once"
             return self.hang_up()
-        return self.send(200, json.dumps({"acks": said}).encode(), "application/json")
+        return self.send(200, json.dumps({"acks": acks}).encode(), "application/json")
 
     # Answers
 

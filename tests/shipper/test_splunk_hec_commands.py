@@ -1,13 +1,21 @@
 """The commands with the output `splunk_hec`."""
 
+import gzip
 import json
+import signal
 
 import pytest
 from click.testing import CliRunner
 from hec_stand_in import TOKEN, Hec
+from processes import HANG, Process, siemtap
+from shipper import vendor_process
+from shipper.vendor_process import write
 
+from siemtap.core.windows import MINUTE
+from siemtap.edge.clock import SYSTEM
 from siemtap.shipper.cli.main import main
 
+vendor = vendor_process.vendor  # a fixture
 APPTRANA = {"type": "apptrana", "client_id": "a", "client_secret": "b"}
 
 
@@ -85,3 +93,62 @@ def test_mistakes_of_the_configuration(tmp_path):
         assert code == 2 and text in printed, printed
     code, printed = invoke(tmp_path, ["http://splunk.example.com:8088"], "test", "config")
     assert code == 0 and "http://splunk.example.com without TLS" in printed
+
+
+OUTPUT = "output.splunk_hec: {{hosts: ['{}'], token: {}, {}}}\nhealth.enabled: {}\n"
+
+
+def configured(folder, vendor, hec, settings="index: main", health="false"):
+    return write(folder, vendor, OUTPUT.format(hec.url, TOKEN, settings, health))
+
+
+def ids_of(hec, sourcetype="apptrana:"):
+    return [
+        json.loads(each["raw"]).get("event.id") or json.loads(each["raw"])["event"]["id"]
+        for each in hec.indexed
+        if each["sourcetype"].startswith(sourcetype)
+    ]
+
+
+def truth_of(vendor):
+    """Return the ids of the vendor's attacks of the last 25 minutes, but for the last 4."""
+    now = SYSTEM.now()
+    return vendor.simulated.ledger(now, now - 25 * MINUTE, now - 4 * MINUTE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ack", [False, True])
+def test_a_run_delivers_every_event_once(hec, tmp_path, vendor, ack):
+    """A second run continues at the checkpoint. A busy server changes nothing."""
+    hec.ack, hec.faults = ack, [9, None, 26]
+    path = configured(tmp_path, vendor, hec, f"ack: {json.dumps(ack)}", "true")
+    siemtap("run", "--once", "-c", path)
+    siemtap("run", "--once", "-c", path)
+    ids = ids_of(hec)
+    assert len(ids) == len(set(ids)) and len(truth_of(vendor)) > 50
+    assert truth_of(vendor) <= set(ids)
+    own = {each["source"] for each in hec.indexed if each["sourcetype"] == "siemtap:health"}
+    assert own == {"siemtap://siemtap"}
+    audit = siemtap("audit", "--since", "1h", "-c", path, code=2)
+    assert "this output cannot return its events" in audit.stderr
+
+
+@pytest.mark.slow
+def test_a_kill_loses_nothing(hec, tmp_path, vendor):
+    """What was sent and not saved is sent again after the start, with the same ids."""
+    path = configured(tmp_path, vendor, hec)
+    killed = []
+
+    def kill(handler):
+        handler.index(gzip.decompress(hec.requests[-1][2]))
+        killed[-1].process.kill()
+        handler.hang_up()
+
+    for _ in range(3):
+        hec.faults = [kill]
+        killed.append(Process(path))
+        killed[-1].process.communicate(timeout=HANG)
+        assert killed[-1].process.returncode == -signal.SIGKILL
+    siemtap("run", "--once", "-c", path)
+    ids = ids_of(hec)
+    assert truth_of(vendor) <= set(ids) and len(ids) > len(set(ids))

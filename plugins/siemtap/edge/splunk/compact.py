@@ -9,7 +9,7 @@ shorter.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Tuple
 
 from ...core.paths import find, get, names, put
 from ...core.rows import Dataset, Event, Field, Given, Join, Rule
@@ -27,6 +27,8 @@ PAIRS = {
     "event.reason": "rule.description",
     "event.start": "@timestamp",
 }
+
+MAX_OUTS = 1_000  # combinations of implications whose rules are kept
 
 # What another field must be for a path to be left out: equal to the path's value, or just present.
 SAME, ANY = object(), object()
@@ -48,26 +50,57 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
     implied = _implications(dataset)
     read_by_cim = set(cim_paths(dataset))
 
+    # which implications hold -> what is left out then
+    outs: Dict[Tuple[bool, ...], Out] = {}
+
     def compact_event(event: Event) -> Event:
         if event["event"].get("kind") == "pipeline_error":
             return whole(event)
+        holding = tuple([_holds(event, *implication) for implication in implied])
+        left_out = outs.get(holding)
+        if left_out is None:
+            paths = [path for (path, _, _), holds in zip(implied, holding) if holds]
+            left_out = _leaving_out(out, paths)
+            if len(outs) < MAX_OUTS:
+                outs[holding] = left_out
         last: List[Tuple[str, Any]] = []
-        short = _without(event, "", out, last)
-        for path, other_path, required in implied:
-            other = find(event, other_path)
-            if other is None:
-                continue
-            if required is SAME:
-                required = find(event, path)
-            if required is ANY or other == required:
-                _drop(short, path, last)
+        short = _without(event, "", left_out, last)
         # Long texts that the CIM reads come first, to end as early as possible.
         last.sort(key=lambda pair: (pair[0] not in read_by_cim, _length(pair[1])))
-        short = _join_single_fields(short)
         short.update(last)
         return short
 
     return compact_event
+
+
+def _holds(event: Event, path: List[str], other_path: List[str], required: Any) -> bool:
+    """Return whether an implication holds for an event."""
+    other = find(event, other_path)
+    if other is None:
+        return False
+    if required is ANY:
+        return True
+    return bool(other == (find(event, path) if required is SAME else required))
+
+
+def _leaving_out(out: Out, paths: Iterable[List[str]]) -> Out:
+    """Return `out` with more fields that are left out always."""
+    out = _copy(out)
+    for path in paths:
+        inner = out
+        for name in path[:-1]:
+            if inner.get(name, NOTHING) is None:  # left out as a whole
+                break
+            if inner.get(name).__class__ is not dict:
+                inner[name] = {}
+            inner = inner[name]
+        else:
+            inner[path[-1]] = None
+    return out
+
+
+def _copy(out: Out) -> Out:
+    return {name: _copy(rule) if isinstance(rule, dict) else rule for name, rule in out.items()}
 
 
 def whole(event: Event) -> Event:
@@ -108,7 +141,8 @@ def _implications(dataset: Dataset) -> List[Implication]:
 
 
 def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) -> Event:
-    """Return an object without what is left out. Its long texts are appended to `last`."""
+    """Return an object without what is left out, in which an object with one field becomes a dotted
+    key. Its long texts are appended to `last`."""
     short: Event = {}
     for name, value in tree.items():
         rule = out.get(name, NOTHING)
@@ -123,7 +157,10 @@ def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) ->
         elif kind is dict and name not in OBJECTS:
             inner_rules = rule if rule.__class__ is dict else NOTHING
             inner = _without(value, f"{prefix}{name}.", inner_rules, last)
-            if inner:
+            if len(inner) == 1:
+                ((inner_name, value),) = inner.items()
+                short[f"{name}.{inner_name}"] = value
+            elif inner:
                 short[name] = inner
         elif (kind is dict or kind is list) and len(str(value)) > LONG:
             last.append((prefix + name, value))
@@ -132,32 +169,8 @@ def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) ->
     return short
 
 
-def _join_single_fields(tree: Event) -> Event:
-    """Return an object in which an object with one field becomes a dotted key."""
-    joined: Event = {}
-    for name, value in tree.items():
-        if value.__class__ is dict and name not in OBJECTS:
-            value = _join_single_fields(value)
-            if len(value) == 1:
-                ((inner, value),) = value.items()
-                name = f"{name}.{inner}"
-        joined[name] = value
-    return joined
-
-
 def _length(value: Any) -> int:
     return len(value) if value.__class__ is str else len(str(value))
-
-
-def _drop(short: Event, path: List[str], last: List[Tuple[str, Any]]) -> None:
-    """Remove a path, and the objects that become empty."""
-    parent = find(short, path[:-1])
-    if parent and path[-1] in parent:
-        del parent[path[-1]]
-        if not parent and len(path) > 1:
-            _drop(short, path[:-1], last)
-    elif last:
-        last[:] = [pair for pair in last if pair[0] != ".".join(path)]
 
 
 def redundant_paths(dataset: Dataset) -> Set[str]:
