@@ -208,8 +208,10 @@ class Handler(BaseHTTPRequestHandler):
     def index(self, body):
         """FORMAT, "Event data": objects one after the other, no array, no comma.
 
-        Reported: events before the invalid one are indexed, those after it are not.
+        Reported: events before the invalid one are indexed, those after it are not. So does Vector's
+        source splunk_hec: an object takes what it does not name from the one before it.
         """
+        before = {}
         text, at, number = body.decode("utf-8", "strict"), 0, 0
         decoder = json.JSONDecoder()
         while text[at:].strip():
@@ -218,6 +220,10 @@ class Handler(BaseHTTPRequestHandler):
                 envelope, at = decoder.raw_decode(text, at)
             except ValueError:
                 raise Refused(6, **{"invalid-event-number": number}) from None
+            if isinstance(envelope, dict):
+                named = {name: envelope[name] for name in (*METADATA, "time") if name in envelope}
+                before = {**before, **named}
+                envelope = {**before, **envelope}
             event = self.read(envelope, number)
             with self.server.lock:
                 self.server.indexed.append(event)

@@ -91,6 +91,8 @@ def test_what_is_indexed(hec):
     ask(hec, b" ".join(json.dumps({**whole, "event": event}).encode() for event in ("x", {"a": 1})))
     expected = {**whole, "is_time_extracted": False}
     assert hec.indexed == [{**expected, "raw": "x"}, {**expected, "raw": '{"a": 1}'}]
+    ask(hec, b'{"event":"a","time":7,"host":"h"}{"event":"b"}')
+    assert [(each["time"], each["host"]) for each in hec.indexed[-2:]] == [(7, "h")] * 2
     ask(hec, path=f"{EVENTS}?auto_extract_timestamp=true")
     assert hec.indexed[-1]["time"] is None and hec.indexed[-1]["is_time_extracted"]
     ask(hec)

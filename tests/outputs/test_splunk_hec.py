@@ -125,10 +125,11 @@ def test_siemtaps_own_events_have_a_sourcetype(hec, opened):
 def test_a_time_before_1970_is_left_to_splunk(hec, opened):
     """As in the stream of a modular input, which has no <time> then."""
     early = {**event(1), "@timestamp": "1969-12-31T23:59:59.000Z"}
-    opened(hec).deliver(UNIT, [event(0), early], None)
+    opened(hec, worker=1).deliver(UNIT, [event(0), early, event(2)], None)
     assert [(each["time"] is None, each["is_time_extracted"]) for each in hec.indexed] == [
         (False, False),
         (True, True),
+        (False, False),
     ]
 
 

@@ -88,11 +88,16 @@ class Collector:
         self.max_bytes = settings.bulk_max_bytes
 
     def split(self, lines: Sequence[Line]) -> Iterator[List[Line]]:
-        """Split lines into requests, limited by their bytes."""
+        """Split lines into requests, limited by their bytes.
+
+        In one request an event without a `time` may get that of the event before it, so these have
+        requests of their own.
+        """
         part: List[Line] = []
         size = 0
         for line in lines:
-            if part and size + len(line.body) > self.max_bytes:
+            is_full = size + len(line.body) > self.max_bytes
+            if part and (is_full or line.has_time != part[0].has_time):
                 yield part
                 part = []
                 size = 0
@@ -106,9 +111,7 @@ class Collector:
 
         Raise Retry if none of them takes a request. One that got no answer may have been taken.
         """
-        path = EVENT_PATH
-        if not all(line.has_time for line in lines):
-            path += EXTRACT_TIME
+        path = EVENT_PATH if lines[0].has_time else EVENT_PATH + EXTRACT_TIME
         body = b"".join(line.body for line in lines)
         return self._try_hosts(path, body, channel)
 

@@ -98,8 +98,8 @@ class Settings:
         least=1024,
         most=800_000_000,
         help=(
-            "Maximum size in bytes of one request, before compression. Splunk Cloud recommends at"
-            " most 1 MB; Splunk Enterprise takes `max_content_length` of limits.conf."
+            "Maximum size in bytes of one request, before compression. HEC's own limit is"
+            " `max_content_length` in the stanza `[http_input]` of limits.conf."
         ),
     )
     compression_level: int = integer(
