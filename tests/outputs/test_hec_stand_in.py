@@ -69,21 +69,22 @@ def test_a_disabled_token_and_one_in_the_url_are_refused(hec):
         (b" \n ", 5, {}),
         (b'{"event":', 6, at(0)),
         (EVENT + b'{"event":', 6, at(1)),
-        (b"[" + EVENT + b"]", 6, at(0)),
+        (b"[" + EVENT + b",1]", 6, at(1)),
         (EVENT + b"," + EVENT, 6, at(1)),
         (b'{"event":["a"]}', 6, at(0)),
         (EVENT + b'{"time":1}', 12, at(1)),
-        (b'{"event":null}', 12, at(0)),
-        (b'{"event":""}', 13, at(0)),
-        (b'{"event":"a","time":"soon"}', 6, at(0)),
+        (b'{"event":null}', 13, at(0)),
+        (b'{"event":" "}', 13, at(0)),
+        (b'{"event":{}}', 13, at(0)),
+        (b'{"event":"a","time":"soon"}', 15, at(0)),
         (b'{"event":"a","sourcetype":1}', 6, at(0)),
         (b'{"event":"a","fields":{"a":{"b":1}}}', 15, at(0)),
-        (EVENT + EVENT + b'{"event":"a","index":"other"}', 7, at(2)),
+        (EVENT + EVENT + b'{"event":"a","index":"other"}', 7, at(3)),
     ],
 )
 def test_an_invalid_event_is_named_and_those_before_it_are_indexed(hec, body, code, more):
     assert ask(hec, body)[1:] == (code, more)
-    assert len(hec.indexed) == more.get("invalid-event-number", 0)
+    assert len(hec.indexed) == more.get("invalid-event-number", 0) - (code == 7)
 
 
 def test_what_is_indexed(hec):
