@@ -48,15 +48,15 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
     """
     out = _left_out(dataset)
     implied = _implications(dataset)
+    checks = [_check(*implication) for implication in implied]
     read_by_cim = set(cim_paths(dataset))
-
     # which implications hold -> what is left out then
     outs: Dict[Tuple[bool, ...], Out] = {}
 
     def compact_event(event: Event) -> Event:
         if event["event"].get("kind") == "pipeline_error":
             return whole(event)
-        holding = tuple([_holds(event, *implication) for implication in implied])
+        holding = tuple([holds(event) for holds in checks])
         left_out = outs.get(holding)
         if left_out is None:
             paths = [path for (path, _, _), holds in zip(implied, holding) if holds]
@@ -64,23 +64,46 @@ def compact(dataset: Dataset) -> Callable[[Event], Event]:
             if len(outs) < MAX_OUTS:
                 outs[holding] = left_out
         last: List[Tuple[str, Any]] = []
-        short = _without(event, "", left_out, last)
-        # Long texts that the CIM reads come first, to end as early as possible.
-        last.sort(key=lambda pair: (pair[0] not in read_by_cim, _length(pair[1])))
-        short.update(last)
+        short = _without(event, left_out, last)
+        if last:
+            # Long texts that the CIM reads come first, to end as early as possible.
+            last.sort(key=lambda pair: (pair[0] not in read_by_cim, _length(pair[1])))
+            short.update(last)
         return short
 
     return compact_event
 
 
-def _holds(event: Event, path: List[str], other_path: List[str], required: Any) -> bool:
-    """Return whether an implication holds for an event."""
-    other = find(event, other_path)
-    if other is None:
-        return False
-    if required is ANY:
-        return True
-    return bool(other == (find(event, path) if required is SAME else required))
+def _check(path: List[str], other_path: List[str], required: Any) -> Callable[[Event], bool]:
+    """Return a function: whether an implication holds for an event."""
+    read, read_other = _reader(path), _reader(other_path)
+
+    def holds_same(event: Event) -> bool:
+        other = read_other(event)
+        return other is not None and bool(other == read(event))
+
+    def holds_any(event: Event) -> bool:
+        return read_other(event) is not None
+
+    def holds_value(event: Event) -> bool:
+        return bool(read_other(event) == required)
+
+    if required is SAME:
+        return holds_same
+    return holds_any if required is ANY else holds_value
+
+
+def _reader(path: List[str]) -> Callable[[Event], Any]:
+    """Return a function: the value at a path of an event, or None."""
+    if len(path) != 2:
+        return lambda event: find(event, path)
+    outer, name = path
+
+    def read(event: Event) -> Any:
+        inner = event.get(outer)
+        return inner.get(name) if inner.__class__ is dict else None
+
+    return read
 
 
 def _leaving_out(out: Out, paths: Iterable[List[str]]) -> Out:
@@ -140,9 +163,9 @@ def _implications(dataset: Dataset) -> List[Implication]:
     return implied
 
 
-def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) -> Event:
+def _without(tree: Event, out: Out, last: List[Tuple[str, Any]]) -> Event:
     """Return an object without what is left out, in which an object with one field becomes a dotted
-    key. Its long texts are appended to `last`."""
+    key. Its long texts are appended to `last`, with their paths."""
     short: Event = {}
     for name, value in tree.items():
         rule = out.get(name, NOTHING)
@@ -153,17 +176,19 @@ def _without(tree: Event, prefix: str, out: Out, last: List[Tuple[str, Any]]) ->
             if len(value) <= LONG:
                 short[name] = value
             else:
-                last.append((prefix + name, value))
+                last.append((name, value))
         elif kind is dict and name not in OBJECTS:
-            inner_rules = rule if rule.__class__ is dict else NOTHING
-            inner = _without(value, f"{prefix}{name}.", inner_rules, last)
+            first = len(last)
+            inner = _without(value, rule if rule.__class__ is dict else NOTHING, last)
+            if len(last) > first:
+                last[first:] = [(f"{name}.{path}", text) for path, text in last[first:]]
             if len(inner) == 1:
                 ((inner_name, value),) = inner.items()
                 short[f"{name}.{inner_name}"] = value
             elif inner:
                 short[name] = inner
         elif (kind is dict or kind is list) and len(str(value)) > LONG:
-            last.append((prefix + name, value))
+            last.append((name, value))
         else:
             short[name] = value
     return short
