@@ -100,7 +100,7 @@ def _reader(path: List[str]) -> Callable[[Event], Any]:
     outer, name = path
 
     def read(event: Event) -> Any:
-        inner = event.get(outer)
+        inner: Any = event.get(outer)
         return inner.get(name) if inner.__class__ is dict else None
 
     return read
