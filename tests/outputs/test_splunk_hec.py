@@ -65,10 +65,10 @@ def every_event(plugin):
     """Return the events of every case of a plugin, and some that are hard to write."""
     folders = [each for each in all_folders() if each.parents[1].name == plugin.name]
     made = [made for folder in folders for made in play(folder, plugin)[0]]
-    odd = json.loads(json.dumps(made[0]))
-    odd["message"] = 'quote " backslash \\ DEL \x7f C1 \x85 <&> \u2028 \ud800 😀 ' + "x" * 300
+    text = 'quote " backslash \\ DEL \x7f C1 \x85 <&> \u2028 \ud800 😀 ' + "x" * 300
     early = {**made[0], "@timestamp": "1969-12-31T23:59:59.000Z"}
-    return [*made, odd, early, {**made[0], "message": "x" * 2_000_000}]
+    odd, long = ({**made[0], "fields": {"text": each}} for each in (text, "x" * 2_000_000))
+    return [*made, odd, early, long]
 
 
 @pytest.mark.parametrize("name", sorted(registry.installed()))
@@ -91,6 +91,7 @@ def test_raw_is_that_of_the_modular_input(hec, opened, name):
         (each["raw"], each["sourcetype"], each["source"], each["time"]) for each in hec.indexed
     ]
     assert actual == expected
+    assert any("DEL \\u007f" in raw for raw, *_ in actual)
 
 
 def test_metadata_of_an_event(hec, opened):
