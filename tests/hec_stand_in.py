@@ -64,7 +64,8 @@ class Refused(Exception):
 
 
 class Hec(ThreadingHTTPServer):
-    """The server. `url`: its address.
+    """The server. `url`: its address. folder: of cert.pem and key.pem, for TLS. client_ca: the
+    authority of the client certificates that it demands.
 
     ack: whether the token has indexer acknowledgement. indexes: those that the token allows, the
     default first. health: the code of the health endpoint. faults: what happens to the next posts
@@ -77,7 +78,7 @@ class Hec(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder=None, **more):
+    def __init__(self, folder=None, client_ca=None, **more):
         super().__init__(("127.0.0.1", 0), Handler)
         self.lock = threading.Lock()
         self.token, self.disabled, self.ack, self.indexes = TOKEN, False, False, ("main",)
@@ -94,6 +95,9 @@ class Hec(ThreadingHTTPServer):
         if folder:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+            if client_ca:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(client_ca)
             self.socket = context.wrap_socket(self.socket, server_side=True)
             scheme = "https"
         self.url = f"{scheme}://127.0.0.1:{self.server_port}"

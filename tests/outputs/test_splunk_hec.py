@@ -1,17 +1,12 @@
 """The output `splunk_hec`: what it sends, and what each answer means for the events."""
 
 import gzip
-import hashlib
 import io
 import json
-import ssl
 import threading
 import time
-from pathlib import Path
 
 import pytest
-import tls
-import urllib3
 from hec_stand_in import TOKEN, Hec
 from outputs.output_stores import UNIT, collector, event
 from splunk_breaker import break_events
@@ -347,6 +342,22 @@ def test_hosts_take_turns(opened):
         assert len(first.requests) == len(second.requests) == 2
 
 
+def test_a_stop_ends_the_trying_of_hosts(opened):
+    with Hec() as first, Hec() as second:
+        stopping = threading.Event()
+
+        def stop(handler):
+            stopping.set()
+            handler.answer(9)
+
+        first.faults = [stop]
+        with pytest.raises(Retry):
+            opened(first, second, context=OutputContext(stopping=stopping)).deliver(
+                UNIT, EVENTS, None
+            )
+        assert not second.requests
+
+
 def test_all_hosts_fail(opened):
     with Hec() as first, Hec() as second:
         first.faults, second.faults = [9] * 10_000, [8] * 10_000
@@ -355,33 +366,7 @@ def test_all_hosts_fail(opened):
         assert first.url in str(raised.value) and second.url in str(raised.value)
 
 
-# TLS
-
-
-def sha256(path):
-    der = ssl.PEM_cert_to_DER_cert(Path(path).read_text())
-    return hashlib.sha256(der).hexdigest()
-
-
-def test_tls(tmp_path, opened, caplog):
-    tls.make(tmp_path)
-    with Hec(tmp_path) as server:
-        certificate = str(tmp_path / "cert.pem")
-        fingerprint = sha256(certificate)
-        for settings in ({"ca_file": certificate}, {"ca_fingerprint": fingerprint}):
-            opened(server, **settings).deliver(UNIT, EVENTS, None)
-        assert not caplog.records
-        with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
-            opened(server, verify=False).deliver(UNIT, EVENTS, None)
-        assert "certificates are not verified" in caplog.text
-        assert server.ids() == IDS * 3
-        with pytest.raises(Retry, match="TLS failed.*`ca_file`.*`ca_fingerprint`"):
-            opened(server).deliver(UNIT, EVENTS, None)
-        with pytest.raises(ConfigError, match="another certificate.*`ca_fingerprint`"):
-            opened(server, ca_fingerprint="0" * 64).deliver(UNIT, EVENTS, None)
-        assert server.ids() == IDS * 3
-    with pytest.raises(ConfigError, match="certificate and key"):
-        opened(server, certificate=certificate)
+# Settings
 
 
 def test_hosts_are_addresses_without_a_path():

@@ -26,8 +26,6 @@ ACCEPTED: FrozenSet[int] = frozenset((SUCCESS, 24, 25))
 TOKEN: FrozenSet[int] = frozenset((1, 2, 3, 4, 16, 21, 22))
 # One of the events is the reason: format, no `event`, a blank one, `fields`.
 EVENT: FrozenSet[int] = frozenset((6, 12, 13, 15))
-# internal error, busy, unhealthy (three), shutting down, a queue or the acknowledgements full
-LATER: FrozenSet[int] = frozenset((8, 9, 18, 19, 20, 23, 26, 27))
 MAX_LENGTH = 300  # characters of a server's text in an error
 # A cookie of `Set-Cookie` headers, which are joined by commas: its name stands at the start.
 COOKIE = re.compile(r"(?:^|,)[ \t]{0,9}([!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}=[^;,\s]{0,4096})")
@@ -95,7 +93,8 @@ def error_from(answer: Answer, doing: str) -> SiemtapError:
     """
     text = f"{doing}: {answer}"
     after, status = answer.retry_after, answer.status
-    if answer.code in LATER or status in (408, 425, 429) or status >= 500:
+    # 8, 9, 18 to 20, 23, 26, 27: an internal error, busy, unhealthy, shutting down, a queue is full
+    if status in (408, 425, 429) or status >= 500:
         return Retry(text, after=after, status=status)
     if answer.code in TOKEN or (answer.code is None and status == 401):
         return AuthError(f"{text}; check `token` of output.splunk_hec", status=status)

@@ -73,9 +73,12 @@ class Hosts:
 
 
 class Collector:
-    """A client of HEC. Thread-safe."""
+    """A client of HEC. Thread-safe. `stopping`: once it is set, no further host is tried."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, stopping: Optional[threading.Event] = None
+    ) -> None:
+        self.stopping = stopping or threading.Event()
         self.settings = settings
         self.clock = clock
         self.sender = Sender(
@@ -118,6 +121,8 @@ class Collector:
     def _try_hosts(self, path: str, body: bytes, channel: str) -> Posted:
         errors: List[Retry] = []
         for host in self.hosts.in_turn():
+            if errors and self.stopping.is_set():
+                break
             try:
                 answer = self.ask("POST", host, path, body, channel)
             except Retry as failure:

@@ -57,7 +57,7 @@ class SplunkHec:
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
         self.settings = settings
         self.context = context
-        self.collector = Collector(settings, context.clock)
+        self.collector = Collector(settings, context.clock, context.stopping)
         self.acks = Acks(self.collector, settings.ack_timeout / 1000, context)
         self.serializer = Serializer(context.datasets.values())
         self.pool = ThreadPoolExecutor(settings.worker, thread_name_prefix="hec")
