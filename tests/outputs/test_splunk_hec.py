@@ -17,6 +17,7 @@ from siemtap.core.model import Unit
 from siemtap.outputs import OutputContext
 from siemtap.outputs.splunk_hec import output as hec_output
 from siemtap.outputs.splunk_hec.answers import COOKIE
+from siemtap.outputs.splunk_hec.collector import Hosts
 from siemtap.outputs.splunk_hec.settings import Settings
 from siemtap.render import registry
 from siemtap.splunk.build import knowledge
@@ -325,13 +326,30 @@ def test_another_host_stands_in(opened):
         first.faults = [23]
         output.deliver(UNIT, EVENTS, None)
         assert second.ids() == IDS and not first.indexed
-        output.deliver(UNIT, EVENTS, None)
+        for _ in range(3):
+            output.deliver(UNIT, EVENTS, None)
         assert not first.indexed, "it rests, while another one works"
         first.__exit__()
         output = opened(first, second)
         for _ in range(4):
             output.deliver(UNIT, EVENTS, None)
-        assert len(second.ids()) == 30 and output.counts["waits"] == 0
+        assert len(second.ids()) == 40 and output.counts["waits"] == 0
+
+
+def test_how_long_a_host_rests():
+    now = [0.0]
+    hosts = Hosts(["https://a.example.com/", "https://b.example.com"], lambda: now[0])
+    rests = []
+    for asked in (0.0, 0.0, 30.0, 0.0, 0.0, 0.0):
+        began = now[0]
+        hosts.failed("https://a.example.com", asked)
+        while "https://a.example.com" not in {hosts.in_turn()[0], hosts.in_turn()[0]}:
+            now[0] += 1.0
+        rests.append(now[0] - began)
+    assert rests == [2, 4, 30, 16, 32, 60]
+    hosts.failed("https://a.example.com")
+    hosts.worked("https://a.example.com")
+    assert {hosts.in_turn()[0], hosts.in_turn()[0]} == set(hosts.hosts)
 
 
 def test_hosts_take_turns(opened):
