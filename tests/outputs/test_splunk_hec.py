@@ -16,7 +16,6 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.outputs import OutputContext
 from siemtap.outputs.splunk_hec import output as hec_output
-from siemtap.outputs.splunk_hec.answers import COOKIE
 from siemtap.outputs.splunk_hec.collector import Hosts
 from siemtap.outputs.splunk_hec.settings import Settings
 from siemtap.render import registry
@@ -394,8 +393,3 @@ def test_hosts_are_addresses_without_a_path():
         )
     with pytest.raises(ConfigError, match="token"):
         fill_in(Settings, {})
-
-
-def test_cookies():
-    both = "AWSALB=a+b/c=; Expires=Wed, 09 Jun 2027 10:00:00 GMT; Path=/, AWSALBCORS=d; Secure"
-    assert COOKIE.findall(both) == ["AWSALB=a+b/c=", "AWSALBCORS=d"]

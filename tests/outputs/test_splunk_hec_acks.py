@@ -11,6 +11,7 @@ from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.outputs import OutputContext
 from siemtap.outputs.splunk_hec import acks
 from siemtap.outputs.splunk_hec import output as hec_output
+from siemtap.outputs.splunk_hec.answers import COOKIE
 
 EVENTS = [event(number) for number in range(5)]
 IDS = [each["event"]["id"] for each in EVENTS]
@@ -240,3 +241,8 @@ def test_a_stop_ends_the_wait(hec, opened):
     with pytest.raises(Retry, match="siemtap stops before the acknowledgement"):
         output.deliver(UNIT, EVENTS, None)
     assert time.monotonic() - began < 5 and hec.ids() == IDS
+
+
+def test_cookies():
+    both = "AWSALB=a+b/c=; Expires=Wed, 09 Jun 2027 10:00:00 GMT; Path=/, AWSALBCORS=d; Secure"
+    assert COOKIE.findall(both) == ["AWSALB=a+b/c=", "AWSALBCORS=d"]
