@@ -6,11 +6,12 @@ from typing import Dict, Iterable, List
 
 from siemtap.core.model import Plugin
 from siemtap.core.rows import CimClass, Dataset, Given, sources_of, targets_of
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.elastic.field_types import types
 from siemtap.elastic.server import Server
 from siemtap.render.datasets import INPUT_PATHS
 from siemtap.splunk.build.knowledge import event_types
-from siemtap.splunk.runtime.names import addon, sourcetype
+from siemtap.splunk.runtime.names import addon
 
 ELASTICSEARCH = Server("elasticsearch", (9, 1))
 

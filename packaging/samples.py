@@ -10,8 +10,8 @@ from typing import Any, Iterable, List
 
 from siemtap.bundles.integration import described, packaged
 from siemtap.core.model import Plugin
-from siemtap.splunk.runtime.compact import compact
-from siemtap.splunk.runtime.names import sourcetype
+from siemtap.edge.splunk.compact import compact
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.testing import cases
 
 

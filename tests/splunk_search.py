@@ -8,9 +8,10 @@ from xml.sax.saxutils import unescape
 from siemtap.core.events import EMPTY
 from siemtap.core.paths import leaves
 from siemtap.edge import schemas
+from siemtap.edge.splunk.lines import line_encoder
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.splunk.build import knowledge
-from siemtap.splunk.runtime.compact import line_encoder
-from siemtap.splunk.runtime.names import addon, sourcetype
+from siemtap.splunk.runtime.names import addon
 from siemtap.splunk.runtime.pipe import escape_line
 from siemtap.testing.cim import ALWAYS, value_of
 

@@ -19,7 +19,7 @@ from siemtap.bundles import integration
 from siemtap.edge import schemas
 from siemtap.core.compile import bind
 from siemtap.core.manifest import fill_in
-from siemtap.splunk.runtime.compact import compact
+from siemtap.edge.splunk.compact import compact
 from siemtap.render import registry
 plugin = registry.plugin("apptrana")
 map_record = bind(plugin.datasets[0], fill_in(plugin.settings, {"client_id": "x", "client_secret": "y"}))

@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | receive | apis | splunk | processors"""
+elasticsearch | hec | receive | apis | splunk | processors"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import bench_hec
 import bench_inputs
 import bench_processors
 import bench_receive
@@ -213,6 +214,7 @@ if __name__ == "__main__":
         "backfill": backfill,
         "inputs": bench_inputs.run,
         "elasticsearch": elasticsearch,
+        "hec": bench_hec.run,
         "receive": bench_receive.run,
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,

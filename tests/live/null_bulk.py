@@ -1,11 +1,13 @@
 """A bulk server that answers 201 to every document and stores none, to measure the shipper without
-the cost of a cluster.
+the cost of a cluster; and an HTTP Event Collector that answers 200, and acknowledges at once.
 
 usage: python tests/live/null_bulk.py
 
 Prints its URL; GET /slow?seconds=N makes every bulk request take that long.
 """
 
+import itertools
+import json
 import socket
 import threading
 import time
@@ -16,6 +18,7 @@ HEAD = (
     b" application/vnd.elasticsearch+json;compatible-with=8\r\ncontent-length: %d\r\n\r\n"
 )
 slow = 0.0
+numbers = itertools.count()  # of requests to be acknowledged
 
 
 def serve(peer):
@@ -37,6 +40,14 @@ def serve(peer):
                 + b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2))
                 + b"]}"
             )
+        elif b"/services/collector/event" in line:
+            time.sleep(slow)
+            answer = b'{"text":"Success","code":0}'
+            if b"x-splunk-request-channel" in headers:
+                answer = b'{"text":"Success","code":0,"ackId":%d}' % next(numbers)
+        elif b"/services/collector/ack" in line:
+            ids = json.loads(body)["acks"]
+            answer = json.dumps({"acks": {str(id): True for id in ids}}).encode()
         elif b"/slow?seconds=" in line:
             slow = float(line.split(b"seconds=")[1].split()[0])
         elif b"_search" in line:

@@ -6,7 +6,8 @@ import threading
 
 import orjson
 import pytest
-from outputs.output_stores import UNIT, event, files, lines, store
+from hec_stand_in import Hec
+from outputs.output_stores import UNIT, collector, event, files, lines, store
 from validation import RefusingCheck
 
 from siemtap.core.model import Unit
@@ -30,9 +31,26 @@ def test_delivered_events_are_stored_after_a_restart(kind, tmp_path, database):
     again.close()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_events_that_splunk_received_are_indexed_once():
+    """HEC cannot say what it has, so `holds` is None, and the promise is the answer 200."""
+    with Hec() as hec:
+        output = collector(hec)
+        output.deliver(UNIT, [event(number) for number in range(700)], None)
+        assert hec.ids() == [f"{number:032x}" for number in range(700)]
+        assert output.holds(UNIT, [event(0)]) is None
+        assert output.read(UNIT, "default", 0, 2**50) is None
+        output.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file", "splunk_hec", "splunk_hec with ack"])
 def test_threads_deliver_concurrently(kind, tmp_path, database):
-    output = store(database) if kind == "sqlite" else files(tmp_path, rotate_every_bytes=20_000)
+    hec = Hec(ack="ack" in kind)
+    if kind == "sqlite":
+        output = store(database)
+    elif kind == "file":
+        output = files(tmp_path, rotate_every_bytes=20_000)
+    else:
+        output = collector(hec, bulk_max_bytes=2_000)
     threads = [
         threading.Thread(
             target=lambda part=part: [
@@ -43,11 +61,13 @@ def test_threads_deliver_concurrently(kind, tmp_path, database):
     ]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    actual = (
-        [row[0] for row in database.read("SELECT id FROM event")]
-        if kind == "sqlite"
-        else [stored["event"]["id"] for stored in lines(output)]
-    )
+    if kind == "sqlite":
+        actual = [row[0] for row in database.read("SELECT id FROM event")]
+    elif kind == "file":
+        actual = [stored["event"]["id"] for stored in lines(output)]
+    else:
+        actual = hec.ids()
+    hec.__exit__()
     assert len(actual) == len(set(actual)) == 160
     output.close()
 

@@ -11,10 +11,11 @@ from splunk_search import line_of, searched, tags_of
 from siemtap.core.paths import leaves
 from siemtap.core.rows import Cim, Dataset, Field
 from siemtap.edge.encode import LONE_SURROGATE, encode
+from siemtap.edge.splunk.compact import cim_paths, compact
+from siemtap.edge.splunk.lines import line_encoder
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.render import registry
 from siemtap.splunk.build import knowledge
-from siemtap.splunk.runtime.compact import cim_paths, compact, line_encoder
-from siemtap.splunk.runtime.names import sourcetype
 from siemtap.splunk.runtime.pipe import escape_line
 from siemtap.testing.cases import all_folders, folder_of, play
 from siemtap.testing.cim import value_of

@@ -8,10 +8,10 @@ import pytest
 from splunk_search import searched, tags_of
 
 from siemtap.bundles.integration import described, events_of_sample, packaged
+from siemtap.edge.splunk.serializer import sourcetype
 from siemtap.render import registry
 from siemtap.splunk.build import knowledge
 from siemtap.splunk.build.eventgen import eventgen, sample_file, sample_lines
-from siemtap.splunk.runtime.names import sourcetype
 from siemtap.testing.cases import folder_of
 
 NOW = datetime(2026, 11, 3, 4, 5, 6, tzinfo=timezone.utc)

@@ -8,9 +8,9 @@ from splunk_events import EVENTS_OF_CLASSES, FLOW, event_of, events_of_cases, of
 from splunk_search import LIMIT, check_event, searched, tags_of
 
 from siemtap.edge.encode import encode
+from siemtap.edge.splunk.compact import compact
 from siemtap.render import registry
 from siemtap.splunk.build import knowledge as splunk
-from siemtap.splunk.runtime.compact import compact
 from siemtap.splunk.runtime.names import addon
 from siemtap.testing.cases import all_folders, play
 

@@ -38,6 +38,7 @@ RUNTIME = (
     "core",
     "edge/*.py",
     "edge/client",
+    "edge/splunk",
     "edge/store",
     "engine",
     "splunk/__init__.py",

@@ -63,8 +63,8 @@ class CommonSettings:
         pattern=INDEX,
         allowed=INDEX_ALLOWED,
         help=(
-            "The index for this input's events, instead of the output's `index` (Elasticsearch and"
-            " OpenSearch)."
+            "The index for this input's events, instead of the output's `index` (Elasticsearch,"
+            " OpenSearch and Splunk HEC)."
         ),
     )
     drop: Dict[str, Any] = table(

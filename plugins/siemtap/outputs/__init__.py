@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional
 
+from ..core.rows import Dataset
 from ..core.windows import Millis
 from ..edge.clock import SYSTEM, Clock
 from ..edge.store.checkpoints import Database
@@ -21,5 +22,7 @@ class OutputContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     # input id -> the `index` setting of that input
     index_by_input: Mapping[str, str] = field(default_factory=dict)
+    # Every dataset by name, for an output that has a form of its own for their events
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
     # Returns the time by the vendors' clocks. None: no vendor is asked.
     vendor_now: Optional[Callable[[], Millis]] = None

@@ -111,7 +111,12 @@ class Shipper:
                 lambda number: self.counts.add(unfit=number),
             ),
             OutputContext(
-                self.database, clock, self.stopping, self.index_by_input, self._vendor_time
+                database=self.database,
+                clock=clock,
+                stopping=self.stopping,
+                index_by_input=self.index_by_input,
+                datasets=registry.datasets(),
+                vendor_now=self._vendor_time,
             ),
         )
         self._seed_tally()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import requests
@@ -25,13 +25,20 @@ LARGE_REPLIES = 64 * 1024 * 1024  # bytes of large replies that all calls of the
 
 
 class Sender:
-    """A `Send` function on a session of requests: explicit proxies, no cookies, one deadline."""
+    """A `Send` function on a session of requests: explicit proxies, no cookies, one deadline.
 
-    def __init__(self, connection: Connection, pool: int) -> None:
+    `certificate`: PEM files of the client's own certificate and of its key; "" for none.
+    """
+
+    def __init__(
+        self, connection: Connection, pool: int, certificate: Tuple[str, str] = ("", "")
+    ) -> None:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.cookies.set_policy(_NoCookies())
-        pin = Pin(connection.fingerprint) if connection.fingerprint else None
+        pin = Pin(connection.fingerprint, *certificate) if connection.fingerprint else None
+        if certificate[0]:
+            self.session.cert = certificate
         for scheme in ("http://", "https://"):
             self.session.mount(
                 scheme, _Adapter(pin, connection, pool_connections=pool, pool_maxsize=pool)

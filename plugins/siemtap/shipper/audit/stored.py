@@ -88,7 +88,8 @@ def _open_output(
         stack.callback(database.close)
     index_by_input = {input_config.id: input_config.common.index for input_config in config.inputs}
     output = OUTPUTS[config.output.type](
-        config.output.settings, OutputContext(database, index_by_input=index_by_input)
+        config.output.settings,
+        OutputContext(database, index_by_input=index_by_input, datasets=registry.datasets()),
     )
     stack.callback(output.close)
     return output

@@ -166,20 +166,24 @@ def _read_once(
     return pairs, number, newest
 
 
-@test.command("output", short_help="Connect to the output and write a test event.")
+@test.command("output", short_help="Connect to the output and check it.")
 @config_option
 @output_option
 def test_output(file: str, outputs: Tuple[str, ...]) -> None:
-    """Connect to the output (elasticsearch or opensearch); check its version, privileges and
-    templates, and the dashboards of `setup.kibana`; write test events and find them.
+    """Connect to the output (elasticsearch, opensearch or splunk_hec) and check it. Of a cluster:
+    its version, privileges and templates, and the dashboards of `setup.kibana`; write test events
+    and find them.
 
     A test event has a value in every field of its dataset, and goes wherever an input's events go:
     a mapping that does not fit is found before the first event. Test events are deleted again if
     the user may delete; otherwise they stay, with the tag siemtap-canary.
+
+    Of splunk_hec: the health of each host, the token, and indexer acknowledgement. No event is
+    sent, because HEC deletes none.
     """
     ok = True
     config = load(file)
-    for part in cluster_parts(config, outputs):
+    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "splunk_hec")):
         _print_output(config, part)
         for passed, message in output_check.check_output(part):
             ok = ok and passed

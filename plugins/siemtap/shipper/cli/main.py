@@ -96,8 +96,8 @@ def _stop_writing_to_full_output() -> None:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="siemtap")
 def main() -> None:
-    """Collect events from security vendors and deliver them to Elasticsearch, OpenSearch, NDJSON
-    files, standard output or an embedded store."""
+    """Collect events from security vendors and deliver them to Elasticsearch, OpenSearch, Splunk,
+    NDJSON files, standard output or an embedded store."""
 
 
 @contextmanager

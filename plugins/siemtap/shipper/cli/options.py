@@ -114,10 +114,13 @@ def parts_of(config: Config, names: Sequence[str] = ()) -> List[Config]:
     return [part for part in config.by_output() if not names or part.output.name in names]
 
 
-def cluster_parts(config: Config, names: Sequence[str] = ()) -> List[Config]:
-    """Return the parts of the outputs that are clusters; if none is, of the first output."""
+def cluster_parts(
+    config: Config, names: Sequence[str] = (), types: Sequence[str] = CLUSTERS
+) -> List[Config]:
+    """Return the parts of the outputs that are clusters, or of these types; if none is, of the
+    first output."""
     parts = parts_of(config, names)
-    return [part for part in parts if part.output.type in CLUSTERS] or parts[:1]
+    return [part for part in parts if part.output.type in types] or parts[:1]
 
 
 @contextmanager

@@ -22,7 +22,8 @@ APPLIED = ("file", "inputs", "overrides", "warnings", "logging", "setup", "kiban
 log = logging.getLogger("siemtap")
 
 
-SEVERAL = ("elasticsearch", "opensearch")  # outputs that can be open twice for a moment
+# outputs that can be open twice for a moment
+SEVERAL = ("elasticsearch", "opensearch", "splunk_hec")
 
 
 class Host(Protocol):

@@ -27,6 +27,7 @@ from ...core.settings import (
 )
 from ...outputs.elasticsearch import Elasticsearch, Opensearch
 from ...outputs.file import File
+from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
 
@@ -36,6 +37,7 @@ OUTPUTS: Dict[str, Any] = {
     "stdout": Stdout,
     "elasticsearch": Elasticsearch,
     "opensearch": Opensearch,
+    "splunk_hec": SplunkHec,
 }
 DEFAULT_OUTPUT = "default"  # the name of the output of the section `output`
 

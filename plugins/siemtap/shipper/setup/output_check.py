@@ -15,6 +15,7 @@ from ...outputs.cluster import FAILURES, error_from, parse_hits
 from ..config.sections import Config
 from . import canary
 from .assets import Change, changes, cluster, enabled_datasets, read_server
+from .hec_check import check_hec
 from .kibana import dashboard_changes
 
 # Privileges that each step needs. docs/elasticsearch.md lists the same.
@@ -25,6 +26,9 @@ INDEX_RIGHTS = ("create_doc", "auto_configure", "read", "maintenance")
 
 def check_output(config: Config) -> Iterator[Tuple[bool, str]]:
     """Test the output step by step; yield (whether the step succeeded, a sentence)."""
+    if config.output.type == "splunk_hec":
+        yield from check_hec(config)
+        return
     es = cluster(config)
     server = read_server(config, es)
     version = ".".join(map(str, server.version))

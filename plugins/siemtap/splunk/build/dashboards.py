@@ -7,7 +7,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from ...core.model import Plugin
-from ..runtime.names import addon, sourcetype
+from ...edge.splunk.serializer import sourcetype
+from ..runtime.names import addon
 from .knowledge import attacks
 
 # (title, CIM field) of the numbers of different values

@@ -7,8 +7,8 @@ from typing import Dict, Iterable, List, Tuple
 
 from ...core.model import Plugin
 from ...core.rows import Event
-from ..runtime.compact import line_encoder
-from ..runtime.names import sourcetype
+from ...edge.splunk.lines import line_encoder
+from ...edge.splunk.serializer import sourcetype
 from .conf import Conf
 
 

@@ -19,9 +19,11 @@ from typing import (
 
 from ...core.model import Plugin
 from ...core.rows import CimClass, Dataset, Rule
+from ...edge.splunk.compact import duplicate_paths, sources, value_paths
+from ...edge.splunk.lines import LENGTH
+from ...edge.splunk.serializer import sourcetype
 from ...render.datasets import list_paths
-from ..runtime.compact import LENGTH, duplicate_paths, sources, value_paths
-from ..runtime.names import addon, sourcetype
+from ..runtime.names import addon
 from .conf import Conf
 
 FieldsOf = Callable[[Iterable[str]], List[str]]

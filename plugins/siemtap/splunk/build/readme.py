@@ -6,7 +6,8 @@ from typing import Any, Dict, List
 
 from ...core.manifest import describe, kind_of
 from ...core.model import Plugin
-from ..runtime.names import account_settings, addon, input_settings, sourcetype, webhook_app
+from ...edge.splunk.serializer import sourcetype
+from ..runtime.names import account_settings, addon, input_settings, webhook_app
 from .alerts import action_name, alert_commands
 from .knowledge import event_types
 

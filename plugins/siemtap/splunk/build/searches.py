@@ -7,7 +7,8 @@ import json
 from typing import Dict, Optional
 
 from ...core.model import Plugin
-from ..runtime.names import addon, sourcetype
+from ...edge.splunk.serializer import sourcetype
+from ..runtime.names import addon
 from .conf import Conf
 from .knowledge import attacks, event_types
 

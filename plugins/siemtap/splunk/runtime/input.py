@@ -26,6 +26,7 @@ from ...core.settings import CommonSettings, Connection
 from ...edge.client.ahead import ahead
 from ...edge.client.http import Http, connect
 from ...edge.clock import SYSTEM, Clock
+from ...edge.splunk.serializer import sourcetype
 from ...edge.store.checkpoints import Checkpoints, Database
 from ...engine.clocks import ahead_warning, skew_warnings
 from ...engine.cycle import Cycle, Policy
@@ -35,7 +36,7 @@ from ...engine.protocols import CheckpointStore, Feed, MapBatch, Sink
 from ...engine.pump import pump
 from ...engine.sinks import CheckpointAfter, SkipDelivered
 from .logs import configure_logging, log_name, set_level
-from .names import App, account_settings, file_name, input_settings, sourcetype
+from .names import App, account_settings, file_name, input_settings
 from .parameters import parse_start
 from .pipe import Pipe, PipeClosed, SignalGuard
 from .splunkd import SessionEnded, Splunkd, error_summary, parse_values, stanza_name

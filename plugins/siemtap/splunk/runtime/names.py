@@ -35,11 +35,6 @@ def webhook_app(app: App) -> App:
     return app._replace(kind=f"{app.kind}_webhook")
 
 
-def sourcetype(dataset: str) -> str:
-    """Return a dataset's sourcetype: `acme:event` for `acme.event`."""
-    return dataset.replace(".", ":", 1)
-
-
 def file_name(name: str) -> str:
     """Return a stanza's name as the name of a file: itself, or if it has other characters than
     letters, digits, `_`, `.` and `-`, or more than 80, what remains of it with a digest."""

@@ -8,28 +8,22 @@ for one element is written in fragments.
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections import Counter
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set
+from typing import BinaryIO, Dict, Iterator, List, Optional, Set
 from xml.sax.saxutils import escape, quoteattr
 
-from ...core.convert import millis_of
 from ...core.model import Mark, Plugin, Unit
 from ...core.rows import Event
 from ...edge.encode import write
+from ...edge.splunk.serializer import Serializer, sourcetype, time_of
 from ...engine.protocols import Rejections, Sink
-from .compact import line_encoder
-from .names import sourcetype
 from .splunkd import error_summary
-
-log = logging.getLogger("siemtap")
 
 MAX_ELEMENT_BYTES = 1_000_000  # of an event in one element; libxml2 accepts a text of 10,000,000
 LINE_ENDS = {"\r": "&#13;"}  # a reader of XML makes another line end of it
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-MAX_DEPTH = 20  # levels kept of an event that cannot be encoded
 
 
 class PipeClosed(BaseException):
@@ -50,13 +44,12 @@ class Pipe:
         self.lock = threading.Lock()
         name = xml_text(stanza)
         source = f"<source>{escape(name, LINE_ENDS)}</source>"
-        self.encoders: Dict[str, Callable[[Event], bytes]] = {}
-        self.metadata: Dict[str, bytes] = {}  # elements that name source and sourcetype
-        for dataset in plugin.datasets:
-            self.encoders[dataset.name] = line_encoder(dataset)
-            self.metadata[dataset.name] = (
-                f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
-            )
+        self.serializer = Serializer(plugin.datasets, error_summary)
+        # elements that name source and sourcetype
+        self.metadata: Dict[str, bytes] = {
+            dataset.name: f"{source}<sourcetype>{sourcetype(dataset.name)}</sourcetype>".encode()
+            for dataset in plugin.datasets
+        }
         self.event_tag = f"<event stanza={quoteattr(name)}>".encode()
         self.fragment_tag = f'<event stanza={quoteattr(name)} unbroken="1">'.encode()
         self.written = 0
@@ -97,7 +90,7 @@ class Pipe:
 
     def _add(self, event: Event, parts: List[bytes]) -> None:
         """Add an event's element, or its fragments, of which the last has `<done/>`."""
-        line = self._encode(event)
+        line = self.serializer.line(event)
         metadata = self.metadata[event["event"]["dataset"]] + _time(event)
         if len(line) <= MAX_ELEMENT_BYTES:
             parts += (self.event_tag, metadata, b"<data>", escape_line(line), b"</data></event>\n")
@@ -106,17 +99,6 @@ class Pipe:
             data = escape_line(piece)
             parts += (self.fragment_tag, metadata, b"<data>", data, b"</data></event>\n")
         parts[-1] = b"</data><done/></event>\n"
-
-    def _encode(self, event: Event) -> bytes:
-        """Return the event's line of JSON; of a pipeline_error if the event cannot be encoded."""
-        encode = self.encoders[event["event"]["dataset"]]
-        try:
-            return encode(event)
-        except Exception as error:  # the events after it must still be written
-            log.error(
-                "an event cannot be encoded (%s); a pipeline_error is sent", error_summary(error)
-            )
-            return encode(_encoding_error(event))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -166,8 +148,7 @@ def xml_text(text: str) -> str:
 
 def escape_line(line: bytes) -> bytes:
     """Return a line of JSON escaped for XML. JSON already escapes what XML cannot carry."""
-    line = line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
-    return line.replace(b"\x7f", b"\\u007f")
+    return line.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
 
 
 def split_utf8(line: bytes, limit: int) -> Iterator[bytes]:
@@ -182,36 +163,6 @@ def split_utf8(line: bytes, limit: int) -> Iterator[bytes]:
 
 
 def _time(event: Event) -> bytes:
-    """Return `<time>` in seconds, or nothing for a time before 1970 or one that is no time.
-
-    Without the element Splunk extracts the timestamp from the event, as props.conf says.
-    """
-    try:
-        millis = millis_of(event["@timestamp"])
-    except ValueError:
-        return b""
-    return b"<time>%d.%03d</time>" % divmod(millis, 1000) if millis >= 0 else b""
-
-
-def _encoding_error(event: Event) -> Event:
-    """Return the event as a pipeline_error with the same id, cut at MAX_DEPTH levels."""
-    name = event["event"]["dataset"]
-    cut: Event = _cut_below(MAX_DEPTH, event)
-    cut["event"]["kind"] = "pipeline_error"
-    cut["error"] = {
-        "message": (
-            f"an event of {name} cannot be encoded; values nested deeper than {MAX_DEPTH} levels"
-            " are left out"
-        )
-    }
-    return cut
-
-
-def _cut_below(levels: int, value: Any) -> Any:
-    """Return a value with empty objects and lists below so many levels."""
-    if isinstance(value, dict):
-        items = value.items() if levels else ()
-        return {str(name): _cut_below(levels - 1, inner) for name, inner in items}
-    if isinstance(value, (list, tuple)):
-        return [_cut_below(levels - 1, inner) for inner in (value if levels else ())]
-    return value
+    """Return `<time>` in seconds, or nothing for an event whose time Splunk extracts."""
+    millis = time_of(event)
+    return b"" if millis is None else b"<time>%d.%03d</time>" % divmod(millis, 1000)

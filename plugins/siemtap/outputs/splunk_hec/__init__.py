@@ -1,0 +1,1 @@
+"""The output `splunk_hec`: events for Splunk's HTTP Event Collector (HEC)."""
