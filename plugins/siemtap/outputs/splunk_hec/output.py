@@ -81,7 +81,7 @@ class SplunkHec:
         index = f"the index {settings.index}" if settings.index else "the token's index"
         return (
             f"in Splunk, in {index}, received by {', '.join(settings.hosts)}; search them in Splunk"
-            " by sourcetype, such as sourcetype=apptrana:*"
+            " by sourcetype, such as sourcetype=<plugin>:*"
         )
 
     # The object of an event
