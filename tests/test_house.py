@@ -2,6 +2,7 @@
 that names are plain words."""
 
 import ast
+import configparser
 import tokenize
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -114,6 +115,18 @@ def test_no_import_cycles():
     for module, names in graph.items():  # a package and the modules in it are not a cycle
         names -= {module.rpartition(".")[0]} if MODULES.get(module.rpartition(".")[0]) else set()
     list(TopologicalSorter(graph).static_order())
+
+
+def test_every_folder_is_in_the_wheel():
+    """setup.cfg lists the packages: one that is missing there is missed only after an install."""
+    listed = configparser.ConfigParser()
+    listed.read(ROOT / "setup.cfg")
+    packages = set(listed["options"]["packages"].split())
+    folders = {
+        ".".join(path.parent.relative_to(ROOT / "plugins").parts)
+        for path in (ROOT / "plugins").rglob("__init__.py")
+    }
+    assert packages == folders | {"siemtap.schemas"}
 
 
 @pytest.mark.parametrize("folder", ["plugins", "packaging", "tests", "ci"])
