@@ -73,8 +73,6 @@ def metadata_of(wheel: Path) -> Message:
     """Return the METADATA of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (
-            name
-            for name in archive.namelist()
-            if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
+            name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
         )
         return email.message_from_bytes(archive.read(name))

@@ -56,7 +56,9 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path):
-    address = f"{tmp_path}/notify" if request.param == "path" else f"@siemtap-{secrets.token_hex(8)}"
+    address = (
+        f"{tmp_path}/notify" if request.param == "path" else f"@siemtap-{secrets.token_hex(8)}"
+    )
     manager = Manager(address)
     yield manager
     manager.socket.close()
