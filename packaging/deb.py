@@ -150,8 +150,8 @@ def _copyright(root: Path, libraries: list[Path]) -> str:
         lines.append(f"{metadata['Name']} {metadata['Version']}: {license_of(metadata)}\n")
     return (
         "siemtap: Apache License 2.0, on Debian in /usr/share/common-licenses/Apache-2.0.\n"
-        f"Copyright 2026 the authors of siemtap.\n\nLibraries in /{FILES}/wheels, each with the text of"
-        f" its license:\n\n{''.join(lines)}"
+        "Copyright 2026 the authors of siemtap.\n\n"
+        f"Libraries in /{FILES}/wheels, each with the text of its license:\n\n{''.join(lines)}"
     )
 
 
