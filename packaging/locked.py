@@ -1,5 +1,5 @@
-"""Write plugins/siemtap/bundles/requirements/*.txt: the releases that the build of the add-ons
-installs, with the digests that the package index has for each.
+"""Write plugins/siemtap/bundles/requirements/*.txt: the releases that the builds install, and those
+of the shipper's packages, with the digests that the package index has for each.
 
 usage: python packaging/locked.py
 """
@@ -58,6 +58,49 @@ PINNED = {
     ),
     # The further libraries of an add-on with a webhook
     "receiver": ("uvicorn==0.39.0", "h11==0.16.0", "click==8.1.8", "typing-extensions==4.15.0"),
+    # What builds the shipper's wheel
+    "wheel": ("setuptools==80.9.0",),
+    # The libraries of the shipper's Debian package, for Python 3.10 and newer: its requirements and
+    # those of its extras `mongodb` and `geoip`. uvicorn, jsonschema-rs and click as in
+    # ci/constraints.txt.
+    "shipper": (
+        "attrs==26.1.0",
+        "certifi==2026.10.18",
+        "cffi==2.1.1",
+        "charset-normalizer==3.5.3",
+        "click==8.5.1",
+        "communityid==1.5",
+        "cryptography==50.0.2",
+        "dnspython==2.8.0",
+        "elastic-transport==8.19.0",
+        "elasticsearch==8.19.3",
+        "filelock==4.1.0",
+        "h11==0.16.0",
+        "httptools==0.9.0",
+        "idna==3.20",
+        "jsonschema==4.26.0",
+        "jsonschema-rs==0.60.3",
+        "jsonschema-specifications==2025.9.1",
+        "markdown-it-py==4.3.0",
+        "maxminddb==3.2.0",
+        "mdurl==0.1.2",
+        "orjson==3.13.0",
+        "prometheus-client==0.26.0",
+        "pycparser==3.11",
+        "pygments==2.21.0",
+        "pymongo==4.10.1",
+        "python-dateutil==3.0.0",
+        "referencing==0.37.0",
+        "requests==2.34.2",
+        "rich==15.0.0",
+        "rpds-py==0.30.0",
+        "ruamel.yaml==0.19.1",
+        "six==1.17.0",
+        "typing-extensions==4.16.0",
+        "tzdata==2026.6",
+        "urllib3==2.8.0",
+        "uvicorn==0.39.0",
+    ),
 }
 
 

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
-BUILT = {"splunk": "TA-indusface-apptrana-*.tar.gz", "elastic": "apptrana-*.zip"}
+BUILT = {
+    "shipper": "siemtap-*.cdx.json",
+    "splunk": "TA-indusface-apptrana-*.tar.gz",
+    "elastic": "apptrana-*.zip",
+}
 
 
 def call(clone, command, home, **variables):
@@ -67,6 +71,7 @@ def test_documented_commands_work_in_a_fresh_clone(clone, home):
     text = "".join(page.read_text() for page in pages)
     lines = set(re.findall(r"(?m)^    (packaging/build (\w+)) ", text))
     assert {word for _, word in lines} == {
+        "shipper",
         "splunk",
         "elastic",
         "render",

@@ -33,14 +33,19 @@ def copy_licenses(folders: Iterable[Path], target: Path) -> None:
         listing.writelines(lines)
 
 
-def _license_line(metadata: Message) -> str:
-    """Return a library's line of THIRDPARTY.txt: name, version, license, home page."""
+def license_of(metadata: Message) -> str:
+    """Return a library's license as its metadata name it: an SPDX expression, or other words."""
     classifiers = [
         line.rpartition(" :: ")[2]
         for line in metadata.get_all("Classifier", [])
         if line.startswith("License ::")
     ]
     terms = metadata["License-Expression"] or ", ".join(classifiers) or metadata["License"]
-    terms = terms or "no license named"
+    return terms or "no license named"
+
+
+def _license_line(metadata: Message) -> str:
+    """Return a library's line of THIRDPARTY.txt: name, version, license, home page."""
+    terms = license_of(metadata)
     line = f"{metadata['Name']} {metadata['Version']}: {terms}; {metadata['Home-page'] or ''}\n"
     return line.replace("; \n", "\n")

@@ -1,14 +1,15 @@
-"""Logs: on standard error or in a rotated file, as text or as ECS JSON."""
+"""Logs: on standard error, in systemd's journal or in a rotated file, as text or as ECS JSON."""
 
 from __future__ import annotations
 
 import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
 import time
-from typing import Any, List, Optional
+from typing import Any, List, Mapping, Optional
 
 from .. import VERSION
 from ..core.convert import rfc3339
@@ -21,6 +22,14 @@ from ..engine.protocols import Delivery, Rejections, Sink
 
 log = logging.getLogger("siemtap")
 QUERY = re.compile(r'\?[^" ]+')  # of a URL in a cursor, which may hold a secret
+# the least level of a priority of syslog(3), and its prefix
+PRIORITIES = (
+    (logging.CRITICAL, "<2>"),
+    (logging.ERROR, "<3>"),
+    (logging.WARNING, "<4>"),
+    (logging.INFO, "<6>"),
+    (logging.DEBUG, "<7>"),
+)
 LONGEST_CURSOR = 300  # characters of a cursor that are logged
 
 
@@ -35,6 +44,41 @@ class Text(logging.Formatter):
         if record.exc_info:
             text += f"\n{self.formatException(record.exc_info)}"
         return text
+
+
+class Journal(logging.Formatter):
+    """What another formatter makes, each line with its priority, for the journal of systemd.
+
+    Source: sd-daemon(3), "<6>" and the others; the journal takes the prefix away.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = next(
+            (prefix for least, prefix in PRIORITIES if record.levelno >= least), PRIORITIES[-1][1]
+        )
+        return "\n".join(f"{level}{line}" for line in self.inner.format(record).split("\n"))
+
+
+class Message(logging.Formatter):
+    """Messages alone: the journal has their time and their priority."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = _message(record)
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def writes_to_journal(stream: Any, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether systemd has connected a stream with its journal: $JOURNAL_STREAM is the device
+    and the inode (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        return False
+    return environment.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
@@ -102,7 +146,11 @@ def start(settings: Any) -> None:
                 f"logging.file {settings.file} cannot be written: {reason}; name a file in a folder"
                 " that this user may write"
             ) from None
-    handler.setFormatter(Ecs() if settings.format == "json" else Text())
+    as_json = settings.format == "json"
+    if settings.file or not writes_to_journal(sys.stderr):
+        handler.setFormatter(Ecs() if as_json else Text())
+    else:
+        handler.setFormatter(Journal(Ecs() if as_json else Message()))
     root = logging.getLogger("siemtap")
     for replaced in root.handlers:
         replaced.close()

@@ -284,8 +284,10 @@ class Shipper:
 
     # Running
 
-    def run(self) -> bool:
+    def run(self, started: Callable[[], None] = lambda: None) -> bool:
         """Run until stopped; with `once`, until everything that is due is done.
+
+        started: is called once, when all inputs and listeners are started.
 
         Return true if every unit was read to its end and no event was rejected.
         """
@@ -295,6 +297,7 @@ class Shipper:
         self.scheduler.start()
         if self.health_events:
             self.health_events.start()
+        started()
         self.scheduler.wait_for_end()
         for running in self.inputs.values():  # first accept nothing new
             if running.receiver:

@@ -71,6 +71,17 @@ class Scheduler:
         while self.is_busy(id) and not self.stopping.is_set():
             self.lock.wait(0.5)
 
+    def stalled(self) -> float:
+        """Return for how many seconds something has been due while a worker was free.
+
+        More than moments mean that the workers have ended, or hang. That all are busy, with vendors
+        or outputs that are slow, is no stall.
+        """
+        with self.lock:
+            if not self.heap or len(self.busy) >= len(self.workers) or self.stopping.is_set():
+                return 0.0
+            return max(0.0, self.clock.elapsed() - self.heap[0][0])
+
     def start(self) -> None:
         """Start the workers."""
         for worker in self.workers:

@@ -39,6 +39,7 @@ from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import describe_rejected
+from ..systemd import Notifier, Supervision
 from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
@@ -209,8 +210,14 @@ def run_shipper(
     progress = Backfill()
     shipper = Shipper(config, once, patience, time_range, progress=progress)
     reloader = Reloader(shipper, logs.start)
+    notifier = Notifier()
+
+    def reload() -> None:
+        with notifier.reloading():
+            reloader.reload()
+
     # handle signals before the status page can be reached
-    with signals(shipper, None if once else reloader.reload):
+    with signals(shipper, None if once else reload):
         if not once:
             _in_background(reloader.watch)
         page: Optional[Server] = None
@@ -223,7 +230,7 @@ def run_shipper(
                 "no checkpoints in %s yet: every input starts from its `lookback`", config.data
             )
         try:
-            done = shipper.run()
+            done = shipper.run(Supervision(shipper, notifier).start)
         finally:
             progress.close()
             if metrics:
