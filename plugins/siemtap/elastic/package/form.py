@@ -197,8 +197,8 @@ def input_variables(way: Way) -> List[Dict[str, Any]]:
                 "http_endpoint_options",
                 "yaml",
                 "HTTP endpoint options",
-                "Such as hmac.header, hmac.key and hmac.type, or max_in_flight_bytes: beyond half of"
-                " it the sender gets 503 with Retry-After (Elastic Agent 9.4 and newer).",
+                "Such as hmac.header, hmac.key and hmac.type, or max_in_flight_bytes: beyond half"
+                " of it the sender gets 503 with Retry-After (Elastic Agent 9.4 and newer).",
             ),
         ]
     if way.input == "udp":
