@@ -28,9 +28,7 @@ def rules_of(plugin: Plugin) -> List[Rule]:
     logins = [dataset for dataset in plugin.datasets if _has_logins(dataset)]
     return [
         *(_critical_attack(plugin, alerts) if alerts else ()),
-        *_let_through(
-            plugin, [row for row in alerts if _sets(row, "source.ip", "event.type", "rule.name")]
-        ),
+        *_let_through(plugin, [dataset for dataset in alerts if _has_blocked(dataset)]),
         *_brute_force(plugin, logins),
         *(rule for dataset in alerts for rule in _new_rule(plugin, dataset)),
         *(_silent(plugin, dataset) for dataset in plugin.datasets),
@@ -47,18 +45,23 @@ def _sets(dataset: Dataset, *paths: str) -> bool:
     return known.issuperset(paths)
 
 
+def _varies(dataset: Dataset, path: str) -> bool:
+    """Return whether a row sets the field: a constant is then its default."""
+    return any(
+        path == row.target if isinstance(row.target, str) else path in row.target
+        for row in dataset.rows
+    )
+
+
 def _has_blocked(dataset: Dataset) -> bool:
     """Return whether some attacks of a dataset are blocked and others are not."""
-    return _sets(dataset, *WITH_SOURCE) and "event.type" not in dataset.constant
+    return _sets(dataset, *WITH_SOURCE) and _varies(dataset, "event.type")
 
 
 def _has_logins(dataset: Dataset) -> bool:
     """Return whether some events of a dataset may be logins: their category depends on their
     class."""
-    categories = dataset.constant.get("event.category")
-    return (categories is None or "authentication" in categories) and _sets(
-        dataset, "event.category", "event.outcome", "user.name"
-    )
+    return _varies(dataset, "event.category") and _sets(dataset, "event.outcome", "user.name")
 
 
 def _rule(plugin: Plugin, name: str, level: str, **more: Any) -> Rule:
