@@ -166,3 +166,21 @@ def test_secrets_of_a_policy_are_redacted_in_the_log(name, dataset):
     }
     kept = {key for key, value in shown.items() if secret in json.dumps(value)}
     assert kept <= {key for key, of in variables.items() if of["type"] != "password"}
+
+
+def test_an_empty_range_moves_the_saved_cursor_and_a_negative_one_nothing():
+    """A site without attacks: the cursor is saved, although there is no event."""
+    server = Server(apptrana.Simulator(apptrana.Knobs(rate=0.0)))
+    try:
+        agent = new_agent(server, "apptrana.attack", initial_interval="5m", overlap="0s")
+        agent.cycle()
+        first = agent.cursor
+        assert agent.taken == [] and first["until"] and first["seen"] == {}
+        agent.ago = 3_600
+        agent.cycle()
+        assert (agent.cursor, agent.error) == (first, "")
+        agent.ago = -600
+        agent.cycle()
+        assert agent.cursor["until"] > first["until"] and agent.taken == []
+    finally:
+        server.close()
