@@ -175,12 +175,12 @@ def test_an_empty_range_moves_the_saved_cursor_and_a_negative_one_nothing():
         agent = new_agent(server, "apptrana.attack", initial_interval="5m", overlap="0s")
         agent.cycle()
         first = agent.cursor
-        assert agent.taken == [] and first["until"] and first["seen"] == {}
+        assert agent.taken == [] and first["all"]["until"] and first["all"]["seen"] == {}
         agent.ago = 3_600
         agent.cycle()
         assert (agent.cursor, agent.error) == (first, "")
         agent.ago = -600
         agent.cycle()
-        assert agent.cursor["until"] > first["until"] and agent.taken == []
+        assert agent.cursor["all"]["until"] > first["all"]["until"] and agent.taken == []
     finally:
         server.close()
