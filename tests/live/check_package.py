@@ -16,11 +16,15 @@ from ingest import TOOLS
 
 from apptrana.mapping import ATTACK
 from siemtap.bundles import archive, integration
+from siemtap.elastic.package.form import INPUT_OPTIONS
+from siemtap.elastic.package.manifests import FORMAT, KIBANA
 from siemtap.elastic.package.model import PULLED
 from siemtap.elastic.painless import settings_of
 from siemtap.render import registry
 from siemtap.shipper.cli.main import main
 from siemtap.testing.cases import all_folders
+
+NEWEST = "3.6.0"
 
 
 @pytest.fixture(params=integration.packaged(), scope="module")
@@ -33,11 +37,16 @@ def folder(package, tmp_path):
     return written(package, tmp_path)
 
 
-def written(package, tmp_path):
+def written(package, tmp_path, form=FORMAT):
+    """Write a package, as one of this format."""
     top = tmp_path / package.name
     for path, content in integration.contents(package).items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
         (top / path).write_bytes(content)
+    text = (top / "manifest.yml").read_text()
+    (top / "manifest.yml").write_text(
+        text.replace(f"format_version: {FORMAT}", f"format_version: {form}")
+    )
     return top
 
 
@@ -54,6 +63,11 @@ def test_package_is_valid_and_reproducible(package, folder, tmp_path):
         assert file.testzip() is None and {info.date_time for info in file.infolist()} == {
             archive.ZIP_TIME
         }
+
+
+def test_package_follows_the_rules_of_the_newest_format(package, tmp_path):
+    """Tags of processors, for example, which older Kibanas do not ask for."""
+    assert speccheck(written(package, tmp_path, NEWEST)) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -76,11 +90,33 @@ def test_package_is_valid_and_reproducible(package, folder, tmp_path):
     ],
 )
 def test_speccheck_detects_a_planted_defect(tmp_path, path, old, new):
-    folder = written(registry.plugin("apptrana"), tmp_path)
+    folder = written(registry.plugin("apptrana"), tmp_path, NEWEST)
     text = (folder / path).read_text()
     assert old in text
     (folder / path).write_text(text.replace(old, new, 1))
     assert speccheck(folder)[0] == 1
+
+
+# Format of packages -> the Kibanas that take it, of each major version from which minor version on:
+# elastic/integrations, "Guidelines for the format version to use in a package"; elastic/kibana
+# pull request 261362.
+KIBANAS = {
+    (3, 0): {8: 0, 9: 0},
+    (3, 1): {8: 16, 9: 0},
+    (3, 2): {8: 16, 9: 0},
+    (3, 3): {8: 16, 9: 0},
+    (3, 4): {8: 19, 9: 1},
+    (3, 5): {9: 2},
+    (3, 6): {9: 4},
+}
+
+
+def test_every_kibana_of_the_condition_takes_the_format():
+    major, minor, _ = map(int, FORMAT.split("."))
+    taken = KIBANAS[major, minor]
+    for oldest in KIBANA.split(" || "):
+        kibana, since, _ = map(int, oldest.lstrip("^").split("."))
+        assert kibana in taken and since >= taken[kibana], (FORMAT, oldest)
 
 
 @pytest.mark.parametrize("name, dataset", [way[:2] for way in WAYS if way[2] == PULLED])
@@ -118,6 +154,8 @@ def test_policy_of_every_combination_of_optional_variables(name, dataset, kind):
         if of["required"] and "default" not in of
     }
     optional = [key for key, of in variables.items() if not of["required"]]
+    defaults = {key: of["default"] for key, of in variables.items() if "default" in of}
+    filled = {**defaults, **values}
     fleet_policies = policies(name, dataset, kind, values, optional)
     assert len(fleet_policies) == 2 ** len(optional)
     for number, policy in enumerate(fleet_policies):
@@ -130,10 +168,14 @@ def test_policy_of_every_combination_of_optional_variables(name, dataset, kind):
             for key in ("preserve_original_event", "preserve_duplicate_custom_fields")
             if key in given
         ] + ([odd["text"]] if "tags" in given else [])
-        for key in given & {"proxy_url", "ssl"} if kind == PULLED else ():
-            assert policy[f"resource.{key}"] == (
-                odd["text"] if key == "proxy_url" else [{"add_tags": {"tags": ["x"]}}]
-            )
+        if kind == PULLED:
+            # off, its files are deleted: the name is always there
+            assert policy["resource.tracer.enabled"] is ("enable_request_tracer" in given)
+            assert policy["resource.tracer.filename"].endswith("-*.ndjson")
+            for key, option in INPUT_OPTIONS.items():
+                wanted = [{"add_tags": {"tags": ["x"]}}] if key == "ssl" else filled[key]
+                assert (option in policy) == (key in given or variables[key]["required"])
+                assert policy.get(option, wanted) == wanted
         for key in given & set(policy.get("state", {})):
             assert policy["state"][key] == values[key]
         assert all(

@@ -103,7 +103,7 @@ def test_every_event_reaches_the_cluster_once(
                 )
             if number == 7 and name == "apptrana":
                 simulated.tokens.clear()
-            agent.cycle(dies_after=2 if number in (0, 9) else 1_000)
+            agent.cycle(dies_after=2 if number in (0, 9) else 0)
             assert (agent.error != "") == (number in (1, 3, 5, 6)) or number == 9, (
                 number,
                 agent.error,
@@ -135,6 +135,9 @@ def test_every_event_reaches_the_cluster_once(
                 if start < at < stop
             }
         )
+        if dataset == "trend_vision_one.alert":
+            # an alert that changed meanwhile no longer is what it was
+            truth &= ledgers[dataset](int(time.time() * 1000), start, stop)
         got = stream.ids()
         assert truth <= got.keys() and len(truth) > 300
         assert set(got.values()) == {1}, [event_id for event_id, times in got.items() if times > 1][

@@ -12,7 +12,6 @@ from siemtap.bundles import integration
 from siemtap.core.identity import canonical
 from siemtap.core.paths import leaves
 from siemtap.elastic import painless
-from siemtap.elastic.field_types import LONGEST_TERM
 from siemtap.elastic.package.pipelines import pipelines
 
 TOOLS = Path(os.environ.get("SIEMTAP_ELASTIC_TOOLS", "/nowhere"))
@@ -26,17 +25,7 @@ STREAMS = [
 
 def adapted(step):
     """Return a step as OpenSearch needs it: it requires the field names of a flow, which
-    Elasticsearch takes from ECS, and a flat_object accepts fewer values than a flattened field."""
-    if step.get("script", {}).get("tag") == "flat":
-        assert step["script"]["source"].endswith(", 0, 0, 0);")
-        return {
-            "script": {
-                **step["script"],
-                "source": (
-                    step["script"]["source"].replace(", 0, 0, 0);", f", 0, 0, {LONGEST_TERM});")
-                ),
-            }
-        }
+    Elasticsearch takes from ECS."""
     if "community_id" not in step:
         return step
     fields = {

@@ -68,7 +68,9 @@ def files(plugin: Plugin) -> Dict[str, str]:
     if image:
         width, height = struct.unpack(">II", image[16:24])  # of a PNG's first chunk
         size = f"{width}x{height}"
-    return build.files(plugin, package, samples, source.version, size)
+    drawing = source.folder / "elastic/icon.svg"
+    icon = drawing.read_text(encoding="utf-8") if drawing.exists() else build.ICON
+    return build.files(plugin, package, samples, source.version, size, icon)
 
 
 def sample_of(folder: Path, plugin: Plugin, stream: Stream) -> Event:

@@ -22,7 +22,7 @@ List pieces(String text, int longest) {
   return result;
 }
 def leveled(def value, int level, int length, int longest) {
-  if (value instanceof String && level > 1 && longest > 0 && value.length() > longest) { return pieces(value, longest) }
+  if (value instanceof String && level > 1 && value.length() > longest) { return pieces(value, longest) }
   if (!(value instanceof Map || value instanceof List)) { return value }
   if (level > 16 || length > 2000) { return leveled(value.toString(), 2, length, longest) }
   if (value instanceof List) { List result = new ArrayList(); for (def item : value) { result.add(leveled(item, level + 1, length, longest)) } return result }
@@ -109,22 +109,22 @@ def lookup_processors(targets: List[str], processors: FrozenSet[str]) -> List[Di
     return steps
 
 
-def flatten_processor(dataset: Dataset, flavour: str = "elasticsearch") -> Dict[str, Any]:
+def flatten_processor(dataset: Dataset) -> Dict[str, Any]:
     """Return the processor that makes a vendor's object fit its field.
 
-    A single invalid key would make the cluster reject the whole event. OpenSearch's flat_object has
-    no `ignore_above` and rejects an event with a text that is too long for a term; such a text is
-    split into a list.
+    A single invalid key would make the cluster reject the whole event, and so would a text that is
+    too long for a term: OpenSearch's flat_object has no `ignore_above`, and Fleet leaves out that of
+    a flattened field before 8.19.8 and 9.1.8 (elastic/integrations pull request 16398). Such a text
+    is split into a list.
     """
     name = dataset.namespace
-    longest = LONGEST_TERM if flavour == "opensearch" else 0
     return {
         "script": {
             "tag": "flat",
             "lang": "painless",
             "if": f"ctx['{name}'] instanceof Map",
             "ignore_failure": True,
-            "source": f"{FLAT}ctx['{name}'] = leveled(ctx['{name}'], 0, 0, {longest});",
+            "source": f"{FLAT}ctx['{name}'] = leveled(ctx['{name}'], 0, 0, {LONGEST_TERM});",
         }
     }
 
@@ -137,7 +137,7 @@ def pipeline(server: Server, dataset: Dataset) -> Dict[str, Any]:
     ]
     steps += [
         *lookup_processors(targets, server.processors),
-        flatten_processor(dataset, server.flavour),
+        flatten_processor(dataset),
     ]
     if server.has_ecs:
         steps += [

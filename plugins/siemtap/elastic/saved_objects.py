@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ..core.rows import Dataset
+from ..render.panels import COLUMNS as COLUMNS_OF_EVENTS
 from ..render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
 from .lens import Types, kql, lens_type, visualization_of
 
@@ -42,6 +44,8 @@ def objects(overview: Overview, types: Types, view: View) -> List[Saved]:
     saved = []
     if view.pattern:
         saved.append(_data_view(overview, view))
+    if len(overview.datasets) > 1:
+        saved += [_dataset_search(overview, dataset, types, view) for dataset in overview.datasets]
     search_ids: Dict[Panel, str] = {}
     for panel in overview.panels:
         if panel.shape == EVENTS:
@@ -86,29 +90,52 @@ def _data_view(overview: Overview, view: View) -> Saved:
 
 
 def _search(overview: Overview, panel: Panel, types: Types, view: View) -> Saved:
-    for path in panel.columns:
-        lens_type(types, path, only_shown=True)
-    source, references = _source(overview, view)
+    """Return the saved search of a panel."""
+    source, references = _source(overview.datasets, view)
     source["query"] = kql(*panel.only)
-    source["indexRefName"] = "kibanaSavedObjectMeta.searchSourceJSON.index"
-    references.append({"type": "index-pattern", "id": view.id, "name": source["indexRefName"]})
+    title = overview.title.replace("Overview", panel.title)
+    id = f"{view.own(overview)}-{_slug(panel)}"
+    return _search_of(id, title, panel.columns, source, references, types, view)
+
+
+def _dataset_search(overview: Overview, dataset: Dataset, types: Types, view: View) -> Saved:
+    """Return the saved search of all events of a dataset, with the columns that vary."""
+    source, references = _source([dataset], view)
+    varying = set(dataset.targets()) - set(dataset.constant)
+    columns = [path for path in COLUMNS_OF_EVENTS if path in varying and path in types]
+    title = overview.title.replace("Overview", f"{dataset.short_name} events")
+    id = f"{view.own(overview)}-dataset-{dataset.short_name}"
+    return _search_of(id, title, columns, source, references, types, view)
+
+
+def _search_of(
+    id: str,
+    title: str,
+    columns: Sequence[str],
+    source: Dict[str, Any],
+    references: List[Dict[str, str]],
+    types: Types,
+    view: View,
+) -> Saved:
+    for path in columns:
+        lens_type(types, path, only_shown=True)
+    index = "kibanaSavedObjectMeta.searchSourceJSON.index"
     attributes = {
-        "title": overview.title.replace("Overview", panel.title),
-        "columns": list(panel.columns),
+        "title": title,
+        "columns": list(columns),
         "sort": [["@timestamp", "desc"]],
         "grid": {},
         "hideChart": True,
-        "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)},
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _text({**source, "indexRefName": index})},
     }
-    return _saved(
-        "search", f"{view.own(overview)}-{_slug(panel)}", _revised(attributes), references
-    )
+    more = [{"type": "index-pattern", "id": view.id, "name": index}]
+    return _saved("search", id, _revised(attributes), [*references, *more])
 
 
 def _dashboard(
     overview: Overview, types: Types, view: View, search_ids: Mapping[Panel, str]
 ) -> Saved:
-    source, references = _source(overview, view)
+    source, references = _source(overview.datasets, view)
     panels = []
     for panel, grid in _lay_out(overview.panels):
         if panel.shape == EVENTS:
@@ -183,9 +210,9 @@ def _revised(attributes: Dict[str, Any]) -> Dict[str, Any]:
     return {**attributes, "description": f"Made by siemtap, revision {revision}"}
 
 
-def _source(overview: Overview, view: View) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
-    """Return a search source with a filter on the overview's datasets, and its references."""
-    names = [dataset.name for dataset in overview.datasets]
+def _source(datasets: Iterable[Dataset], view: View) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
+    """Return a search source with a filter on datasets, and its references."""
+    names = [dataset.name for dataset in datasets]
     field = "data_stream.dataset"
     reference = "kibanaSavedObjectMeta.searchSourceJSON.filter[0].meta.index"
     phrases = [{"match_phrase": {field: name}} for name in names]

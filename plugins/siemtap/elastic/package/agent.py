@@ -8,7 +8,7 @@ from ...core.manifest import kind_of
 from ...core.model import Plugin
 from ...core.rows import Dataset
 from ..painless import settings_of
-from .form import ELASTIC_NAMES, has_value, settings_named, variable_of
+from .form import CONNECTION, ELASTIC_NAMES, INPUT_OPTIONS, has_value, settings_named, variable_of
 from .model import PULLED, Stream, Way
 
 # What an agent sets in a program's state itself, whatever the policy says: the resource's URL, as
@@ -43,6 +43,14 @@ def _if(name: str, *lines: str) -> str:
     return f"{{{{#if {name}}}}}\n" + "".join(f"{line}\n" for line in lines) + "{{/if}}\n"
 
 
+def _option(name: str, option: str) -> str:
+    """Return the lines of an option of the input that the form has, or nothing without a value."""
+    of = next(of for of in CONNECTION if of["name"] == name)
+    escape = "escape_string " if of["type"] == "text" else ""
+    line = f"{option}: {{{{{escape}{name}}}}}"
+    return f"{line}\n" if of["required"] else _if(name, line)
+
+
 def _polling(plugin: Plugin, way: Way) -> str:
     url = way.base
     many = variable_of(settings_named(plugin, way, (url,))[0]).is_list
@@ -56,15 +64,12 @@ def _polling(plugin: Plugin, way: Way) -> str:
             if many
             else f"resource.url: {{{{escape_string {url}}}}}\n"
         )
-        + _if(
-            "enable_request_tracer",
-            "resource.tracer.enabled: true",
-            'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"',
-            "resource.tracer.maxbackups: 5",
-        )
-        + _if("proxy_url", "resource.proxy_url: {{escape_string proxy_url}}")
-        + _if("ssl", "resource.ssl: {{ssl}}")
-        + _if("http_client_timeout", "resource.timeout: {{escape_string http_client_timeout}}")
+        # Files of a tracer that was switched off are deleted if its name is there (beats @00f3c215,
+        # x-pack/filebeat/input/cel/input.go, newClient: CleanTraceFiles).
+        + "resource.tracer.enabled: {{#if enable_request_tracer}}true{{else}}false{{/if}}\n"
+        'resource.tracer.filename: "../../logs/cel/http-request-trace-*.ndjson"\n'
+        "resource.tracer.maxbackups: 5\n"
+        + "".join(_option(name, option) for name, option in INPUT_OPTIONS.items())
         + "state:\n"
         + "".join(
             _assign(s, "  ", STATE)
@@ -88,6 +93,8 @@ def _listening(way: Way) -> str:
             + _if("secret_header", "secret.header: {{escape_string secret_header}}")
             + _if("secret_value", "secret.value: {{escape_string secret_value}}")
             + _if("ssl", "ssl: {{ssl}}")
+            + "max_body_bytes: {{max_body_bytes}}\n"
+            + _if("http_endpoint_options", "{{http_endpoint_options}}")
         )
     if way.input == "filestream":
         return "paths:\n{{#each paths as |path|}}\n  - {{escape_string path}}\n{{/each}}\n"

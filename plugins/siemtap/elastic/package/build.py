@@ -20,6 +20,7 @@ from .model import Package
 from .pipelines import pipelines
 from .readme import exported_fields, readme_of
 
+# for a plugin that has no elastic/icon.svg
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32"><path'
     ' fill="#2f6fde" d="M16 3c4 7 8 11 8 17a8 8 0 0 1-16 0c0-6 4-10 8-17z"/></svg>\n'
@@ -32,10 +33,12 @@ def files(
     samples: Mapping[str, Any],
     version: str,
     picture: str,
+    icon: str,
 ) -> Dict[str, str]:
     """Return all files of a package except its picture: path -> text.
 
     samples: an event of each dataset. picture: its size, such as 1400x900; "" without one.
+    icon: an SVG drawing.
     """
     made = {
         "manifest.yml": _yaml(manifest(plugin, package, version, picture)),
@@ -87,7 +90,7 @@ def files(
             json.dumps(saved, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
         )
     made["docs/README.md"] = "\n".join(readme)
-    made["img/icon.svg"] = ICON
+    made["img/icon.svg"] = icon
     return made
 
 

@@ -43,6 +43,19 @@ SSL = variable(
     "SSL configuration",
     "Such as certificate_authorities of a private CA; for what listens, certificate and key.",
 )
+# Options of beats' cel input, under the names and with the defaults that it has itself (beats
+# @029da339, x-pack/filebeat/input/cel/config.go: ResourceConfig and defaultConfig), but for
+# the timeout, which is 30s there. {name: option of the input}
+INPUT_OPTIONS = {
+    "proxy_url": "resource.proxy_url",
+    "ssl": "resource.ssl",
+    "http_client_timeout": "resource.timeout",
+    "retry_max_attempts": "resource.retry.max_attempts",
+    "retry_wait_min": "resource.retry.wait_min",
+    "retry_wait_max": "resource.retry.wait_max",
+    "keep_alive_disable": "resource.keep_alive.disable",
+    "max_executions": "max_executions",
+}
 CONNECTION = [
     variable(
         "proxy_url", "text", "Proxy URL", "Such as http://user:password@proxy.example.com:3128."
@@ -52,11 +65,52 @@ CONNECTION = [
         "http_client_timeout", "text", "HTTP client timeout", "For a whole answer.", default="60s"
     ),
     variable(
+        "retry_max_attempts",
+        "integer",
+        "Maximum number of retries",
+        "How often the agent repeats a request that was answered with 429 or 5xx, or not at all,"
+        " before the answer counts as an error. 1: never.",
+        default=5,
+        required=True,
+    ),
+    variable(
+        "retry_wait_min",
+        "text",
+        "Shortest wait before a retry",
+        "It is doubled with each retry. A Retry-After of the API takes precedence.",
+        default="1s",
+        required=True,
+    ),
+    variable(
+        "retry_wait_max",
+        "text",
+        "Longest wait before a retry",
+        "Such as 60s.",
+        default="60s",
+        required=True,
+    ),
+    variable(
+        "keep_alive_disable",
+        "bool",
+        "Disable keep-alive",
+        "Opens a new connection for each request.",
+        default=True,
+        required=True,
+    ),
+    variable(
+        "max_executions",
+        "integer",
+        "Maximum number of requests in an interval",
+        "How many time ranges or pages are read in a row; the next interval continues there.",
+        default=1000,
+        required=True,
+    ),
+    variable(
         "enable_request_tracer",
         "bool",
         "Enable request tracing",
         "Writes requests, with their secrets, to the agent's log folder: only while you look for"
-        " something.",
+        " something. The files are deleted once it is switched off.",
         default=False,
     ),
 ]
@@ -94,7 +148,9 @@ def input_variables(way: Way) -> List[Dict[str, Any]]:
                 "url",
                 "text",
                 "URL path",
-                "The path of the webhook's address; /account/server names both.",
+                "The path of the webhook's address; /account/server names both. If the sender posts"
+                " to this path with ?wait_for_completion_timeout=1m behind it, it is answered once"
+                " Elasticsearch has the events, and with 504 after a minute; without, at once.",
                 default="/",
                 required=True,
                 show_user=True,
@@ -129,6 +185,21 @@ def input_variables(way: Way) -> List[Dict[str, Any]]:
                 secret=True,
             ),
             SSL,
+            variable(
+                "max_body_bytes",
+                "integer",
+                "Longest body",
+                "In bytes; a longer one is answered with 400.",
+                default=10_485_760,
+                required=True,
+            ),
+            variable(
+                "http_endpoint_options",
+                "yaml",
+                "HTTP endpoint options",
+                "Such as hmac.header, hmac.key and hmac.type, or max_in_flight_bytes: beyond half"
+                " of it the sender gets 503 with Retry-After (Elastic Agent 9.4 and newer).",
+            ),
         ]
     if way.input == "udp":
         return [
@@ -149,7 +220,9 @@ def input_variables(way: Way) -> List[Dict[str, Any]]:
                 "tcp_options",
                 "yaml",
                 "TCP options",
-                "Such as framing (delimiter, rfc6587) and max_message_size.",
+                "Such as framing and max_message_size. With framing: rfc6587, senders may count"
+                " octets; a line that begins with a digit and is not counted, such as one with"
+                " an ISO 8601 time and no priority, then ends its connection.",
                 default="framing: delimiter\nmax_message_size: 256KiB\n",
             ),
         ]

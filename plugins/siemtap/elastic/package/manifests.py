@@ -17,7 +17,10 @@ from .form import (
 )
 from .model import INPUTS, PULLED, Package, Stream
 
-FORMAT = "3.6.0"
+# The newest format that the oldest of these Kibanas takes: 3.1 to 3.3 are for all from 8.16 on, 3.4
+# is for 8.19 and 9.1, 3.5 for 9.2 (elastic/integrations, docs: "Guidelines for the format version
+# to use in a package"), 3.6 for 9.4 (elastic/kibana pull request 261362).
+FORMAT = "3.3.5"
 KIBANA = "^8.18.0 || ^9.0.0"
 PICTURE = "img/overview.png"
 

@@ -90,6 +90,8 @@ An Elastic Agent must be installed and enrolled in Fleet, on a host that can rea
 
 ### Onboard / configure
 
+If the siemtap shipper is to write to the same data streams, upload this package before its first event: newer Kibana versions refuse the upload of a package whose data streams exist already.
+
 1. In Kibana, open **Integrations**, choose **Create new integration** and then **Upload it as a .zip**, and select the package.
 2. Choose **Add {plugin.title}**, fill in the settings, enable the inputs that you need, and choose an agent policy.
 
@@ -103,7 +105,7 @@ Events that are alerts have `event.kind : alert`, the rule's name as `message`, 
 
 ## Troubleshooting
 
-A record that cannot be parsed, or an error of the API, becomes an event with `event.kind : pipeline_error` and the reason in `error.message`. After an error of the API, Fleet also shows the input as degraded.
+A request that is answered with 429 or 5xx is repeated by the agent, as the settings say. A record that cannot be parsed, or an error of the API, becomes an event with `event.kind : pipeline_error` and the reason in `error.message`. After an error of the API, Fleet also shows the input as degraded.
 
 The packages of siemtap itself were tested with package-spec, with mito and simulated vendors, and with their pipelines on OpenSearch. None of them has been run in a real Kibana or Elastic Agent.
 

@@ -22,6 +22,7 @@ from ...edge import schemas
 from ...edge.client.http import Http, connect
 from ...edge.clock import SYSTEM, retry_once
 from ...edge.printable import printable
+from ...elastic import detection_rules
 from ...engine.mapper import batch_mapper
 from ...engine.protocols import MapBatch
 from ...render import registry
@@ -339,6 +340,25 @@ def export_dashboards(file: Optional[str], into: Path, outputs: Tuple[str, ...])
     for part in parts:
         folder = into / part.output.name if len(parts) > 1 else into
         _print_paths(kibana.write_dashboards(part, folder))
+
+
+@export.command("rules", short_help="Write detection rules for Elastic Security.")
+@click.argument("names", nargs=-1, metavar="[PLUGIN]...")
+@click.option(
+    "--into", required=True, type=click.Path(path_type=Path), help="The folder to write into."
+)
+def export_rules(names: Tuple[str, ...], into: Path) -> None:
+    """Write the detection rules of each PLUGIN, by default of all, as a file to import in Kibana:
+    Security, Rules, Import rules.
+
+    The rules are disabled until somebody enables them.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    for name in names or registry.installed():
+        path = into / f"{name}-rules.ndjson"
+        rules = detection_rules.rules_of(registry.plugin(name))
+        path.write_text(detection_rules.ndjson(rules), encoding="utf-8")
+        click.echo(path)
 
 
 def _print_paths(paths: Iterable[Path]) -> None:
