@@ -186,6 +186,7 @@ JSON_TYPES = {
     "boolean": {"boolean"},
     "flattened": {"object"},
     "object": {"object"},
+    "geo_point": {"object"},
 }
 
 
