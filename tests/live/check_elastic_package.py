@@ -131,7 +131,7 @@ def system_cases(plugin):
 
 def yaml(value):
     writer, out = YAML(), io.StringIO()
-    writer.default_flow_style, writer.width = False, 4_096
+    writer.default_flow_style, writer.width = False, 1_000_000
     writer.indent(mapping=2, sequence=4, offset=2)
     writer.dump(value, out)
     return out.getvalue().encode()
