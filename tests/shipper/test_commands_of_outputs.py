@@ -81,6 +81,19 @@ def test_an_output_that_fails_is_named_and_keeps_its_events(tmp_path, vendor):
     assert siemtap("queue", "list", "-c", path).stdout == ""
 
 
+def test_an_output_that_cannot_be_read_does_not_end_the_audit_of_the_others(tmp_path, vendor):
+    text = TWO.format(tmp_path, "file").replace(
+        f"type: file, path: {tmp_path}/archive", "type: stdout"
+    )
+    path = write(tmp_path, vendor, text, output=["archive", "siem"])
+    siemtap("run", "--once", "-c", path)
+    audit = siemtap("audit", "--since", "1h", "-c", path).stdout
+    assert "output archive:\nnot compared: stdout cannot return its events" in audit
+    assert "nothing is missing" in audit
+    alone = siemtap("audit", "--output", "archive", "-c", path, code=2)
+    assert "cannot return its events" in alone.stderr
+
+
 def test_what_waits_for_a_removed_output_can_be_deleted(tmp_path, vendor):
     path = configured(tmp_path, vendor)
     assert "nothing waits" in siemtap("queue", "list", "-c", path, code=2).stderr

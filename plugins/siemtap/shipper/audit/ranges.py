@@ -13,6 +13,8 @@ from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
 from ..config.sections import Input
 
+UNREADABLE = ("stdout", "splunk_hec")  # outputs that cannot return their events
+
 
 class ReadRange(NamedTuple):
     """What the shipper has read of a unit. `start`: where its first read began, or 0 if that was
