@@ -163,11 +163,11 @@ def run(
     stop: Optional[str],
     ids: Tuple[str, ...],
 ) -> None:
-    """Collect events from all inputs and deliver them to the output.
+    """Collect events from all inputs and deliver them to their outputs.
 
-    Runs until SIGTERM or Ctrl-C. SIGHUP reloads inputs and logging from the configuration file, and
-    names the changed settings that need a restart; a change in `inputs.d` reloads too. One process
-    at a time uses a `path.data`.
+    Runs until SIGTERM or Ctrl-C. SIGHUP reloads the configuration file: inputs, logging, new
+    outputs and changed clusters; the log names the changed settings that need a restart. A change
+    in `inputs.d` reloads too. One process at a time uses a `path.data`.
     """
     config = load(file)
     logs.start(config.logging)
