@@ -130,6 +130,29 @@ def test_a_rejected_event_is_retried_at_its_output(tmp_path, vendor):
     assert set(ids_in(tmp_path / "archive")[before["archive"] :]) == {"f" * 32, "e" * 32}
 
 
+def test_a_retry_goes_on_with_the_other_outputs(tmp_path, vendor):
+    """One output is down, and the row of the schema has done its work once each output has its
+    own."""
+    text = TWO.format(tmp_path, "file").replace(
+        f"type: file, path: {tmp_path}/archive",
+        "type: elasticsearch, hosts: ['http://127.0.0.1:9']",
+    )
+    path = write(tmp_path, vendor, text, output=["siem", "archive"])
+    siemtap("run", "--once", "--patience", "0s", "-c", path, code=1)
+    event = json.loads((tmp_path / "siem/events.ndjson").read_bytes().splitlines()[0])
+    database = Database(tmp_path / "data/siemtap.db")
+    rejected = RejectedEvents(database)
+    unit = Unit("apptrana", "apptrana.attack", "")
+    for letter, output in (("a", "archive"), ("b", "siem")):
+        made = {**event, "event": {**event["event"], "id": letter * 32}}
+        rejected.store(unit, [(made, "odd")], output)
+    database.close()
+    done = siemtap("rejected", "retry", "-c", path, code=1)
+    assert f"{'a' * 32}: output archive: " in done.stderr
+    assert "1 accepted, 1 refused again" in done.stdout
+    assert "b" * 32 in ids_in(tmp_path / "siem")
+
+
 def test_checks_name_the_outputs(tmp_path, vendor):
     path = configured(tmp_path, vendor)
     assert (

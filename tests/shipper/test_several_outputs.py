@@ -262,6 +262,7 @@ def test_events_that_wait_for_a_removed_output_are_named(two, caplog):
 
 def test_an_output_is_asked_for_what_may_be_doubled_only(two):
     shipper = two(rate=15.0).start()
+    shipper.run_turns(2)  # the first cycle after a start may repeat what was delivered
     shipper.dead = {"archive"}
     shipper.run_turns(10)
     asked = []

@@ -7,7 +7,7 @@ import threading
 from functools import partial
 from typing import Callable, Dict, Optional, Tuple
 
-from ..core.errors import SiemtapError
+from ..core.errors import Retry, SiemtapError
 from ..core.identity import canonical, sha256_hex
 from ..core.model import Confirmation, Mark, Unit
 from ..core.windows import DAY
@@ -55,8 +55,10 @@ class Confirmations:
         """Take what a sender asks for; it is safe on return. The same twice is one."""
         key = _key(confirmation)
         with self.changed:
-            if self.closed or key in self.waiting or key in self.done:
+            if key in self.waiting or key in self.done:
                 return
+            if self.closed:
+                raise Retry("siemtap stops; the payload is read again")
             if len(self.waiting) >= MAX_WAITING:
                 log.warning(
                     "%s: %d confirmations wait already: %s",

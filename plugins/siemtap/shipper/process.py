@@ -244,8 +244,9 @@ class Shipper:
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}
             )
-        for output in replaced:
-            output.close()
+            for id in before.keys() - configured.keys() if replaced else ():
+                self.scheduler.wait_while_busy(id)
+        self.delivery.close_replaced(replaced)
         if errors:
             raise errors[0]
 

@@ -108,6 +108,11 @@ class EventQueue:
     def is_full(self, output: str) -> bool:
         return self.waiting(output).bytes >= self.max_bytes
 
+    def last_number(self, output: str) -> int:
+        """Return the number of the batch that was queued last for an output; 0 if none waits."""
+        query = "SELECT max(number) FROM queue_output WHERE output = ?"
+        return int(self.database.read(query, [output])[0][0] or 0)
+
     def put(
         self,
         unit: Unit,

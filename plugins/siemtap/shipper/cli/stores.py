@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import click
 
 from ...core.convert import rfc3339
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, SiemtapError
 from ...core.manifest import suggest
 from ...core.model import Mark, Payload, Unit
 from ...core.windows import Millis
@@ -203,20 +203,31 @@ def rejected_retry(file: str) -> None:
                     err=True,
                 )
                 continue
-            before = shipper.counts.totals["rejected"]
-            for name in names:
-                output = shipper.delivery.outputs[name]
-                sink = output.sink(
-                    save_checkpoints=False, skip_delivered=True, checkpoints=shipper.checkpoints
-                )
-                sink.deliver(row.unit, [row.event], None)
-            if shipper.counts.totals["rejected"] == before:
+            if _retry(shipper, row, names):
                 shipper.rejected_events.delete_row(row)
         left = shipper.rejected_events.count()
         shipper.rejected_events.mark_seen([row.id for row in rows])
         shipper.close()
     click.echo(f"{len(rows) - left} accepted, {left} refused again")
     sys.exit(1 if left else 0)
+
+
+def _retry(shipper: Shipper, row: Rejected, names: Sequence[str]) -> bool:
+    """Deliver a rejected event to outputs. Return whether its row has done its work: each output
+    has the event, or has refused it and got a row of its own."""
+    before = shipper.counts.totals["rejected"]
+    for name in names:
+        output = shipper.delivery.outputs[name]
+        sink = output.sink(
+            save_checkpoints=False, skip_delivered=True, checkpoints=shipper.checkpoints
+        )
+        try:
+            sink.deliver(row.unit, [row.event], None)
+        except SiemtapError as error:
+            click.echo(f"{row.id}: output {name}: {printable(error)}", err=True)
+            return False
+    own_rows = not row.output and len(shipper.config.outputs) > 1
+    return own_rows or shipper.counts.totals["rejected"] == before
 
 
 def _outputs_of(row: Rejected, config: Config) -> Sequence[str]:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import Any, Dict, Iterable, List, Optional, Protocol, Tuple
 
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, SiemtapError
 from ...core.model import Unit
 from ...core.windows import Millis
 from ...edge.store.event_queue import EventQueue
@@ -42,7 +42,7 @@ class Outputs:
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}
         for output in config.outputs:
-            self._open(output)
+            self._add(self._open(output))
         for name in self.queue.outputs():
             if name not in self.outputs:
                 log.warning(
@@ -53,29 +53,51 @@ class Outputs:
                     name,
                 )
 
-    def _open(self, config: OutputConfig) -> None:
-        """Open an output, new or in the place of one of its name."""
-        opened = OUTPUTS[config.type](config.settings, self.context)
-        output = self.outputs[config.name] = OpenOutput(config, opened, self.checking)
-        reader = self.readers.get(config.name)
+    def _open(self, config: OutputConfig) -> OpenOutput:
+        return OpenOutput(
+            config, OUTPUTS[config.type](config.settings, self.context), self.checking
+        )
+
+    def _add(self, output: OpenOutput) -> None:
+        """Use an output, new or in the place of one of its name."""
+        reader = self.readers.get(output.name)
+        if reader is None:
+            self.readers[output.name] = QueueReader(output, self.queue, self.host, self._schedule)
+        self.outputs[output.name] = output
         if reader:
             reader.take_over(output)
-        else:
-            self.readers[config.name] = QueueReader(output, self.queue, self.host, self._schedule)
 
     def reload(self, configured: Iterable[OutputConfig]) -> List[OpenOutput]:
         """Open the outputs that are new, and those that are changed and can be open twice, such as
-        a cluster. Return the old ones, to be closed once no input uses them."""
+        a cluster. Return the old ones, for `close_replaced`. If one cannot be opened, nothing
+        changes."""
+        opened: List[OpenOutput] = []
+        try:
+            for config in configured:
+                before = self.outputs.get(config.name)
+                if before is None or (
+                    before.config != config and can_be_reloaded(before.config, config)
+                ):
+                    opened.append(self._open(config))
+        except SiemtapError:
+            for output in opened:
+                output.close()
+            raise
         replaced = []
-        for config in configured:
-            before = self.outputs.get(config.name)
-            if before is None:
-                self._open(config)
-            elif before.config != config and can_be_reloaded(before.config, config):
-                self._open(config)
-                self.outputs[config.name].unsaved = before.unsaved
+        for output in opened:
+            before = self.outputs.get(output.name)
+            if before:
+                output.succeed(before)
                 replaced.append(before)
+            self._add(output)
         return replaced
+
+    def close_replaced(self, replaced: Iterable[OpenOutput]) -> None:
+        """Close outputs that no input uses any more, each after the delivery in hand of its
+        reader."""
+        for output in replaced:
+            self.readers[output.name].wait_for_turn()
+            output.close()
 
     def _schedule(self, reader: QueueReader) -> None:
         self.host.scheduler.add(reader, reader.cycle.due)
@@ -101,13 +123,13 @@ class Outputs:
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
         """Return the unit and the reason of an event that was rejected."""
-        ways: List[Route] = [*self.routes.values(), *self.outputs.values()]
+        ways: List[Route] = [*list(self.routes.values()), *list(self.outputs.values())]
         return next((way.latest for way in ways if way.latest), None)
 
     def counts(self) -> Dict[str, int]:
         """Return the sums of what the outputs count themselves."""
         total: Counter[str] = Counter()
-        for output in self.outputs.values():
+        for output in list(self.outputs.values()):
             total.update(output.counts)
         return dict(total)
 
@@ -120,7 +142,7 @@ class Outputs:
                 **output.counts,
                 **self.readers[name].stats(now),
             }
-            for name, output in self.outputs.items()
+            for name, output in list(self.outputs.items())
         ]
 
     def close(self) -> None:

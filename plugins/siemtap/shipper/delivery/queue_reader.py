@@ -20,6 +20,7 @@ from .routes import OpenOutput
 
 log = logging.getLogger("siemtap")
 
+LONGEST_TURN = 20.0  # seconds, while others wait for a worker
 MAX_EVENTS = 5_000  # of one delivery, unless a batch holds more
 
 
@@ -53,6 +54,9 @@ class QueueReader:
         self.stopped = False
         policy = Policy(patience=host.patience) if host.once else Policy()
         self.cycle = Cycle(Unit("output", output.name), host.clock.elapsed, policy)
+        # Before a start anything that waits may have been delivered: a crash, a restored backup.
+        self.doubtful_until = queue.last_number(output.name)
+        self.replacement: Optional[OpenOutput] = None
         self.delivered = 0
         self.oldest: Millis = 0  # when the batch in hand was queued
         self.lock = threading.Lock()
@@ -70,11 +74,26 @@ class QueueReader:
         return not self.waiting.batches
 
     def take_over(self, output: OpenOutput) -> None:
-        """Deliver to another output of the same name, after the delivery in hand."""
+        """Deliver to another output of the same name, after the delivery in hand. Nothing here
+        waits for that; `wait_for_turn` does."""
+        self.replacement = output
+        with self.lock:
+            if self.is_scheduled:  # the old output may have asked to wait for long
+                self.cycle.due = self.host.clock.elapsed()
+        if self.is_scheduled:
+            self.schedule(self)  # once more than needed: a turn without work does no harm
+
+    def wait_for_turn(self) -> None:
+        """Wait until the turn in hand has ended: no delivery to a replaced output is under way."""
         with self.turn:
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Go on with the replacement. Called by whoever has the turn."""
+        output, self.replacement = self.replacement, None
+        if output is not None:
             self.output = output
             self.cycle.in_doubt = True
-            self.cycle.due = self.host.clock.elapsed()
 
     def wake(self) -> None:
         """Schedule the reader, unless it is."""
@@ -82,6 +101,7 @@ class QueueReader:
             if self.is_scheduled or self.cycle.is_given_up:
                 return
             self.is_scheduled = True
+            self.cycle.progress()  # while nothing waited, there was no time without progress
             self.cycle.due = max(self.cycle.due, self.host.clock.elapsed())
         self.schedule(self)
 
@@ -97,15 +117,20 @@ class QueueReader:
     def run_due(self) -> None:
         """Deliver what waits; a delivery that fails is attempted again later."""
         with self.turn:
+            self._adopt()
             self.cycle.attempt(self._deliver_all, interval=0.0)
 
     def _deliver_all(self) -> bool:
-        """Return whether everything was delivered; False if siemtap stops."""
+        """Return whether the turn came to its end; False if siemtap stops. It ends when everything
+        is delivered, or after LONGEST_TURN: others need the worker, too."""
+        end = self.host.clock.elapsed() + LONGEST_TURN
         while batches := self.queue.first(self.output.name):
             self.oldest = batches[0].time
             for together in _by_unit(batches):
                 if self.host.stopping.is_set():
                     return False
+                if self.replacement or self.host.clock.elapsed() > end:
+                    return True
                 self._deliver(together)
             # Only what was read together can have been delivered and not deleted before a failure.
             self.cycle.in_doubt = False
@@ -116,7 +141,8 @@ class QueueReader:
         unit = batches[0].unit
         events: List[Event] = [event for batch in batches for event in batch.events]
         sink: Sink = self.output.unchecked
-        if self.cycle.in_doubt or batches[0].again:
+        in_doubt = self.cycle.in_doubt or batches[0].number <= self.doubtful_until
+        if in_doubt or batches[0].again:
             sink = SkipDelivered(sink, self.output.holds, self.output.unsaved)
         if debugging():
             sink = LogDeliveries(sink)

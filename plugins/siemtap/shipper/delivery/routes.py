@@ -125,6 +125,14 @@ class OpenOutput:
             sink = SkipDelivered(sink, self.holds, self.unsaved)
         return CheckpointAfter(sink, checkpoints, self.unsaved)
 
+    def succeed(self, before: OpenOutput) -> None:
+        """Take over what an output of the same name remembers of deliveries that failed."""
+        self.unsaved = before.unsaved
+        old: Any = before.output
+        new: Any = self.output
+        if hasattr(old, "delivered") and hasattr(new, "delivered"):
+            new.delivered = old.delivered
+
     def close(self) -> None:
         self.checked.close()
 
@@ -154,7 +162,7 @@ class QueuedRoute:
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
-        return next((each.latest for each in self.checked.values() if each.latest), None)
+        return next((each.latest for each in list(self.checked.values()) if each.latest), None)
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return None
@@ -162,9 +170,10 @@ class QueuedRoute:
     def sink(
         self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
     ) -> Sink:
-        key = (id(checkpoints), save_checkpoints)
+        again = skip_delivered or not save_checkpoints
+        key = (id(checkpoints), again)
         if key not in self.checked:
-            output = _IntoQueue(self, checkpoints, again=not save_checkpoints)
+            output = _IntoQueue(self, checkpoints, again)
             self.checked[key] = self.checking.checked(output, "", self.checking.check)
         checked = self.checked[key]
         return checked if save_checkpoints else WithoutCheckpoint(checked)

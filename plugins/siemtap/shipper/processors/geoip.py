@@ -86,7 +86,7 @@ class GeoDatabase:
             reader = maxminddb.open_database(self.path)
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from None
-        except maxminddb.InvalidDatabaseError:
+        except (maxminddb.InvalidDatabaseError, ValueError):  # ValueError: an empty file
             raise ConfigError(f"{self.path} is no MaxMind DB file, or it is cut") from None
         kind = reader.metadata().database_type
         parse = next((READERS[name] for name in READERS if name in kind), None)

@@ -88,6 +88,6 @@ def gauges(shipper: Counted) -> Dict[str, int]:
         if running.receiver:
             waiting = running.receiver.spool.pending(running.received_until())
             numbers["spool.waiting_bytes"] += waiting
-    for name, reader in shipper.delivery.readers.items():
+    for name, reader in list(shipper.delivery.readers.items()):
         numbers[f"queue.{name}.waiting_events"] = reader.waiting.events
     return dict(numbers)

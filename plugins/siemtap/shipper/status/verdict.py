@@ -31,7 +31,7 @@ def _reasons(shipper: Any) -> Iterator[str]:
         if running.receiver:
             for reason in running.receiver.problems():
                 yield f"{running.id}: {reason}"
-    for reader in shipper.delivery.readers.values():
+    for reader in list(shipper.delivery.readers.values()):
         yield from _queue_reasons(reader, elapsed)
     yield from _store_reasons(shipper)
     if shipper.scheduler.fatal:

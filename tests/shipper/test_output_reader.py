@@ -1,0 +1,160 @@
+"""The reader of an output's queue: fair turns, doubt, and an output that is replaced."""
+
+import dataclasses
+import threading
+
+import pytest
+from shipper.test_several_outputs import INPUT, TwoOutputs, clusters
+
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.model import Unit
+from siemtap.shipper.config.load import parse
+from siemtap.shipper.config.sections import OUTPUTS
+from siemtap.shipper.delivery import queue_reader
+
+
+@pytest.fixture
+def two(tmp_path):
+    shippers = []
+
+    def make(**more):
+        shippers.append(TwoOutputs(tmp_path, **more))
+        return shippers[0]
+
+    yield make
+    for shipper in shippers:
+        shipper.stop()
+
+
+def event(number):
+    return {
+        "event": {"id": str(number), "dataset": "acme.event"},
+        "@timestamp": "2026-03-04T10:00Z",
+    }
+
+
+def test_what_is_read_again_after_a_lost_checkpoint_is_not_doubled(two):
+    shipper = two().start()
+    shipper.run_turns(3)
+    first = shipper.ids_of("archive")
+    (saved,) = shipper.shipper.checkpoints.all()
+    shipper.shipper.checkpoints.delete(saved.unit)
+    shipper.start().run_turns(2)
+    assert set(first) <= set(shipper.ids_of("archive"))
+    assert set(shipper.ids_of("archive").values()) == {1} == set(shipper.ids_of("siem").values())
+
+
+def test_what_waits_at_a_start_may_have_been_delivered(two, monkeypatch):
+    """A restored database: its queue has batches that were delivered since."""
+    monkeypatch.setattr("siemtap.edge.store.event_queue.READ_AT_ONCE", 1)
+    shipper = two().start()
+    shipper.dead = {"archive"}
+    shipper.run_turns(6)
+    copy = [row for row in shipper.shipper.database.read("SELECT * FROM queue_output")]
+    batches = shipper.shipper.database.read("SELECT * FROM queue")
+    assert len(batches) > 3
+    shipper.dead = set()
+    shipper.run_turns(2)
+
+    def restore(db):
+        db.executemany("INSERT INTO queue_output VALUES (?, ?)", copy)
+        db.executemany("INSERT INTO queue VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", batches)
+
+    shipper.shipper.database.write(restore)
+    shipper.start().run_turns(2)
+    assert not shipper.shipper.delivery.queue.outputs()
+    assert set(shipper.ids_of("archive").values()) == {1}
+
+
+def test_a_long_backlog_leaves_the_worker_to_others(two, monkeypatch):
+    shipper = two().start()
+    queue = shipper.shipper.delivery.queue
+    reader = shipper.shipper.delivery.readers["archive"]
+    deliveries = []
+    reader.output.output.deliver = lambda unit, events, mark: deliveries.append(unit) or []
+    for number in range(5):
+        queue.put(Unit(f"it{number}", "acme.event"), [event(number)], ("archive",))
+    monkeypatch.setattr(queue_reader, "LONGEST_TURN", -1.0)
+    reader.run_due()
+    assert not deliveries and reader.cycle.state == "ok" and reader.due() is not None
+    monkeypatch.setattr(queue_reader, "LONGEST_TURN", 20.0)
+    reader.run_due()
+    assert len(deliveries) == 5 and reader.due() is None
+
+
+def test_a_replacement_waits_for_no_delivery(two):
+    shipper = two().start()
+    reader = shipper.shipper.delivery.readers["archive"]
+    new = shipper.shipper.delivery.outputs["siem"]
+    with reader.turn:
+        taking_over = threading.Thread(target=reader.take_over, args=[new])
+        taking_over.start()
+        taking_over.join(10)
+        assert not taking_over.is_alive() and reader.output is not new
+    reader.wait_for_turn()
+    assert reader.output is new and reader.cycle.in_doubt
+
+
+def test_a_replaced_output_is_tried_at_once(two):
+    shipper = two().start()
+    shipper.dead = {"archive"}
+    shipper.run_turns(2)
+    reader = shipper.shipper.delivery.readers["archive"]
+    reader.is_scheduled = True
+    reader.cycle.due = shipper.clock.elapsed() + 600
+    scheduled = []
+    reader.schedule = lambda each: scheduled.append(each.cycle.due)
+    reader.take_over(reader.output)
+    assert scheduled == [shipper.clock.elapsed()]
+
+
+def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch):
+    shipper = two().start()
+    delivery = shipper.shipper.delivery
+    first, second = clusters()
+    shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, first])
+    before = delivery.outputs["cluster"]
+    bad = dataclasses.replace(second, name="other")
+
+    def refuse(settings, context):
+        if settings is bad.settings:
+            raise ConfigError("api_key and username cannot both be set")
+        return OUTPUTS["opensearch"](settings, context)
+
+    changed = dataclasses.replace(
+        first, settings=dataclasses.replace(first.settings, timeout=1_000)
+    )
+    refuse.settings_type = OUTPUTS["elasticsearch"].settings_type
+    monkeypatch.setitem(OUTPUTS, "elasticsearch", refuse)
+    with pytest.raises(ConfigError):
+        shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, changed, bad])
+    assert delivery.outputs["cluster"] is before and "other" not in delivery.outputs
+
+
+def test_what_a_failed_delivery_delivered_is_remembered_over_a_reload(two):
+    shipper = two().start()
+    delivery = shipper.shipper.delivery
+    hec = "outputs: {hec: {type: splunk_hec, hosts: ['http://127.0.0.1:9'], token: %s}}\n"
+    old, new = (parse(hec % token + INPUT % "").output for token in ("a" * 36, "b" * 36))
+    shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, old])
+    delivery.outputs["hec"].output.delivered.add("one")
+    delivery.outputs["hec"].unsaved.add("two")
+    shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, new])
+    output = delivery.outputs["hec"]
+    assert output.config == new and output.output.delivered == {"one"} and output.unsaved == {"two"}
+
+
+def test_an_idle_reader_has_its_whole_patience(two):
+    shipper = two().start()
+    reader = shipper.shipper.delivery.readers["archive"]
+    reader.cycle.policy = reader.cycle.policy._replace(patience=60.0)
+    shipper.now += 600_000
+    shipper.shipper.delivery.queue.put(Unit("it", "acme.event"), [event(1)], ("archive",))
+    reader.output.output.deliver = failing
+    reader.wake()
+    reader.run_due()
+    assert reader.cycle.state == "retrying" and not reader.cycle.is_given_up
+
+
+def failing(unit, events, mark):
+    raise Retry("503")
