@@ -98,6 +98,7 @@ class Audit:
         self.progress = progress
         self.clock = clock
         self.sleep = time.sleep
+        self.patience = PATIENCE
         self.now = clock.now()
         self.start = whole(self.now - since, HOUR)
         self.db = sqlite3.connect("")
@@ -170,13 +171,13 @@ class Audit:
 
     def _retry(self, unit: Unit, read: Callable[[], None]) -> None:
         """Read a unit; after a failure that time may mend, go on where it happened, for up to
-        PATIENCE."""
+        `patience`."""
 
         def attempt() -> bool:
             read()
             return True
 
-        cycle = Cycle(unit, self.clock.elapsed, Policy(patience=PATIENCE))
+        cycle = Cycle(unit, self.clock.elapsed, Policy(patience=self.patience))
         while error := cycle.attempt(attempt):
             if cycle.is_given_up or isinstance(error, Fault):
                 raise error

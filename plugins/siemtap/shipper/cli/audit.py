@@ -29,9 +29,16 @@ from .options import config_option, data_folder_lock, load, output_option, parts
     show_default=True,
     help="How far back to compare.",
 )
+@click.option(
+    "--patience",
+    default="2m",
+    metavar="DURATION",
+    show_default=True,
+    help="The retry timeout of a vendor that fails.",
+)
 @click.option("--repair", is_flag=True, help="Deliver missing events.")
 @output_option
-def audit_all(file: str, since: str, repair: bool, outputs: Tuple[str, ...]) -> None:
+def audit_all(file: str, since: str, patience: str, repair: bool, outputs: Tuple[str, ...]) -> None:
     """Read the vendors' events again and compare them with the output.
 
     Prints each event that is missing, different, a duplicate, or unknown to the vendor, with the
@@ -52,11 +59,11 @@ def audit_all(file: str, since: str, repair: bool, outputs: Tuple[str, ...]) -> 
             if part.output.type in ranges.UNREADABLE and not outputs:
                 click.echo(f"not compared: {part.output.type} cannot return its events")
                 continue
-        ok = _audit(part, parse_duration(since), repair) and ok
+        ok = _audit(part, parse_duration(since), parse_duration(patience), repair) and ok
     sys.exit(0 if ok else 1)
 
 
-def _audit(config: Config, since: Millis, repair: bool) -> bool:
+def _audit(config: Config, since: Millis, patience: Millis, repair: bool) -> bool:
     """Compare one output with the vendors. Return whether it has exactly what they have."""
     inputs = ranges.auditable_inputs(config.inputs)
     if not inputs:
@@ -67,6 +74,7 @@ def _audit(config: Config, since: Millis, repair: bool) -> bool:
         if repair and config.output.type in ("sqlite", "file"):
             stack.enter_context(data_folder_lock(config))
         checking = stored.open_audit(config, since, repair, stack, partial(click.echo, err=True))
+        checking.patience = patience / 1000
         for input_config in inputs:
             checking.read_vendor(
                 input_config, connect(input_config.connection), dict(added_fields())
