@@ -1,8 +1,6 @@
 """The queue of several outputs: batches and marks are committed together, stored once, and read in
 their order."""
 
-import sqlite3
-
 import pytest
 
 from siemtap.core.errors import ConfigError, Retry
@@ -76,7 +74,6 @@ def test_many_and_large_batches_are_read_in_their_order(queue):
 
 def test_a_damaged_batch_is_said(queue):
     queue.put(UNIT, events(3), ("a",))
-    with sqlite3.connect(queue.database.path) as db:
-        db.execute("UPDATE queue SET content = x'00'")
+    queue.database.write(lambda db: db.execute("UPDATE queue SET content = x'00'"))
     with pytest.raises(ConfigError, match="is damaged .a queued batch"):
         queue.first("a")
