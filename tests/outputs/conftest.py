@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from elastic_simulator import Cluster, Server
+from outputs.output_stores import collector
 from outputs.strange_server import StrangeServer
 
 from siemtap.core.manifest import fill_in
@@ -18,6 +19,19 @@ def database(tmp_path):
     database = Database(tmp_path / "siemtap.db")
     yield database
     database.close()
+
+
+@pytest.fixture
+def opened():
+    """Return a function that opens an output to HEC, to be closed after the test."""
+    outputs = []
+
+    def open_output(*servers, **settings):
+        outputs.append(collector(*servers, **settings))
+        return outputs[-1]
+
+    yield open_output
+    [output.close() for output in outputs]
 
 
 @pytest.fixture

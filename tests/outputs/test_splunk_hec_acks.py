@@ -5,7 +5,7 @@ import time
 
 import pytest
 from hec_stand_in import Hec
-from outputs.output_stores import UNIT, collector, event
+from outputs.output_stores import UNIT, event
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.outputs import OutputContext
@@ -31,19 +31,6 @@ def quick(monkeypatch):
 def hec():
     with Hec(ack=True) as server:
         yield server
-
-
-@pytest.fixture
-def opened():
-    """Return a function that opens an output, to be closed after the test."""
-    outputs = []
-
-    def open_output(*servers, **settings):
-        outputs.append(collector(*servers, **settings))
-        return outputs[-1]
-
-    yield open_output
-    [output.close() for output in outputs]
 
 
 def channels(hec):

@@ -4,7 +4,8 @@ import dataclasses
 import threading
 
 import pytest
-from shipper.test_several_outputs import INPUT, TwoOutputs, clusters
+from shipper import two_outputs
+from shipper.two_outputs import INPUT, clusters
 
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
@@ -12,18 +13,8 @@ from siemtap.shipper.config.load import parse
 from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery import queue_reader
 
-
-@pytest.fixture
-def two(tmp_path):
-    shippers = []
-
-    def make(**more):
-        shippers.append(TwoOutputs(tmp_path, **more))
-        return shippers[0]
-
-    yield make
-    for shipper in shippers:
-        shipper.stop()
+# fixtures
+two = two_outputs.two
 
 
 def event(number):

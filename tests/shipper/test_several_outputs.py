@@ -3,12 +3,12 @@ only."""
 
 import collections
 import dataclasses
-import json
 
 import pytest
+from shipper import two_outputs
+from shipper.two_outputs import FILES, INPUT, clusters
 from stepped_shipper import SteppedShipper
 
-from apptrana import simulator
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
@@ -18,8 +18,8 @@ from siemtap.shipper.config.reload import can_be_reloaded
 from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery.queue_reader import MAX_EVENTS
 
-INPUT = "inputs:\n  - {type: apptrana, client_id: a, client_secret: b%s}\n"
-FILES = "outputs:\n  siem: {type: file, path: %s/siem}\n  archive: {type: file, path: %s/archive}\n"
+# fixtures
+two = two_outputs.two
 
 
 # the configuration
@@ -83,69 +83,6 @@ def test_parts_by_output():
 
 
 # one dead, one alive
-
-
-class TwoOutputs(SteppedShipper):
-    """A shipper with the file outputs siem and archive. `dead`: the names of those that fail."""
-
-    def __init__(self, folder, rate=1.0, more="", **settings):
-        settings = {"output": ["siem", "archive"], "lookback": "10m", **settings}
-        super().__init__(
-            folder,
-            simulator.Simulator(simulator.Knobs(rate=rate)),
-            "apptrana",
-            into="more",
-            more=FILES % (folder, folder) + more,
-            **settings,
-        )
-        self.dead = set()
-
-    def start(self):
-        super().start()
-        for name, output in self.shipper.delivery.outputs.items():
-            deliver = output.output.deliver
-
-            def refuse(unit, events, mark, name=name, deliver=deliver):
-                if name in self.dead:
-                    raise Retry(f"{name} is down")
-                return deliver(unit, events, mark)
-
-            output.output.deliver = refuse
-        return self
-
-    def run_turns(self, number, apart=MINUTE, tidy=False):
-        for _ in range(number):
-            super().run_turns(1, 0)
-            for reader in self.shipper.delivery.readers.values():
-                if not reader.done and reader.cycle.due <= self.clock.elapsed():
-                    reader.run_due()
-            self.now += apart
-        return self
-
-    def ids_of(self, name):
-        """Return how often each id is in an output."""
-        return collections.Counter(
-            json.loads(line)["event"]["id"]
-            for path in (self.folder / name).glob("*.ndjson")
-            for line in path.read_bytes().splitlines()
-        )
-
-    def expected(self, since):
-        """Return the ids that the vendor made up to what is read by now."""
-        return self.simulated.ledger(self.now, since, self.now - 5 * MINUTE)
-
-
-@pytest.fixture
-def two(tmp_path):
-    shippers = []
-
-    def make(**more):
-        shippers.append(TwoOutputs(tmp_path, **more))
-        return shippers[0]
-
-    yield make
-    for shipper in shippers:
-        shipper.stop()
 
 
 def test_an_output_that_is_down_for_an_hour_holds_up_its_own_events_only(two):
@@ -307,16 +244,6 @@ def test_a_reload_opens_new_outputs_and_replaces_clusters(two):
     assert after is not before and delivery.readers["cluster"].output is after
     assert after.config.settings.hosts == ("http://127.0.0.2:9200",)
     assert delivery.readers["cluster"].cycle.in_doubt
-
-
-def clusters():
-    """Return a cluster with two different hosts."""
-    return [
-        parse(
-            f"outputs: {{cluster: {{type: elasticsearch, hosts: ['{host}']}}}}\n" + INPUT % ""
-        ).output
-        for host in ("http://127.0.0.1:9200", "http://127.0.0.2:9200")
-    ]
 
 
 def test_an_input_restarts_when_its_cluster_is_replaced(two):

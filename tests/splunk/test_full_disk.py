@@ -1,6 +1,7 @@
 """A disk that is full: said in the add-on's log, and on stderr while the log takes no line."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from splunk_input import events, run, save_account
 from siemtap.splunk.runtime.stored.files import read_json, write_json
 
 pytestmark = pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="/dev/full is a device of Linux"
+    not (Path("/dev/full").exists() or os.environ.get("CI")),
+    reason="/dev/full is a device of Linux",
 )
 
 

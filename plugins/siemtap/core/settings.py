@@ -17,6 +17,8 @@ NAMESPACE_ALLOWED = (
     'lower case, at most 100 characters, none of \\ / * ? " < > | , # : - or a blank'
 )
 
+PROXY = r"^(https?|socks5h?)://[^\s]+$"
+PROXY_ALLOWED = "it must look like http://proxy.example.com:3128"
 FINGERPRINT = r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?$"
 FINGERPRINT_ALLOWED = "64 hex digits, with or without colons"
 
@@ -91,8 +93,8 @@ class Connection:
     proxy: str = text(
         "Proxy",
         "",
-        pattern=r"^(https?|socks5h?)://[^\s]+$",
-        allowed="it must look like http://proxy.example.com:3128",
+        pattern=PROXY,
+        allowed=PROXY_ALLOWED,
         help=(
             "The proxy for this input's requests, such as http://proxy.example.com:3128. Proxy"
             " environment variables are ignored."

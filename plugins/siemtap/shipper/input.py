@@ -31,12 +31,12 @@ from .config.sections import Input
 from .delivery.routes import Route, TransactionalMarks
 from .logs import LogDeliveries, debugging, log_batch
 from .processors.steps import process
+from .scheduler import LONGEST_TURN
 from .stats import Counts, Tally
 from .unit import UnitState
 
 log = logging.getLogger("siemtap")
 
-LONGEST_TURN = 20.0  # seconds a unit may take while others of its input wait
 REDISCOVER = 1 * HOUR  # between two searches for units
 RECORDS_PER_PAUSE = 5
 

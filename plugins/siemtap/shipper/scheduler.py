@@ -16,6 +16,8 @@ from ..engine.mapper import traceback_text
 
 log = logging.getLogger("siemtap")
 
+LONGEST_TURN = 20.0  # seconds, while others wait for a worker
+
 
 class Scheduled(Protocol):
     """What is run when it is due. `id`: its name in the log. `stopped`: it is not run any more."""

@@ -7,7 +7,15 @@ from typing import Tuple
 
 from ...core.errors import ConfigError
 from ...core.manifest import duration, integer, secret, switch, text, text_list
-from ...core.settings import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED, Connection
+from ...core.settings import (
+    FINGERPRINT,
+    FINGERPRINT_ALLOWED,
+    INDEX,
+    INDEX_ALLOWED,
+    PROXY,
+    PROXY_ALLOWED,
+    Connection,
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ class Settings:
     proxy: str = text(
         "Proxy",
         "",
-        pattern=r"^(https?|socks5h?)://[^\s]+$",
-        allowed="it must look like http://proxy.example.com:3128",
+        pattern=PROXY,
+        allowed=PROXY_ALLOWED,
         help=(
             "The proxy for requests to HEC, such as http://proxy.example.com:3128. Proxy"
             " environment variables are ignored."

@@ -123,7 +123,7 @@ class Outputs:
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
         """Return the unit and the reason of an event that was rejected."""
-        ways: List[Route] = [*list(self.routes.values()), *list(self.outputs.values())]
+        ways: List[Route] = [*self.routes.values(), *self.outputs.values()]
         return next((way.latest for way in ways if way.latest), None)
 
     def counts(self) -> Dict[str, int]:

@@ -16,11 +16,11 @@ from ...engine.cycle import NEVER, Cycle, Policy
 from ...engine.protocols import Sink
 from ...engine.sinks import SkipDelivered
 from ..logs import LogDeliveries, debugging
+from ..scheduler import LONGEST_TURN
 from .routes import OpenOutput
 
 log = logging.getLogger("siemtap")
 
-LONGEST_TURN = 20.0  # seconds, while others wait for a worker
 MAX_EVENTS = 5_000  # of one delivery, unless a batch holds more
 
 
