@@ -132,7 +132,10 @@ class EventQueue:
                 " events wait for it (queue.max_bytes), so this input waits, too; does that output"
                 " work?"
             )
-        content = zlib.compress(b"[" + b",".join(encode(event) for event in events) + b"]", LEVEL)
+        content = b""
+        if events:
+            text = b"[" + b",".join(encode(event) for event in events) + b"]"
+            content = zlib.compress(text, LEVEL)
         row = [*to_sqlite(unit), self.clock.now(), len(events), again, len(content), content]
 
         def work(db: sqlite3.Connection) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple
 
-from ...core.events import ids_of
-from ...core.model import Unit
+from ...core.model import Mark, Unit
 from ...core.rows import Event
 from ...core.windows import Millis
 from ...edge.clock import Clock
 from ...edge.store.event_queue import EventQueue, QueuedBatch, Waiting
 from ...engine.cycle import NEVER, Cycle, Policy
 from ...engine.protocols import Sink
-from ...engine.sinks import SkipDelivered
+from ...engine.sinks import CheckpointAfter, SkipDelivered
 from ..logs import LogDeliveries, debugging
 from ..scheduler import LONGEST_TURN
 from .routes import OpenOutput
@@ -146,11 +145,9 @@ class QueueReader:
             sink = SkipDelivered(sink, self.output.holds, self.output.unsaved)
         if debugging():
             sink = LogDeliveries(sink)
-        refused = sink.deliver(unit, events, None)
-        ids = ids_of(events)
-        self.output.unsaved |= ids
-        self.queue.remove(self.output.name, batches)
-        self.output.unsaved -= ids
+        removal = _Removal(self.queue, self.output.name, batches)
+        sink = CheckpointAfter(sink, removal, self.output.unsaved)
+        refused = sink.deliver(unit, events, Mark())
         self.delivered += len(events) - len(refused)
         self.cycle.progress()
 
@@ -167,6 +164,17 @@ class QueueReader:
             "oldest_s": (now - self.oldest) // 1000 if self.oldest and waiting.batches else 0,
             "full": self.queue.is_full(self.output.name),
         }
+
+
+class _Removal(NamedTuple):
+    """What is saved after a delivery from a queue: that its batches wait no longer."""
+
+    queue: EventQueue
+    output: str
+    batches: List[QueuedBatch]
+
+    def save(self, unit: Unit, mark: Mark) -> None:
+        self.queue.remove(self.output, self.batches)
 
 
 def _by_unit(batches: List[QueuedBatch]) -> Iterator[List[QueuedBatch]]:
