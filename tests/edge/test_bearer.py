@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from apptrana import PLUGIN
 
+from apptrana import PLUGIN
 from siemtap.core.convert import rfc3339
 from siemtap.core.errors import ConfigError, Malformed, Retry, SiemtapError
 from siemtap.core.windows import HOUR, MINUTE, SECOND
@@ -70,7 +70,9 @@ def test_a_failed_login_names_no_window_and_halves_none(error):
         return bearer()
 
     settings = SimpleNamespace(lookback=HOUR, lag=0, overlap=0, skip_after=24 * HOUR)
-    walk = Walk(PLUGIN.datasets[0], "", query, settings, clock=lambda: NOW, widest=MINUTE, narrowest=SECOND)
+    walk = Walk(
+        PLUGIN.datasets[0], "", query, settings, clock=lambda: NOW, widest=MINUTE, narrowest=SECOND
+    )
     with pytest.raises(SiemtapError) as raised:
         list(walk.batches({}, NOW))
     assert error.message in str(raised.value) and LOGIN.line in str(raised.value)

@@ -102,8 +102,10 @@ def _progress(root: str) -> Tuple[str, ...]:
     """Return the tables of how far the inputs have read: by their log, which a search head has, and
     by their checkpoints, which are in the KV store of the machine where they run."""
     runs = Source(
-        'rex field=message "(?<events>[0-9]+) events" | where isnotnull(events) | eval'
-        " events=events*count | stats max(last) as last sum(count) as runs sum(events) as events"
+        'rex field=message "(?<events>[0-9]+) events" | rex field=message "read until'
+        ' (?<read_until>[0-9TZ:.-]+)" | where isnotnull(events) | eval events=events*count'
+        " | stats max(last) as last max(read_until) as read_until sum(count) as runs"
+        " sum(events) as events"
         f" by input | sort last | {_as_time('last')}",
         "log",
     )
