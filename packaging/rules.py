@@ -79,6 +79,16 @@ def _queries(folder: Path) -> Iterator[Tuple[str, str, str]]:
     for path in sorted((folder / "default/data/ui/views").glob("*.xml")):
         for search in ElementTree.parse(path).iter("search"):
             yield path.name, search.findtext("query") or "", search.get("base", "")
+        for source in _data_sources(path).values():
+            options = source["options"]
+            yield path.name, options["query"], options.get("extend", "")
+
+
+def _data_sources(path: Path) -> Dict[str, Dict[str, Any]]:
+    """Return the data sources of a dashboard of Dashboard Studio; none of another page."""
+    definition = ElementTree.parse(path).findtext("definition")
+    sources: Dict[str, Dict[str, Any]] = json.loads(definition)["dataSources"] if definition else {}
+    return sources
 
 
 def certificates_are_verified(folder: Path) -> Iterator[str]:
@@ -261,11 +271,14 @@ def dashboards_use_known_fields(folder: Path) -> Iterator[str]:
 
 
 def shared_searches_are_there(folder: Path) -> Iterator[str]:
-    """A panel that goes on from a shared search names one of its page, and is no search itself."""
+    """A panel that goes on from a shared search names one of its page, and is no search itself: in
+    Simple XML it has no pipe at its start, in Dashboard Studio it has one."""
     for path in sorted((folder / "default/data/ui/views").glob("*.xml")):
-        ids = {search.get("id") for search in ElementTree.parse(path).iter("search")}
+        sources = _data_sources(path)
+        ids = {search.get("id") for search in ElementTree.parse(path).iter("search")} | {*sources}
         for file, query, base in _queries(folder):
-            if file == path.name and base and (base not in ids or query.startswith("|")):
+            is_wrong = base not in ids or query.startswith("|") != bool(sources)
+            if file == path.name and base and is_wrong:
                 yield f"{file}: {base}"
 
 

@@ -98,6 +98,21 @@ def test_rest_handlers(plugin, python, web, vendor):
     } == {"******"}, "a secret in plain text in the conf file is encrypted when the page shows it"
     assert rest("account/plain", method="DELETE")[0] == 200
 
+    proxy = {"proxy": "http://127.0.0.1:9", "proxy_user": "me", "proxy_password": "0wn-p4ss"}
+    proxied = {"name": "proxied", **entered_account, **proxy}
+    status, error = rest("account", {**proxied, "proxy": "nowhere"})
+    assert status == 400 and "proxy" in error.lower()
+    status, error = rest("account", proxied)
+    assert status == 400 and "proxy" in error and "0wn-p4ss" not in error, "it is not there"
+    assert rest("account", {**proxied, "skip_test": "1"})[0] == 200
+    assert rest("account/proxied")[1]["proxied"]["proxy_password"] == "******"
+    assert "0wn-p4ss" not in json.dumps(web.confs[f"{app.root}_account"])
+    masked = {**proxy, **dict.fromkeys(secrets, "******"), "proxy_password": "******"}
+    elsewhere = {**entered_account, **masked, "proxy": "http://192.0.2.7:3128", "skip_test": "1"}
+    status, error = rest("account/proxied", elsewhere)
+    assert status == 400 and "Enter the secret again" in error and "192.0.2.7" in error
+    assert rest("account/proxied", method="DELETE")[0] == 200
+
     kind = plugin.name
     entered = {"name": "first", "account": "main", "interval": "120", "index": "main"}
     assert (

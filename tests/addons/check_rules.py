@@ -147,7 +147,7 @@ PLANTED = [
     ),
     (
         "every search names its index",
-        replaced(VIEW, "<query>eventtype=ta_pingintelligence_attack", "<query>index=*"),
+        replaced(VIEW, '"query": "eventtype=ta_pingintelligence_attack', '"query": "index=*'),
     ),
     (
         "every search names its index",
@@ -158,7 +158,12 @@ PLANTED = [
         replaced(VIEW, "timechart sum(count) by action", "timechart sum(count) by actoin"),
     ),
     ("dashboards use known fields", replaced(VIEW, "stats count by src ", "stats count by scr ")),
-    ("shared searches are there", replaced(VIEW, 'id="sources"', 'id="source"')),
+    ("shared searches are there", replaced(VIEW, '"sources": {', '"source": {')),
+    ("shared searches are there", replaced(VIEW, '"query": "| stats', '"query": "stats')),
+    (
+        "shared searches are there",
+        replaced("default/data/ui/views/health.xml", 'id="events"', 'id="event"'),
+    ),
     (
         "the menu names existing views",
         replaced("default/data/ui/nav/default.xml", 'name="health"', 'name="healthy"'),

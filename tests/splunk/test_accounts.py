@@ -1,16 +1,20 @@
 """Accounts of an add-on: secrets, stored tokens, the login check, the proxy."""
 
+import base64
 import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from splunk_input import connect, run, save_account
+from splunk_input import connect, log, run, save_account
 from splunkd_stand_in import POOR
 
 from siemtap.core.manifest import describe, kind_of
 from siemtap.edge.client.tokens import Token
 from siemtap.render import registry
 from siemtap.splunk.runtime.pages import account_error, input_error, removal_error
-from siemtap.splunk.runtime.splunkd import proxy_settings
+from siemtap.splunk.runtime.splunkd import proxy_of_tab
 from siemtap.splunk.runtime.stored.tokens import TokenPasswords
 from siemtap.testing import simulation
 from siemtap.testing.simulation import Server
@@ -168,7 +172,7 @@ def test_every_vendor_has_a_login_check(splunk):
     ],
 )
 def test_proxy_settings(tab, settings):
-    assert proxy_settings(tab) == settings
+    assert proxy_of_tab(tab) == settings
 
 
 def test_account_that_inputs_use_is_not_deleted(splunk):
@@ -198,3 +202,94 @@ def test_input_needs_an_account_that_exists(splunk):
     assert '"61" is no minute' in input_error(session, {"interval": "61 * * * *"})
     splunk.failing["configs"] = [403, 1]
     assert "does not say whether" in input_error(session, {"account": "main"})
+
+
+@contextmanager
+def proxy():
+    """A proxy that refuses every request. Yield (its address, its requests)."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append((self.command, self.path, self.headers.get("Proxy-Authorization", "")))
+            self.send_response(502)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_CONNECT = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def credentials(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_an_accounts_own_proxy_wins(splunk, vendor):
+    """It is used with its own login, or without one: the user of the tab Proxy is not sent to it."""
+    with proxy() as (of_tab, asked_of_tab), proxy() as (own, asked):
+        host, port = of_tab[len("http://") :].split(":")
+        tab = {"proxy_enabled": "1", "proxy_url": host, "proxy_port": port}
+        tab.update(proxy_username="all", proxy_password="t4b")
+        splunk.confs["ta_test_settings"] = {"proxy": tab}
+        session, plugin = connect(splunk), registry.plugin("apptrana")
+        account = vendor.simulated.settings(vendor.url)
+        assert account_error(plugin, session, "main", account)
+        assert asked_of_tab.pop()[2] == credentials("all", "t4b") and not asked
+        del asked_of_tab[:]
+        account["proxy"] = own
+        assert account_error(plugin, session, "main", account)
+        assert asked.pop()[2] == "" and not asked_of_tab
+        account.update(proxy_user="me", proxy_password="0wn")
+        assert account_error(plugin, session, "main", account)
+        assert asked.pop()[2] == credentials("me", "0wn") and not asked_of_tab
+
+
+def test_an_input_collects_through_its_accounts_proxy(splunk, vendor, tmp_path):
+    with proxy() as (own, asked):
+        settings = vendor.simulated.settings(vendor.url)
+        secrets = {"client_secret": settings["client_secret"], "proxy_password": "0wn"}
+        splunk.account(
+            "main",
+            secrets,
+            url=settings["url"],
+            client_id=settings["client_id"],
+            proxy=own,
+            proxy_user="me",
+        )
+        assert run(splunk, tmp_path, lookback="5m")[0] == 1
+        assert asked[-1][2] == credentials("me", "0wn")
+        assert "502" in log(tmp_path) and "0wn" not in log(tmp_path)
+        assert not vendor.simulated.counts
+
+
+def test_a_proxys_password_is_sent_to_no_other_proxy(splunk, vendor):
+    """A saved password is masked on the page: whoever changes the address enters it again."""
+    session, plugin = connect(splunk), registry.plugin("apptrana")
+    settings = vendor.simulated.settings(vendor.url)
+    with proxy() as (own, asked), proxy() as (other, asked_of_other):
+        secrets = {"client_secret": settings["client_secret"], "proxy_password": "0wn"}
+        plain = {"url": settings["url"], "client_id": settings["client_id"]}
+        splunk.account("main", secrets, **plain, proxy=own, proxy_user="me")
+        masked = {**plain, "proxy_user": "me", **dict.fromkeys(secrets, "******")}
+        error = account_error(plugin, session, "main", {**masked, "proxy": other})
+        assert other in error and "Enter the secret again" in error and not asked_of_other
+        entered = {**masked, "client_secret": settings["client_secret"], "proxy": other}
+        assert "Enter the secret again" in account_error(plugin, session, "main", entered)
+        assert not asked_of_other
+        entered["proxy_password"] = "n3w"
+        account_error(plugin, session, "main", entered)
+        assert asked_of_other.pop()[2] == credentials("me", "n3w")
+        account_error(plugin, session, "main", {**masked, "proxy": own})
+        assert asked.pop()[2] == credentials("me", "0wn"), "the saved password, to its own proxy"
+        without = {**masked, "proxy": "", "proxy_user": "", "proxy_password": ""}
+        assert account_error(plugin, session, "main", without) == ""

@@ -3,6 +3,7 @@ be complete, without duplicates."""
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -51,7 +52,11 @@ def test_next_cycle_continues_after_the_previous_one(splunk, vendor, tmp_path):
         and document["input"] == "apptrana://first"
         and document["unit"].startswith("first/apptrana.attack")
     )
-    assert "demo-secret" not in log(tmp_path) + first.decode() and "events" in log(tmp_path)
+    assert "demo-secret" not in log(tmp_path) + first.decode()
+    # each run says how far it has read, and the last one says what the checkpoint has
+    lines = re.findall(r"apptrana://first: \d+ events, read until (\S+)\n", log(tmp_path))
+    assert len(lines) == 2 and lines[0] < lines[1]
+    assert millis_of(lines[1]) == int(document["until"])
 
 
 def test_no_event_is_lost_or_duplicated_after_faults_sigterm_and_sigkill(splunk, vendor, tmp_path):
@@ -155,6 +160,10 @@ def test_input_with_many_units(splunk, tmp_path):
             server.simulated.ledger(now, now - 115 * MINUTE, now - 80 * MINUTE) <= set(ids(out))
             and len(splunk.documents["ta_test_checkpoints"]) == 8
         )
+        behind = re.search(
+            r"events, 8 units, each read until (\S+) or later", log(tmp_path, "pingintelligence")
+        )
+        assert now - 110 * MINUTE < millis_of(behind[1]) <= now
         assert {indexed.sourcetype for indexed, _ in events(out)} == {
             "pingintelligence:attack",
             "pingintelligence:attacklist",

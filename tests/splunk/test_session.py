@@ -83,9 +83,9 @@ def test_mask_of_the_proxy_password(splunk):
     }
     splunk.confs["ta_test_settings"] = {"proxy": tab}
     with pytest.raises(ConfigError, match="only the mask .* of proxy_password"):
-        connect(splunk).read_connection()
+        connect(splunk).read_connection({})
     tab["proxy_enabled"] = "0"
-    assert not connect(splunk).read_connection().proxy, "a proxy that is off needs no password"
+    assert not connect(splunk).read_connection({}).proxy, "a proxy that is off needs no password"
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -16,9 +16,11 @@ import siemtap
 
 from ..core.errors import ConfigError
 from ..core.model import Plugin
-from ..splunk.build import alerts, dashboards
-from ..splunk.build.app import app_manifest, confs, icon
+from ..splunk.build import alerts
+from ..splunk.build.app import app_manifest, confs, icon, nav
 from ..splunk.build.conf import render_conf
+from ..splunk.build.dashboards.health import health
+from ..splunk.build.dashboards.overview import overview
 from ..splunk.build.eventgen import eventgen, sample_file, sample_lines
 from ..splunk.build.pages import global_config
 from ..splunk.build.readme import render_readme
@@ -171,9 +173,9 @@ def _write_views(folder: Path, plugin: Plugin) -> None:
     """Write dashboards, menu and alert forms over those that UCC made."""
     ui = folder / "default/data/ui"
     texts = {
-        ui / "views/overview.xml": dashboards.overview(plugin),
-        ui / "views/health.xml": dashboards.health(plugin),
-        ui / "nav/default.xml": dashboards.nav(plugin),
+        ui / "views/overview.xml": overview(plugin),
+        ui / "views/health.xml": health(plugin),
+        ui / "nav/default.xml": nav(plugin),
     }
     commands = alerts.alert_commands(plugin)
     for command in commands:

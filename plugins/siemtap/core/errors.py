@@ -18,8 +18,11 @@ class SiemtapError(Exception):
     """A sentence for the person who must act.
 
     `where`: the place, from the outside in: `input: unit: window: request`. `status`: the HTTP
-    status of the answer, 0 without one.
+    status of the answer, 0 without one. `of_login`: a login failed, so the window that was about to
+    be queried has nothing to do with it.
     """
+
+    of_login = False
 
     def __init__(self, message: str, where: str = "", status: int = 0) -> None:
         super().__init__(message)

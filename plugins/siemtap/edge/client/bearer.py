@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Optional, Tuple
 
-from ...core.errors import AuthError, Malformed, Retry
+from ...core.errors import AuthError, Malformed, Retry, SiemtapError
 from ...core.windows import SECOND, Millis
 from .http import SENDABLE, Http
 from .messages import Request
@@ -76,7 +76,13 @@ class Bearer:
                 or (now >= self.refresh_at and rested)
                 or (refused and refused == self.text)
             ):
-                self._login(now)
+                try:
+                    self._login(now)
+                except SiemtapError as error:
+                    error.of_login = True
+                    if isinstance(error, Retry):
+                        error.narrower = False
+                    raise
             return self.text
 
     def _login(self, now: float) -> None:

@@ -65,8 +65,8 @@ def require_settings(reader: str, settings: Any, names: Iterable[str]) -> None:
 
 
 def in_window(error: SiemtapError, window: Window) -> SiemtapError:
-    """Add the time range to an error, and return it; a refused login has nothing to do with it."""
-    if isinstance(error, AuthError):
+    """Add the time range to an error, and return it; a failed login has nothing to do with it."""
+    if isinstance(error, AuthError) or error.of_login:
         return error
     return error.at(f"{rfc3339(window.start)} to {rfc3339(window.stop)}")
 

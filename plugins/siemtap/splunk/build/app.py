@@ -1,4 +1,5 @@
-"""Render what UCC does not write for an add-on: conf files in default/, app.manifest, the icon."""
+"""Render what UCC does not write for an add-on: conf files in default/, app.manifest, the
+menu, the icon."""
 
 from __future__ import annotations
 
@@ -57,6 +58,14 @@ def app_manifest(plugin: Plugin, version: str) -> Dict[str, Any]:
         "supportedDeployments": ["_standalone", "_distributed", "_search_head_clustering"],
         "targetWorkloads": ["_search_heads", "_indexers", "_forwarders"],
     }
+
+
+def nav(plugin: Plugin) -> str:
+    """Return the add-on's menu; it opens on the configuration page."""
+    views = ("overview", "health", "inputs", "configuration", "search")
+    default = {"configuration": ' default="true"'}
+    items = "".join(f'<view name="{view}"{default.get(view, "")}/>' for view in views)
+    return f"<nav>{items}</nav>\n"
 
 
 def icon(size: int) -> bytes:

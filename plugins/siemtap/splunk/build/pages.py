@@ -8,7 +8,14 @@ from ...core.manifest import describe, kind_of, parse_duration
 from ...core.model import Plugin
 from ...core.settings import Connection
 from ...render.kinds import items
-from ..runtime.names import account_settings, addon, input_settings, webhook_app, webhook_settings
+from ..runtime.names import (
+    account_settings,
+    addon,
+    input_settings,
+    proxy_settings,
+    webhook_app,
+    webhook_settings,
+)
 from .fields import field
 
 NAME = r"^[a-zA-Z]\w*$"
@@ -70,10 +77,28 @@ def _accounts_tab(plugin: Plugin) -> Dict[str, Any]:
             "header": [{"field": "name", "label": "Name"}, *_columns(settings)],
             "actions": ["edit", "clone", "delete"],
         },
-        "entity": [_name_entity("account"), *map(field, settings), SKIP_TEST],
+        "entity": [
+            _name_entity("account"),
+            *map(field, settings),
+            *_proxy_entities(),
+            SKIP_TEST,
+        ],
+        "groups": [_folded_group("Proxy of this account", [s["name"] for s in proxy_settings()])],
         "restHandlerModule": f"{addon(plugin).root}_pages",
         "restHandlerClass": "AccountHandler",
     }
+
+
+def _proxy_entities() -> Iterator[Dict[str, Any]]:
+    """Yield the fields of an account's own proxy."""
+    for s in proxy_settings():
+        entity = field(s)
+        if s["name"] == "proxy":
+            entity["help"] = (
+                "The proxy for this account, such as http://proxy.example.com:3128, instead of the"
+                " one on the tab Proxy."
+            )
+        yield entity
 
 
 def _inputs_table() -> Dict[str, Any]:
@@ -99,7 +124,7 @@ def _services(plugin: Plugin) -> List[Dict[str, Any]]:
             "name": app.kind,
             "title": plugin.title,
             "entity": list(_input_entities(plugin)),
-            "groups": [_advanced_group([*_advanced_fields(plugin), "checkpoint"])],
+            "groups": [_folded_group("Advanced", [*_advanced_fields(plugin), "checkpoint"])],
             "restHandlerModule": f"{app.root}_pages",
             "restHandlerClass": "InputHandler",
         }
@@ -115,7 +140,9 @@ def _webhook_service(plugin: Plugin) -> Dict[str, Any]:
     return {
         "name": webhook_app(addon(plugin)).kind,
         "title": f"{plugin.title}, webhook on a heavy forwarder",
-        "groups": [_advanced_group([s["name"] for s in settings if s["name"] not in basic])],
+        "groups": [
+            _folded_group("Advanced", [s["name"] for s in settings if s["name"] not in basic])
+        ],
         "entity": [
             _name_entity("input"),
             {
@@ -246,9 +273,9 @@ def _advanced_fields(plugin: Plugin) -> List[str]:
     ]
 
 
-def _advanced_group(fields: List[str]) -> Dict[str, Any]:
+def _folded_group(label: str, fields: List[str]) -> Dict[str, Any]:
     return {
-        "label": "Advanced",
+        "label": label,
         "fields": fields,
         "options": {"isExpandable": True, "expand": False},
     }
@@ -317,7 +344,12 @@ def _proxy_tab() -> Dict[str, Any]:
         "name": "proxy",
         "title": "Proxy",
         "entity": [
-            entity("proxy_enabled", "Enable", "Use a proxy for all inputs.", type="checkbox"),
+            entity(
+                "proxy_enabled",
+                "Enable",
+                "Use a proxy for all accounts that have none of their own.",
+                type="checkbox",
+            ),
             entity(
                 "proxy_type",
                 "Proxy type",

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ...core.manifest import describe, fill_in
 from ...core.model import Command, CommandContext, Plugin
@@ -105,8 +105,9 @@ def run_command(
 
     Without any value nothing is called, and True is returned.
     """
-    settings = _read_account(plugin, splunkd, str(parameters.get("account", "")))
-    client = plugin.connect(settings, connect(splunkd.read_connection()))
+    account = splunkd.read_stanza("account", str(parameters.get("account", "")))
+    settings = _settings_of(plugin, account)
+    client = plugin.connect(settings, connect(splunkd.read_connection(account)))
     options = {
         option.name: parse_list(parameters.get(option.name))
         for option in command.options
@@ -133,9 +134,8 @@ def run_command(
     return is_ok
 
 
-def _read_account(plugin: Plugin, splunkd: Splunkd, name: str) -> Any:
+def _settings_of(plugin: Plugin, account: Mapping[str, str]) -> Any:
     """Return the plugin's settings from an account alone."""
-    account = splunkd.read_stanza("account", name)
     values = parse_values(account, account_settings(plugin))
     names = {s["name"] for s in describe(plugin.settings)}
     return fill_in(

@@ -23,6 +23,7 @@ from ...core.errors import ConfigError
 from ...core.manifest import describe, fill_in
 from ...core.model import Plugin, Unit
 from ...core.settings import CommonSettings, Connection
+from ...core.windows import Millis
 from ...edge.client.ahead import ahead
 from ...edge.client.http import Http, connect
 from ...edge.clock import SYSTEM, Clock
@@ -116,6 +117,7 @@ class Input:
         self.in_main_thread = threading.current_thread() is threading.main_thread()
         self.unsaved_ids: Set[str] = set()
         self.account: Dict[str, str] = {}
+        self.read_until: Dict[Unit, Millis] = {}
         self.connected: Optional[Tuple[Http, Any]] = None  # and the plugin's settings
 
     def _open_checkpoints(self) -> Optional[CheckpointStore]:
@@ -147,7 +149,7 @@ class Input:
                 end = "; stopped, the next run continues"
             elif not is_complete:
                 end = "; incomplete: see the last errors and warnings; the next run continues"
-            log.info("%s: %d events%s", self.stanza, self.pipe.written, end)
+            log.info("%s: %d events%s%s", self.stanza, self.pipe.written, self._progress(), end)
             return 0 if is_complete or self.stopping.is_set() else 1
         except PipeClosed:
             log.warning(
@@ -163,6 +165,16 @@ class Input:
             log.error("%s: %s", self.stanza, error_summary(error))
             self._end_stream()
             return 1
+
+    def _progress(self) -> str:
+        """Return how far the input has read, for the log: its unit that is furthest behind."""
+        if not self.read_until:
+            return ""
+        for unit, until in sorted(self.read_until.items()):
+            log.debug("%s: %s: read until %s", self.stanza, unit, rfc3339(until))
+        behind = f"read until {rfc3339(min(self.read_until.values()))}"
+        count = len(self.read_until)
+        return f", {behind}" if count == 1 else f", {count} units, each {behind} or later"
 
     def _end_stream(self) -> None:
         try:
@@ -208,7 +220,7 @@ class Input:
         if start is not None and hasattr(settings, "lookback"):
             settings = replace(settings, lookback=max(0, self.clock.now() - start))
         common = {key: value for key, value in values.items() if key in common_names}
-        return settings, fill_in(CommonSettings, common), self.splunkd.read_connection()
+        return settings, fill_in(CommonSettings, common), self.splunkd.read_connection(self.account)
 
     def cycle(self) -> bool:
         """Collect every unit once, and return whether all of them were read to their end."""
@@ -286,6 +298,7 @@ class Input:
         """Collect a unit from its checkpoint, and deliver each batch with its mark."""
         assert self.checkpoints is not None
         mark = self.checkpoints.load(unit)
+        self._note_progress(unit, mark.cursor.get("until"))
         sink: Sink = SkipDelivered(self.pipe, self.pipe.holds, self.unsaved_ids)
         sink = CheckpointAfter(sink, self.checkpoints, self.unsaved_ids)
         batches = pulled_batches(
@@ -303,9 +316,15 @@ class Input:
             feed=Feed(batches),
             map_batch=map_batch,
             sink=SignalGuard(sink),
+            on_delivery=lambda delivery: self._note_progress(unit, delivery.batch.until),
             must_stop=self.stopping.is_set,
         )
         return True
+
+    def _note_progress(self, unit: Unit, until: Any) -> None:
+        """Note how far a unit has read: a time, or what the cursor of another unit has there."""
+        if type(until) is int:
+            self.read_until[unit] = max(until, self.read_until.get(unit, 0))
 
     def _handle_signals(self) -> None:
         """Stop at SIGTERM (Ctrl-Break on Windows), and when splunkd dies.

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple
 
 from ...core.manifest import describe
 from ...core.model import Plugin
-from ...core.settings import CommonSettings, Receiving
+from ...core.settings import CommonSettings, Connection, Receiving
 
 
 class App(NamedTuple):
@@ -48,6 +48,13 @@ def file_name(name: str) -> str:
 def account_settings(plugin: Plugin) -> List[Dict[str, Any]]:
     """Return the settings of the account page: addresses and credentials of the vendor's API."""
     return [s for s in describe(plugin.settings) if s.get("of") == "account"]
+
+
+def proxy_settings() -> List[Dict[str, Any]]:
+    """Return the settings of an account's own proxy; with `proxy` it is used instead of the proxy
+    of the configuration page."""
+    names = ("proxy", "proxy_user", "proxy_password")
+    return [s for s in describe(Connection) if s["name"] in names]
 
 
 def input_settings(plugin: Plugin) -> List[Dict[str, Any]]:

@@ -33,7 +33,7 @@ def account_error(plugin: Plugin, splunkd: Splunkd, name: str, values: Mapping[s
     try:
         entered = {key: value for key, value in values.items() if value is not None}
         saved = saved_account(plugin, splunkd, name, entered)
-        new_addresses = sorted(secret_addresses(plugin, entered) - secret_addresses(plugin, saved))
+        new_addresses = sorted(_new_addresses(plugin, entered, saved))
         if saved and new_addresses:
             return (
                 "Enter the secret again: it was saved for another address, "
@@ -67,7 +67,7 @@ def _check_login(plugin: Plugin, splunkd: Splunkd, account: Mapping[str, str]) -
     if plugin.check_login is None:
         return
     settings = fill_in(plugin.settings, parse_values(account, account_settings(plugin)))
-    connection = splunkd.read_connection()
+    connection = splunkd.read_connection(account)
     connection = replace(connection, timeout=min(connection.timeout, TEST_TIMEOUT))
     plugin.check_login(plugin.connect(settings, connect(connection)))
 
@@ -114,8 +114,7 @@ def saved_account(
 
     Return {} for a new account and for one whose secrets are all entered again.
     """
-    secrets = [s["name"] for s in account_settings(plugin) if kind_of(s).is_secret]
-    if all(entered.get(secret, MASK) != MASK for secret in secrets):
+    if not _reuses_secret(plugin, entered) and entered.get("proxy_password") != MASK:
         return {}
     try:
         return splunkd.read_stanza("account", name)
@@ -123,6 +122,26 @@ def saved_account(
         if MASK in entered.values():
             raise
         return {}  # a new account
+
+
+def _reuses_secret(plugin: Plugin, entered: Mapping[str, str]) -> bool:
+    """Return whether a secret for the vendor is masked or left out."""
+    secrets = [s["name"] for s in account_settings(plugin) if kind_of(s).is_secret]
+    return any(entered.get(secret, MASK) == MASK for secret in secrets)
+
+
+def _new_addresses(
+    plugin: Plugin, entered: Mapping[str, str], saved: Mapping[str, str]
+) -> Set[str]:
+    """Return the addresses that a saved secret would be sent to for the first time: the vendor's,
+    and that of the account's proxy."""
+    new: Set[str] = set()
+    if _reuses_secret(plugin, entered):
+        new |= secret_addresses(plugin, entered) - secret_addresses(plugin, saved)
+    proxy = entered.get("proxy", "")
+    if entered.get("proxy_password") == MASK and proxy and proxy != saved.get("proxy"):
+        new.add(proxy)
+    return new
 
 
 def secret_addresses(plugin: Plugin, account: Mapping[str, str]) -> Set[str]:

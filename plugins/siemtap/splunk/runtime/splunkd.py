@@ -17,7 +17,7 @@ from splunklib.client import Service, connect
 from ...core.errors import ConfigError, Retry, SiemtapError
 from ...core.manifest import describe, fill_in, kind_of
 from ...core.settings import Connection
-from .names import App
+from .names import App, proxy_settings
 
 log = logging.getLogger("siemtap")
 
@@ -146,9 +146,12 @@ class Splunkd:
         except MissingStanza:
             return {}
 
-    def read_connection(self) -> Connection:
-        """Return the connection settings: the tabs Advanced and Proxy of the configuration page."""
-        proxy = proxy_settings(self.read_settings("proxy"))
+    def read_connection(self, account: Mapping[str, str]) -> Connection:
+        """Return the connection settings of an account: the tab Advanced of the configuration page,
+        and the account's own proxy, or without one that of the tab Proxy."""
+        proxy = {s["name"]: account.get(s["name"], "") for s in proxy_settings()}
+        if not proxy["proxy"]:
+            proxy = proxy_of_tab(self.read_settings("proxy"))
         if proxy.get("proxy_password") == MASK:
             raise ConfigError(mask_error("settings", "proxy", ["proxy_password"]))
         values = {**self.read_settings("advanced"), **proxy}
@@ -291,7 +294,7 @@ def stanza_name(stanza: str) -> str:
     return stanza.partition("://")[2]
 
 
-def proxy_settings(tab: Mapping[str, str]) -> Dict[str, str]:
+def proxy_of_tab(tab: Mapping[str, str]) -> Dict[str, str]:
     """Return the Proxy tab as settings of a connection; empty if the proxy is not enabled."""
     if tab.get("proxy_enabled") not in ("1", "true", "True") or not tab.get("proxy_url"):
         return {}
