@@ -3,7 +3,8 @@ too.
 
 No package registry has Kibana. The rules follow Elastic's reference: the header kbn-xsrf, a form
 with one NDJSON file, objects whose version is not newer than Kibana's, references to existing
-objects."""
+objects. Those of a dashboard's attributes, controls, links and drill-downs follow Kibana's source,
+which each rule names."""
 
 import email
 import email.policy
@@ -25,6 +26,21 @@ NEEDED = {
         "version",
     },
 }
+# dashboard/server/dashboard_saved_object/schema/v1/v1.ts: dashboardAttributesSchema forbids others.
+DASHBOARD = {
+    "title",
+    "description",
+    "kibanaSavedObjectMeta",
+    "timeRestore",
+    "timeFrom",
+    "timeTo",
+    "refreshInterval",
+    "controlGroupInput",
+    "panelsJSON",
+    "optionsJSON",
+    "hits",
+    "version",
+}
 LENS = {
     "lnsMetric": ("metricAccessor",),
     "lnsXY": ("layers",),
@@ -36,7 +52,7 @@ LENS = {
 class Kibana:
     HEADERS = {"kbn-name": "kibana", "content-type": "application/json"}
 
-    def __init__(self, version="8.9.0", space="", authorization=None):
+    def __init__(self, version="8.11.0", space="", authorization=None):
         self.version, self.base, self.authorization = (
             version,
             f"/s/{space}" if space else "",
@@ -153,6 +169,8 @@ class Kibana:
             return "newer_version"
         if not NEEDED[saved_object["type"]] <= set(saved_object["attributes"]):
             return "missing_attributes"
+        if saved_object["type"] == "dashboard" and not set(saved_object["attributes"]) <= DASHBOARD:
+            return "unknown_attributes"
         if any(
             (reference["type"], reference["id"]) not in known
             for reference in saved_object["references"]
@@ -191,14 +209,100 @@ def references_of(saved_object):
         if grid["i"] != id or id in {other for other, _ in taken} or grid["x"] + grid["w"] > 48:
             raise Refusal(400, "Bad Request", f"panel {id}: grid")
         taken.add((id, grid["y"]))
+        names |= {f"{id}:{name}" for name in drilldowns(panel)}
         if panel["type"] == "search":
             names.add(f"{id}:{panel['panelRefName']}")
+        elif panel["type"] == "links":
+            names |= {f"{id}:{name}" for name in links(panel["embeddableConfig"]["attributes"])}
         else:
             names |= {
                 f"{id}:{reference['name']}"
                 for reference in panel["embeddableConfig"]["attributes"]["references"]
             }
             lens(panel["embeddableConfig"]["attributes"])
+    return names | {f"controlGroup_{name}" for name in controls(saved_object)}
+
+
+def controls(saved_object):
+    """Check the controls of a dashboard; return the names of their references, without the prefix
+    (dashboard_container_references.ts: controlGroup_).
+
+    controls/common/control_group/types.ts: ControlPanelState; options_list/types.ts:
+    OptionsListEmbeddableInput; options_list_persistable_state.ts: the data view is a reference;
+    control_group_migrations.ts: the orders begin at 0."""
+    group = saved_object["attributes"].get("controlGroupInput")
+    if not group:
+        return []
+    ignored = json.loads(group["ignoreParentSettingsJSON"])
+    placed = json.loads(group["panelsJSON"])
+    problems = [
+        set(group) != {"controlStyle", "chainingSystem", "panelsJSON", "ignoreParentSettingsJSON"},
+        group["controlStyle"] not in ("oneLine", "twoLine"),
+        group["chainingSystem"] not in ("HIERARCHICAL", "NONE"),
+        set(ignored) != {"ignoreFilters", "ignoreQuery", "ignoreTimerange", "ignoreValidations"},
+        not all(isinstance(value, bool) for value in ignored.values()),
+        sorted(control["order"] for control in placed.values()) != list(range(len(placed))),
+    ]
+    for id, control in placed.items():
+        given = control["explicitInput"]
+        problems += [
+            set(control) != {"order", "type", "width", "grow", "explicitInput"},
+            control["type"] != "optionsListControl",
+            control["width"] not in ("small", "medium", "large"),
+            given["id"] != id or not given["fieldName"] or not given["title"],
+            "dataViewId" in given,
+            not {"id", "fieldName", "title", "selectedOptions", "enhancements"} >= set(given),
+        ]
+    if any(problems):
+        raise Refusal(400, "Bad Request", f"{saved_object['id']}: controls {problems}")
+    return [f"{id}:optionsListDataView" for id in placed]
+
+
+def links(attributes):
+    """Check a links panel; return the names of its references.
+
+    links/common/content_management/v1/cm_services.ts: linksAttributesSchema and
+    dashboardLinkSchema, which forbid others; persistable_state/references.ts: the names."""
+    options = {"openInNewTab", "useCurrentFilters", "useCurrentDateRange"}
+    problems = [
+        not {"title", "description", "links", "layout"} >= set(attributes),
+        attributes["layout"] not in ("horizontal", "vertical"),
+    ]
+    names = []
+    for link in attributes["links"]:
+        names.append(f"link_{link['id']}_dashboard")
+        problems += [
+            set(link) != {"id", "type", "label", "order", "destinationRefName", "options"},
+            link["type"] != "dashboardLink" or link["destinationRefName"] != names[-1],
+            set(link["options"]) != options,
+            not all(isinstance(value, bool) for value in link["options"].values()),
+        ]
+    problems.append(len(set(names)) != len(names))
+    if any(problems):
+        raise Refusal(400, "Bad Request", f"links: {problems}")
+    return names
+
+
+def drilldowns(panel):
+    """Check the drill-downs of a panel; return the names of their references.
+
+    dashboard_enhanced/common/drilldowns/dashboard_drilldown: the name, and a configuration without
+    the dashboard's id; ui_actions_enhanced/common/types.ts: SerializedEvent."""
+    names = []
+    events = panel["embeddableConfig"]["enhancements"].get("dynamicActions", {}).get("events", [])
+    for event in events:
+        action = event["action"]
+        problems = [
+            set(event) != {"eventId", "triggers", "action"},
+            event["triggers"] != ["FILTER_TRIGGER"],
+            set(action) != {"factoryId", "name", "config"},
+            action["factoryId"] != "DASHBOARD_TO_DASHBOARD_DRILLDOWN",
+            set(action["config"]) != {"openInNewTab", "useCurrentFilters", "useCurrentDateRange"},
+            panel["type"] != "lens",
+        ]
+        if any(problems):
+            raise Refusal(400, "Bad Request", f"drill-down {event['eventId']}: {problems}")
+        names.append(f"drilldown:{action['factoryId']}:{event['eventId']}:dashboardId")
     return names
 
 
@@ -228,6 +332,9 @@ def used_fields(saved_object):
     fields = [
         (filter["meta"]["field"], "string", "filter") for filter in source(saved_object)["filter"]
     ] + [(path, None, "column") for path in saved_object["attributes"].get("columns", [])]
+    group = saved_object["attributes"].get("controlGroupInput", {"panelsJSON": "{}"})
+    for control in json.loads(group["panelsJSON"]).values():
+        fields.append((control["explicitInput"]["fieldName"], "string", "control"))
     for panel in panels(saved_object):
         if panel["type"] == "lens":
             state = panel["embeddableConfig"]["attributes"]["state"]

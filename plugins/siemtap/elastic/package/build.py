@@ -10,9 +10,9 @@ from typing import Any, Dict, Mapping
 from ruamel.yaml import YAML
 
 from ...core.model import Plugin
-from ...render.panels import overview, product_name
+from ...render.panels import dashboards, product_name
 from ..field_types import types
-from ..saved_objects import View, objects
+from ..kibana.saved_objects import View, objects
 from .agent import template
 from .fields import ELASTIC, fields_of
 from .manifests import manifest, stream_manifest
@@ -79,13 +79,10 @@ def files(
         for file, rows in fields.items():
             made[f"{place}/fields/{file}.yml"] = _yaml(rows)
         readme.append(exported_fields(dataset, [row for rows in fields.values() for row in rows]))
-    shown = overview(
-        product_name(map(plugin.dataset, package.streams)), map(plugin.dataset, package.streams)
-    )
-    known = {
-        path: kind for dataset in shown.datasets for path, kind in types(ELASTIC, dataset).items()
-    }
-    for saved in objects(shown, known, View("logs-*", named=f"{plugin.name}-overview")):
+    datasets = [plugin.dataset(name) for name in package.streams]
+    known = {path: kind for dataset in datasets for path, kind in types(ELASTIC, dataset).items()}
+    shown = dashboards(product_name(datasets), datasets)
+    for saved in objects(shown, known, View("logs-*", package=plugin.name)):
         made[f"kibana/{saved['type']}/{saved['id']}.json"] = (
             json.dumps(saved, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
         )

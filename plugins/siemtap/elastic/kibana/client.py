@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import urllib3
 
-from ..core.errors import AuthError, ConfigError
-from ..core.manifest import fill_in
-from ..core.rows import Dataset
-from ..core.settings import Connection
-from ..edge.client.http import Http, connect
-from ..edge.client.messages import Reply, Request
-from ..edge.client.replies import raise_for_status
-from ..render import health
-from ..render.panels import Overview, overview, product_name
+from ...core.errors import AuthError, ConfigError
+from ...core.manifest import fill_in
+from ...core.rows import Dataset
+from ...core.settings import Connection
+from ...edge.client.http import Http, connect
+from ...edge.client.messages import Reply, Request
+from ...edge.client.replies import raise_for_status
+from ...render import health
+from ...render.panels import Overview, dashboards, product_name
+from ..assets import Asset
+from ..field_types import types
+from ..server import Server
 from . import saved_objects as rendered
-from .assets import Asset
-from .field_types import types
-from .server import Server
 
 
 class Kibana:
@@ -137,30 +137,30 @@ def _is_missing(reply: Reply) -> bool:
 # The saved objects of a configuration
 
 
-def overviews(datasets: List[Dataset]) -> Iterator[Overview]:
-    """Yield an overview for each vendor, in the order of the datasets, and siemtap's own."""
+def vendor_dashboards(datasets: List[Dataset]) -> Iterator[Tuple[Overview, ...]]:
+    """Yield the dashboards of each vendor, in the order of the datasets, and siemtap's own."""
     for name in dict.fromkeys(dataset.namespace for dataset in datasets):
         if name == health.DATASET.namespace:
-            yield health.OVERVIEW
+            yield (health.OVERVIEW,)
         else:
             of_vendor = [dataset for dataset in datasets if dataset.namespace == name]
-            yield overview(product_name(of_vendor), of_vendor)
+            yield dashboards(product_name(of_vendor), of_vendor)
 
 
 def saved_objects(
     server: Server, datasets: List[Dataset], patterns: Dict[str, str]
 ) -> List[Dict[str, Any]]:
-    """Return the saved objects of all overviews.
+    """Return the saved objects of all dashboards.
 
     `patterns`: vendor -> index pattern of its events.
     """
     saved: List[Dict[str, Any]] = []
-    for vendor in overviews(datasets):
+    for shown in vendor_dashboards(datasets):
         fields: Dict[str, Any] = {}
-        for dataset in vendor.datasets:
+        for dataset in shown[0].datasets:
             fields.update(types(server, dataset))
-        view = rendered.View(f"siemtap-{vendor.name}", patterns[vendor.name])
-        saved += rendered.objects(vendor, fields, view)
+        view = rendered.View(f"siemtap-{shown[0].name}", patterns[shown[0].name])
+        saved += rendered.objects(shown, fields, view)
     return saved
 
 
