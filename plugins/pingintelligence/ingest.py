@@ -67,6 +67,16 @@ PACKAGE = Package(
                 ),
             ),
             "attack_list_first_look",
+            latest=(
+                "observer.name",
+                "pingintelligence.identifier.type",
+                "pingintelligence.identifier.name",
+                "source.address",
+                "user.name",
+                "pingintelligence.cookie.value_hash",
+                "pingintelligence.token_hash",
+                "pingintelligence.api_key_hash",
+            ),
         ),
         "pingintelligence.report": Stream(
             (

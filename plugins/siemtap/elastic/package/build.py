@@ -19,6 +19,7 @@ from .manifests import manifest, stream_manifest
 from .model import Package
 from .pipelines import pipelines
 from .readme import exported_fields, readme_of
+from .transforms import transform_files
 
 # for a plugin that has no elastic/icon.svg
 ICON = (
@@ -78,6 +79,8 @@ def files(
         )
         for file, rows in fields.items():
             made[f"{place}/fields/{file}.yml"] = _yaml(rows)
+        for path, content in transform_files(dataset, stream, fields).items():
+            made[path] = _yaml(content)
         readme.append(exported_fields(dataset, [row for rows in fields.values() for row in rows]))
     datasets = [plugin.dataset(name) for name in package.streams]
     known = {path: kind for dataset in datasets for path, kind in types(ELASTIC, dataset).items()}
