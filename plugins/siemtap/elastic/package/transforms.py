@@ -15,8 +15,10 @@ VERSION = "0.1.0"
 
 
 def destination(dataset: Dataset) -> str:
-    """Return the alias of the index with the latest events. It begins with no `logs-`: what searches
-    `logs-*` would find each of them twice."""
+    """Return the alias of the index with the latest events.
+
+    It begins with no `logs-`: what searches `logs-*` would find each of them twice.
+    """
     return f"{dataset.namespace}_latest.{dataset.short_name}"
 
 
