@@ -8,10 +8,13 @@ which each rule names."""
 
 import email
 import email.policy
+import io
 import json
 import re
+import zipfile
 
 from elastic_refusal import Refusal
+from ruamel.yaml import YAML
 
 NEEDED = {
     "index-pattern": {"title"},
@@ -59,6 +62,8 @@ class Kibana:
             authorization,
         )
         self.saved, self.imports = {}, 0
+        # name -> version; uploads that come too soon; data streams that no package owns
+        self.packages, self.too_soon, self.live = {}, 0, []
 
     def answer(self, method, path, query, headers, body):
         if self.authorization and headers.get("authorization") != self.authorization:
@@ -78,7 +83,52 @@ class Kibana:
             return self.export(json.loads(body))
         if (method, path) == ("POST", "/api/saved_objects/_import"):
             return self.take(query, headers, body)
+        if path == "/api/fleet/epm/packages" and method == "POST":
+            return self.install(headers, body)
+        if path.startswith("/api/fleet/epm/packages/") and method == "GET":
+            return self.package(path.rpartition("/")[2])
         raise Refusal(404, "Not Found", "Not Found")
+
+    def package(self, name):
+        """fleet/server/routes/epm/handlers.ts: getInfoHandler. A package that is neither installed
+        nor in the registry is unknown."""
+        if name not in self.packages:
+            raise problem_of(404, f"[{name}] package not installed or found in registry")
+        installed = {"version": self.packages[name], "install_source": "upload", "name": name}
+        return 200, {
+            "item": {
+                "name": name,
+                "version": self.packages[name],
+                "status": "installed",
+                "installationInfo": installed,
+            }
+        }
+
+    def install(self, headers, body):
+        """fleet/server/routes/epm/index.ts: the types and 100 MB; services/epm/packages/install.ts:
+        ten seconds between uploads; archive/parse.ts: one folder, name-version;
+        validate_package_upload.ts: no live data stream that nobody owns."""
+        if headers["content-type"] not in ("application/zip", "application/gzip"):
+            raise problem_of(415, "Unsupported Media Type")
+        if self.too_soon:
+            self.too_soon -= 1
+            raise problem_of(429, "Too many requests. Please wait 10s before uploading again.")
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            (top,) = {name.partition("/")[0] for name in archive.namelist()}
+            manifest = YAML(typ="safe").load(archive.read(f"{top}/manifest.yml"))
+        name = manifest["name"]
+        if top != f"{name}-{manifest['version']}":
+            raise problem_of(400, f"Name {name} and version do not match top-level directory {top}")
+        for stream in self.live:
+            if stream.startswith(f"logs-{name}.") and name not in self.packages:
+                raise problem_of(
+                    400,
+                    f'A matching live data stream "{stream}" already exists for dataset'
+                    f' "{stream.split("-")[1]}" and must be migrated or removed before uploading a'
+                    " new package.",
+                )
+        self.packages[name] = manifest["version"]
+        return 200, {"items": [], "_meta": {"install_source": "upload", "name": name}}
 
     def export(self, request):
         missing = [
@@ -182,6 +232,13 @@ class Kibana:
             == {reference["name"] for reference in saved_object["references"]}
             else "references_and_their_names_differ"
         )
+
+
+def problem_of(status, message):
+    """Return an error as Fleet answers it."""
+    refusal = Refusal(status, "", message)
+    refusal.body = {"statusCode": status, "error": "Error", "message": message}
+    return refusal
 
 
 def number(version):

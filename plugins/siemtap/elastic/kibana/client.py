@@ -1,5 +1,5 @@
-"""Dashboards in Kibana, written through its API for saved objects, which every version and
-serverless have."""
+"""Kibana's API: for saved objects, which every version and serverless have, and for integration
+packages (Fleet, elastic/kibana, x-pack/platform/plugins/shared/fleet/server/routes/epm)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ from ..field_types import types
 from ..server import Server
 from . import saved_objects as rendered
 
+Version = Tuple[int, ...]
+# What a refused login may lack.
+SAVED_OBJECTS = "write saved objects"
+INTEGRATIONS = "install integrations"
+
 
 class Kibana:
     """A client for one space of a Kibana."""
@@ -39,8 +44,8 @@ class Kibana:
             )
         )
 
-    def check(self) -> None:
-        """Raise ConfigError for a Kibana that is too old for the panels."""
+    def check(self, oldest: Version = rendered.OLDEST, needed_by: str = "the dashboards") -> None:
+        """Raise ConfigError for a Kibana that is too old for what is written."""
         body = self._json(self.http.get(f"{self.base}/api/status"))
         number = ""
         if isinstance(body, dict):
@@ -48,10 +53,10 @@ class Kibana:
         version = tuple(int(part) for part in number.split(".")[:2] if part.isdigit())
         if len(version) < 2:
             raise ConfigError(f"setup.kibana.host: {self.base} is not a Kibana; check the URL")
-        if version < rendered.OLDEST:
+        if version < oldest:
             raise ConfigError(
-                f"setup.kibana: Kibana {number} is too old for the dashboards; they need"
-                f" {'.'.join(map(str, rendered.OLDEST))}; update Kibana, or remove setup.kibana"
+                f"setup.kibana: Kibana {number} is too old for {needed_by}; they need"
+                f" {'.'.join(map(str, oldest))}; update Kibana, or remove setup.kibana"
             )
 
     def read(self, kind: str, id: str) -> Optional[Dict[str, Any]]:
@@ -89,6 +94,27 @@ class Kibana:
                 failed.append(f"{item.get('type')} {item.get('id')}: {reason}")
             raise ConfigError(f"Kibana rejected {'; '.join(failed[:5]) or 'the import'}")
 
+    def installed_version(self, package: str) -> str:
+        """Return the version of an installed integration package; "" if it is not installed."""
+        request = self.http.get(f"{self.base}/api/fleet/epm/packages/{package}")
+        reply = self._ask(request)
+        if reply.status == 404:
+            return ""
+        self._refuse(request, reply, INTEGRATIONS)
+        item = reply.json()["item"]
+        return str(item["installationInfo"]["version"]) if item["status"] == "installed" else ""
+
+    def upload(self, package: bytes) -> None:
+        """Install an integration package, a ZIP archive.
+
+        Raises:
+            Retry: Kibana takes no upload within ten seconds after another.
+            ConfigError: Kibana refuses the package.
+        """
+        url = f"{self.base}/api/fleet/epm/packages"
+        request = Request("POST", url, {"Content-Type": "application/zip"}, package)
+        self._refuse(request, self._ask(request), INTEGRATIONS)
+
     def _json(self, request: Request) -> Any:
         reply = self._ask(request)
         self._refuse(request, reply)
@@ -101,13 +127,13 @@ class Kibana:
             )
         )
 
-    def _refuse(self, request: Request, reply: Reply) -> None:
+    def _refuse(self, request: Request, reply: Reply, right: str = SAVED_OBJECTS) -> None:
         try:
             raise_for_status(request, reply, self.http.now())
         except AuthError as error:
             raise AuthError(
                 f"{error}; check the login of setup.kibana (by default that of the output) and its"
-                " right to write saved objects, which docs/elasticsearch.md lists"
+                f" right to {right}, which docs/elasticsearch.md lists"
             ) from None
 
 
