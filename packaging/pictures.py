@@ -21,7 +21,7 @@ from siemtap.core.convert import millis_of
 from siemtap.core.paths import get
 from siemtap.core.windows import DAY, HOUR
 from siemtap.edge.clock import SYSTEM
-from siemtap.elastic import kibana_client as kibana
+from siemtap.elastic.kibana import client as kibana
 from siemtap.render import registry
 from siemtap.render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
 from siemtap.shipper import demo
@@ -46,7 +46,7 @@ def make(root: Path) -> int:
     """Draw the overview of every vendor; return the exit status."""
     for events in collect():
         datasets = list(registry.plugin(events[0]["event"]["module"]).datasets)
-        for overview in kibana.overviews(datasets):
+        for overview, *_ in kibana.vendor_dashboards(datasets):
             target = root / "plugins" / overview.name / "elastic/overview.png"
             page_html = "".join(document(overview, events))
             take_screenshot(page_html, target, page_height(overview))

@@ -3,14 +3,18 @@ too.
 
 No package registry has Kibana. The rules follow Elastic's reference: the header kbn-xsrf, a form
 with one NDJSON file, objects whose version is not newer than Kibana's, references to existing
-objects."""
+objects. Those of a dashboard's attributes, controls, links and drill-downs follow Kibana's source,
+which each rule names."""
 
 import email
 import email.policy
+import io
 import json
 import re
+import zipfile
 
 from elastic_refusal import Refusal
+from ruamel.yaml import YAML
 
 NEEDED = {
     "index-pattern": {"title"},
@@ -25,6 +29,21 @@ NEEDED = {
         "version",
     },
 }
+# dashboard/server/dashboard_saved_object/schema/v1/v1.ts: dashboardAttributesSchema forbids others.
+DASHBOARD = {
+    "title",
+    "description",
+    "kibanaSavedObjectMeta",
+    "timeRestore",
+    "timeFrom",
+    "timeTo",
+    "refreshInterval",
+    "controlGroupInput",
+    "panelsJSON",
+    "optionsJSON",
+    "hits",
+    "version",
+}
 LENS = {
     "lnsMetric": ("metricAccessor",),
     "lnsXY": ("layers",),
@@ -36,13 +55,15 @@ LENS = {
 class Kibana:
     HEADERS = {"kbn-name": "kibana", "content-type": "application/json"}
 
-    def __init__(self, version="8.9.0", space="", authorization=None):
+    def __init__(self, version="8.11.0", space="", authorization=None):
         self.version, self.base, self.authorization = (
             version,
             f"/s/{space}" if space else "",
             authorization,
         )
         self.saved, self.imports = {}, 0
+        # name -> version; uploads that come too soon; data streams that no package owns
+        self.packages, self.too_soon, self.live = {}, 0, []
 
     def answer(self, method, path, query, headers, body):
         if self.authorization and headers.get("authorization") != self.authorization:
@@ -62,7 +83,52 @@ class Kibana:
             return self.export(json.loads(body))
         if (method, path) == ("POST", "/api/saved_objects/_import"):
             return self.take(query, headers, body)
+        if path == "/api/fleet/epm/packages" and method == "POST":
+            return self.install(headers, body)
+        if path.startswith("/api/fleet/epm/packages/") and method == "GET":
+            return self.package(path.rpartition("/")[2])
         raise Refusal(404, "Not Found", "Not Found")
+
+    def package(self, name):
+        """fleet/server/routes/epm/handlers.ts: getInfoHandler. A package that is neither installed
+        nor in the registry is unknown."""
+        if name not in self.packages:
+            raise problem_of(404, f"[{name}] package not installed or found in registry")
+        installed = {"version": self.packages[name], "install_source": "upload", "name": name}
+        return 200, {
+            "item": {
+                "name": name,
+                "version": self.packages[name],
+                "status": "installed",
+                "installationInfo": installed,
+            }
+        }
+
+    def install(self, headers, body):
+        """fleet/server/routes/epm/index.ts: the types and 100 MB; services/epm/packages/install.ts:
+        ten seconds between uploads; archive/parse.ts: one folder, name-version;
+        validate_package_upload.ts: no live data stream that nobody owns."""
+        if headers["content-type"] not in ("application/zip", "application/gzip"):
+            raise problem_of(415, "Unsupported Media Type")
+        if self.too_soon:
+            self.too_soon -= 1
+            raise problem_of(429, "Too many requests. Please wait 10s before uploading again.")
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            (top,) = {name.partition("/")[0] for name in archive.namelist()}
+            manifest = YAML(typ="safe").load(archive.read(f"{top}/manifest.yml"))
+        name = manifest["name"]
+        if top != f"{name}-{manifest['version']}":
+            raise problem_of(400, f"Name {name} and version do not match top-level directory {top}")
+        for stream in self.live:
+            if stream.startswith(f"logs-{name}.") and name not in self.packages:
+                raise problem_of(
+                    400,
+                    f'A matching live data stream "{stream}" already exists for dataset'
+                    f' "{stream.split("-")[1]}" and must be migrated or removed before uploading a'
+                    " new package.",
+                )
+        self.packages[name] = manifest["version"]
+        return 200, {"items": [], "_meta": {"install_source": "upload", "name": name}}
 
     def export(self, request):
         missing = [
@@ -153,6 +219,8 @@ class Kibana:
             return "newer_version"
         if not NEEDED[saved_object["type"]] <= set(saved_object["attributes"]):
             return "missing_attributes"
+        if saved_object["type"] == "dashboard" and not set(saved_object["attributes"]) <= DASHBOARD:
+            return "unknown_attributes"
         if any(
             (reference["type"], reference["id"]) not in known
             for reference in saved_object["references"]
@@ -164,6 +232,13 @@ class Kibana:
             == {reference["name"] for reference in saved_object["references"]}
             else "references_and_their_names_differ"
         )
+
+
+def problem_of(status, message):
+    """Return an error as Fleet answers it."""
+    refusal = Refusal(status, "", message)
+    refusal.body = {"statusCode": status, "error": "Error", "message": message}
+    return refusal
 
 
 def number(version):
@@ -191,14 +266,100 @@ def references_of(saved_object):
         if grid["i"] != id or id in {other for other, _ in taken} or grid["x"] + grid["w"] > 48:
             raise Refusal(400, "Bad Request", f"panel {id}: grid")
         taken.add((id, grid["y"]))
+        names |= {f"{id}:{name}" for name in drilldowns(panel)}
         if panel["type"] == "search":
             names.add(f"{id}:{panel['panelRefName']}")
+        elif panel["type"] == "links":
+            names |= {f"{id}:{name}" for name in links(panel["embeddableConfig"]["attributes"])}
         else:
             names |= {
                 f"{id}:{reference['name']}"
                 for reference in panel["embeddableConfig"]["attributes"]["references"]
             }
             lens(panel["embeddableConfig"]["attributes"])
+    return names | {f"controlGroup_{name}" for name in controls(saved_object)}
+
+
+def controls(saved_object):
+    """Check the controls of a dashboard; return the names of their references, without the prefix
+    (dashboard_container_references.ts: controlGroup_).
+
+    controls/common/control_group/types.ts: ControlPanelState; options_list/types.ts:
+    OptionsListEmbeddableInput; options_list_persistable_state.ts: the data view is a reference;
+    control_group_migrations.ts: the orders begin at 0."""
+    group = saved_object["attributes"].get("controlGroupInput")
+    if not group:
+        return []
+    ignored = json.loads(group["ignoreParentSettingsJSON"])
+    placed = json.loads(group["panelsJSON"])
+    problems = [
+        set(group) != {"controlStyle", "chainingSystem", "panelsJSON", "ignoreParentSettingsJSON"},
+        group["controlStyle"] not in ("oneLine", "twoLine"),
+        group["chainingSystem"] not in ("HIERARCHICAL", "NONE"),
+        set(ignored) != {"ignoreFilters", "ignoreQuery", "ignoreTimerange", "ignoreValidations"},
+        not all(isinstance(value, bool) for value in ignored.values()),
+        sorted(control["order"] for control in placed.values()) != list(range(len(placed))),
+    ]
+    for id, control in placed.items():
+        given = control["explicitInput"]
+        problems += [
+            set(control) != {"order", "type", "width", "grow", "explicitInput"},
+            control["type"] != "optionsListControl",
+            control["width"] not in ("small", "medium", "large"),
+            given["id"] != id or not given["fieldName"] or not given["title"],
+            "dataViewId" in given,
+            not {"id", "fieldName", "title", "selectedOptions", "enhancements"} >= set(given),
+        ]
+    if any(problems):
+        raise Refusal(400, "Bad Request", f"{saved_object['id']}: controls {problems}")
+    return [f"{id}:optionsListDataView" for id in placed]
+
+
+def links(attributes):
+    """Check a links panel; return the names of its references.
+
+    links/common/content_management/v1/cm_services.ts: linksAttributesSchema and
+    dashboardLinkSchema, which forbid others; persistable_state/references.ts: the names."""
+    options = {"openInNewTab", "useCurrentFilters", "useCurrentDateRange"}
+    problems = [
+        not {"title", "description", "links", "layout"} >= set(attributes),
+        attributes["layout"] not in ("horizontal", "vertical"),
+    ]
+    names = []
+    for link in attributes["links"]:
+        names.append(f"link_{link['id']}_dashboard")
+        problems += [
+            set(link) != {"id", "type", "label", "order", "destinationRefName", "options"},
+            link["type"] != "dashboardLink" or link["destinationRefName"] != names[-1],
+            set(link["options"]) != options,
+            not all(isinstance(value, bool) for value in link["options"].values()),
+        ]
+    problems.append(len(set(names)) != len(names))
+    if any(problems):
+        raise Refusal(400, "Bad Request", f"links: {problems}")
+    return names
+
+
+def drilldowns(panel):
+    """Check the drill-downs of a panel; return the names of their references.
+
+    dashboard_enhanced/common/drilldowns/dashboard_drilldown: the name, and a configuration without
+    the dashboard's id; ui_actions_enhanced/common/types.ts: SerializedEvent."""
+    names = []
+    events = panel["embeddableConfig"]["enhancements"].get("dynamicActions", {}).get("events", [])
+    for event in events:
+        action = event["action"]
+        problems = [
+            set(event) != {"eventId", "triggers", "action"},
+            event["triggers"] != ["FILTER_TRIGGER"],
+            set(action) != {"factoryId", "name", "config"},
+            action["factoryId"] != "DASHBOARD_TO_DASHBOARD_DRILLDOWN",
+            set(action["config"]) != {"openInNewTab", "useCurrentFilters", "useCurrentDateRange"},
+            panel["type"] != "lens",
+        ]
+        if any(problems):
+            raise Refusal(400, "Bad Request", f"drill-down {event['eventId']}: {problems}")
+        names.append(f"drilldown:{action['factoryId']}:{event['eventId']}:dashboardId")
     return names
 
 
@@ -228,6 +389,9 @@ def used_fields(saved_object):
     fields = [
         (filter["meta"]["field"], "string", "filter") for filter in source(saved_object)["filter"]
     ] + [(path, None, "column") for path in saved_object["attributes"].get("columns", [])]
+    group = saved_object["attributes"].get("controlGroupInput", {"panelsJSON": "{}"})
+    for control in json.loads(group["panelsJSON"]).values():
+        fields.append((control["explicitInput"]["fieldName"], "string", "control"))
     for panel in panels(saved_object):
         if panel["type"] == "lens":
             state = panel["embeddableConfig"]["attributes"]["state"]

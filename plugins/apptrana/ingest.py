@@ -24,7 +24,7 @@ PACKAGE = Package(
                 Way(
                     "cel",
                     ACCOUNT,
-                    (*WALK, "websites", "window", "split_at", "event_type", "alerts"),
+                    (*WALK, "skip_after", "websites", "window", "split_at", "event_type", "alerts"),
                     program(HERE, "attack", ATTACK),
                     without=WITHOUT,
                 ),

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent / "elastic"
 ACCOUNT = ("url", "role", "access_key", "secret_key", "authorization", "timezone")
 NEEDED = ("url", "access_key", "secret_key")
 WALK = ("interval", "lookback", "lag", "overlap", "max_query_range", "apis", "exclude_apis")
-SAID = ("ase_blocking", "hash_identifiers")
+OPTIONS = ("ase_blocking", "hash_identifiers")
 
 
 # What the programs read of redaction.py, attacks.py and reports.py.
@@ -45,12 +45,12 @@ PACKAGE = Package(
                 Way(
                     "cel",
                     ACCOUNT,
-                    (*WALK, "attack_version", *SAID),
+                    (*WALK, "attack_version", *OPTIONS),
                     program(HERE, "attack", ATTACK, NAMES),
                     NEEDED,
                 ),
-                Way("filestream", (), ("url", *SAID, "role")),
-                Way("tcp", (), ("url", *SAID, "role"), port=9_515),
+                Way("filestream", (), ("url", *OPTIONS, "role")),
+                Way("tcp", (), ("url", *OPTIONS, "role"), port=9_515),
             ),
             "shape_b_consolidated",
             "read_attack",
@@ -67,6 +67,16 @@ PACKAGE = Package(
                 ),
             ),
             "attack_list_first_look",
+            latest=(
+                "observer.name",
+                "pingintelligence.identifier.type",
+                "pingintelligence.identifier.name",
+                "source.address",
+                "user.name",
+                "pingintelligence.cookie.value_hash",
+                "pingintelligence.token_hash",
+                "pingintelligence.api_key_hash",
+            ),
         ),
         "pingintelligence.report": Stream(
             (

@@ -362,7 +362,7 @@ REPORT = Dataset(
     rows=(
         Given("url",               "observer.name", host),
         Field("name",              "pingintelligence.report"),
-        Field("@said",             "message"),
+        Field("@message",          "message"),
         Field("company",           "organization.name"),
         Field("description",       "event.reason", words),
         Field("@api",              ("pingintelligence.api_name", "service.name"), service),

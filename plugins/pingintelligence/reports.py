@@ -72,7 +72,7 @@ def record(
             "@when": rfc3339(until),
             "@summary": limited(summary),
             "@details": limited(details) if settings.report_details else None,
-            "@said": f"{name} of {api}" if api else name,
+            "@message": f"{name} of {api}" if api else name,
         }
     ]
 
@@ -154,7 +154,7 @@ def licence(report: Mapping[str, Any], now: Millis, settings: Settings) -> List[
             "@expiry": expiry,
             "@days_left": days_left,
             "@severity": _licence_severity(expired, exceeded, days_left),
-            "@said": _licence_message(expired, exceeded, days_left, training),
+            "@message": _licence_message(expired, exceeded, days_left, training),
             "@training": training,
             "@apis": len(apis),
         }

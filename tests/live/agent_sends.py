@@ -22,8 +22,8 @@ from siemtap.testing.cases import Exchange, load, records_of
 # What the parts of the program read: a state with a response and its query.
 GIVEN = {
     **{name: literal(value) for name, value in NAMES.items()},
-    "body": "state.said",
-    "object": "type(state.said) == map ? state.said : {}",
+    "body": "state.response",
+    "object": "type(state.response) == map ? state.response : {}",
 }
 ASKED = {"type": "state.type", "api": "state.api"}
 REFUSAL = expression(HERE, "refusal", ATTACK, GIVEN, "refusal")
@@ -71,7 +71,7 @@ def evaluated(mito, program, state):
 def pieces(mito, response, type, api, settings):
     """Return the pieces that the program splits a response of ABS into, each with its id."""
     state = {
-        "said": response,
+        "response": response,
         "type": type,
         "api": api,
         "role": settings.role,
@@ -134,7 +134,7 @@ def answered(folder, case, settings, records, mito):
             report = next(report for report in REPORTS.values() if report.path == path)
             messages.append(
                 {
-                    "said": response,
+                    "body": response,
                     "name": report.name,
                     "api": query.get("api", ""),
                     "earlier": records[0]["@from"],
@@ -146,7 +146,7 @@ def answered(folder, case, settings, records, mito):
 
 def _attack_pieces(response, query, settings, mito):
     """Return the pieces of an attack report, identical ones counted; none for an error."""
-    if evaluated(mito, REFUSAL, {"said": response}):
+    if evaluated(mito, REFUSAL, {"response": response}):
         return []
     counted = {}
     for piece in pieces(mito, response, int(query["type"]), query.get("api", ""), settings):

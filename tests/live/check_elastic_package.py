@@ -1,5 +1,5 @@
-"""The packages checked with elastic-package: format, lint, build, samples, and pipeline tests made
-from the cases.
+"""The packages checked with elastic-package: format, lint, build, samples, and pipeline tests and
+benchmarks made from the cases. The policy tests are only linted: they need a Kibana.
 
 `ci/live elastic-package` builds the tool, which takes minutes."""
 
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from agent_sends import OTHERWISE, documents
+from dev_policies import policy_tests
 from elastic_shim import Shim
 from ingest import TOOLS, processed, put
 from ruamel.yaml import YAML
@@ -18,6 +19,7 @@ from ruamel.yaml import YAML
 from siemtap.bundles import integration
 from siemtap.core.manifest import describe
 from siemtap.elastic import painless
+from siemtap.render import registry
 from siemtap.testing.cases import all_folders, load
 
 # Checks in which the tool differs, or that it cannot run here.
@@ -45,7 +47,9 @@ def tree(tmp_path_factory, node):
     top = tmp_path_factory.mktemp("integrations")
     subprocess.run(["git", "init", "-q", top], check=True)
     for name, plugin in integration.packaged().items():
-        for path, content in {**integration.contents(plugin), **cases_of(plugin, node)}.items():
+        policies = {path: yaml(content) for path, content in policy_tests(plugin).items()}
+        written_here = {**integration.contents(plugin), **cases_of(plugin, node), **policies}
+        for path, content in written_here.items():
             (top / "packages" / name / path).parent.mkdir(parents=True, exist_ok=True)
             (top / "packages" / name / path).write_bytes(content)
     return top
@@ -144,6 +148,7 @@ def cases_of(plugin, node):
     for name, stream in integration.described(plugin).streams.items():
         place, dataset = f"data_stream/{name.partition('.')[2]}/_dev/test", plugin.dataset(name)
         put(node, plugin, dataset)
+        samples = []
         files[f"{place}/pipeline/test-common-config.yml"] = (
             b'dynamic_fields:\n  "event.ingested": ".*"\n'
         )
@@ -164,6 +169,7 @@ def cases_of(plugin, node):
                     )
                     if event["event"]["kind"] != "pipeline_error"
                 ]
+                samples += [doc for doc, _ in pairs]
                 if pairs and all(event in events for _, event in pairs):
                     case = f"{place}/pipeline/test-{folder.name.replace('_', '-')}.json"
                     files[case] = written(
@@ -182,6 +188,9 @@ def cases_of(plugin, node):
                             ]
                         }
                     )
+        bench = f"data_stream/{name.partition('.')[2]}/_dev/benchmark/pipeline"
+        files[f"{bench}/records.json"] = written({"events": samples})
+        files[f"{bench}/config.yml"] = b"num_docs: 1000\n"
     return files
 
 
@@ -191,7 +200,16 @@ def written(value):
 
 @pytest.mark.parametrize("name", integration.packaged())
 @pytest.mark.parametrize(
-    "command", ["format --fail-fast", "lint", "check", "test static", "test pipeline"]
+    "command",
+    [
+        "format --fail-fast",
+        "lint",
+        "check",
+        "build --skip-validation=false",
+        "test static",
+        "test pipeline",
+        "benchmark pipeline",
+    ],
 )
 def test_elastic_package(tree, shim, name, command):
     environment = {
@@ -212,3 +230,6 @@ def test_elastic_package(tree, shim, name, command):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    if command.startswith("benchmark"):
+        streams = integration.described(registry.plugin(name)).streams
+        assert done.stdout.count("│ doc_count        │ 1000 │") >= len(streams), done.stdout

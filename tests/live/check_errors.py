@@ -74,7 +74,7 @@ def with_odd(document, odd):
     """Return a document with something odd in its record."""
     if document["_conf"]["channel"] == "cel":
         record = json.loads(document["message"])
-        inner = record.get("said", record.get("licence", record.get("report", record)))
+        inner = record.get("body", record.get("licence", record.get("report", record)))
         (inner if isinstance(inner, dict) else record).update({"new": odd, "session_id": odd})
         return {**document, "message": json.dumps(record)}
     if "_record" in document:

@@ -298,7 +298,7 @@ def test_generated_reports(node):
                 body={
                     "message": json.dumps(
                         {
-                            "said": body,
+                            "body": body,
                             "name": "api_metrics",
                             "api": "shop",
                             "earlier": "a",

@@ -4,6 +4,7 @@ be cut. By mito, against the simulator."""
 import json
 import time
 from collections import Counter
+from datetime import datetime, timezone
 
 from fleet import new_agent
 
@@ -85,3 +86,77 @@ def test_an_api_that_ignores_the_website_returns_each_attack_once():
         assert agent.error == "" and truth and truth <= got.keys() and set(got.values()) == {1}
     finally:
         server.close()
+
+
+def test_unreadable_time_is_skipped_after_skip_after():
+    """The events before it are delivered at once, in the same cycle; it and what follows it only
+    after `skip_after`, with an event that names the lost time. The overlap does not read it again."""
+    now = int(time.time() * 1000)
+    bad = now // 1000 - 400
+    server = Server(apptrana.Simulator(apptrana.Knobs(rate=20.0, poison=bad + 0.5)))
+    try:
+        simulated = server.simulated
+        agent = new_agent(server, "apptrana.attack", initial_interval="15m", skip_after="2h")
+        agent.cycle()
+        assert "neither data nor a successMessage; skipped after 2h" in agent.error
+        mark = agent.cursor["all"]
+        assert bad - 21 <= seconds(mark["until"]) <= bad and mark["stuck"]["at"]
+        before = simulated.ledger(now, now - 14 * MINUTE, (bad - 21) * 1000)
+        assert before and before <= ids_of(agent).keys()
+        assert not [event for event in agent.taken if "error" in event]
+
+        agent.restart()
+        agent.cycle()
+        assert agent.cursor["all"]["stuck"] == mark["stuck"], "since when, whatever happens"
+
+        agent.cursor["all"]["stuck"]["since"] = stamp(now // 1000 - 3 * 3600)
+        agent.restart()
+        agent.cycle()
+        assert agent.error == ""
+        (lost,) = [event["error"]["message"] for event in agent.taken if "error" in event]
+        assert ": lost 20" in lost and "unreadable since" in lost
+        after = agent.cursor["all"]
+        (gap,) = after["skipped"]
+        assert seconds(gap["from"]) <= bad + 0.5 <= seconds(gap["to"])
+        assert seconds(gap["to"]) - seconds(gap["from"]) <= 10 and "stuck" not in after
+        agent.taken = [event for event in agent.taken if "error" not in event]
+        got = ids_of(agent)
+        hole = simulated.ledger(now, (bad - 11) * 1000, (bad + 12) * 1000)
+        truth = simulated.ledger(now, now - 14 * MINUTE, now - MINUTE)
+        assert truth - got.keys() <= hole and set(got.values()) == {1}
+
+        agent.restart()
+        agent.cycle()
+        assert agent.error == "" and agent.cursor["all"]["skipped"] == [gap]
+    finally:
+        server.close()
+
+
+def test_unreadable_time_is_kept_while_nothing_behind_it_can_be_read():
+    """A service that answers nothing else skips nothing, however long."""
+
+    class Silent(apptrana.Simulator):
+        def answer(self, request, now):
+            reply = super().answer(request, now)
+            is_attack = request.url.endswith("getAttackInfo")
+            return reply._replace(body=b'{"odd": 1}') if is_attack else reply
+
+    server = Server(Silent(apptrana.Knobs(rate=3.0)))
+    try:
+        agent = new_agent(server, "apptrana.attack", initial_interval="15m", skip_after="2h")
+        agent.cycle()
+        agent.cursor["all"]["stuck"]["since"] = stamp(int(time.time()) - 3 * 3600)
+        agent.restart()
+        agent.cycle()
+        assert "skipped after 2h" in agent.error and "skipped" not in agent.cursor["all"]
+        assert not agent.taken
+    finally:
+        server.close()
+
+
+def seconds(moment):
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+
+
+def stamp(moment):
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

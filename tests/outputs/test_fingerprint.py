@@ -10,7 +10,7 @@ import tls
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
-from siemtap.elastic.kibana_client import Kibana
+from siemtap.elastic.kibana.client import Kibana
 from siemtap.outputs.cluster import Settings
 from siemtap.outputs.elasticsearch import Elasticsearch, Opensearch
 from siemtap.shipper.config.load import load

@@ -13,7 +13,7 @@ from siemtap.core.errors import ConfigError
 from siemtap.core.manifest import describe
 from siemtap.core.rows import Dataset, Field
 from siemtap.elastic import field_types as elastic_types
-from siemtap.elastic import saved_objects as kibana
+from siemtap.elastic.kibana import saved_objects as kibana
 from siemtap.elastic.server import Server as ClusterInfo
 from siemtap.render import health, registry
 from siemtap.render.panels import Panel, overview
@@ -101,7 +101,11 @@ def test_setup_writes_valid_dashboards_once(served, tmp_path):
     assert {"[Logs AppTrana] Overview", "[Logs siemtap] Health"} <= titles
     assert {id for kind, id in board.saved if kind == "dashboard"} == {
         "siemtap-siemtap",
-        *(f"siemtap-{name}" for name in registry.installed()),
+        *(
+            f"siemtap-{name}{topic}"
+            for name in registry.installed()
+            for topic in ("", "-sources", "-rules", "-collection")
+        ),
     }
     for (kind, _), saved in board.saved.items():
         if kind == "index-pattern":
@@ -211,7 +215,7 @@ def test_login_space_and_data_views(tmp_path):
 @pytest.mark.parametrize(
     "version, sentence",
     [
-        ("8.8.2", "Kibana 8.8.2 is too old for the dashboards; they need 8.9"),
+        ("8.10.4", "Kibana 8.10.4 is too old for the dashboards; they need 8.11"),
         ("soon", "is not a Kibana"),
     ],
 )
@@ -301,7 +305,7 @@ def test_panel_with_a_missing_field_is_an_error():
         "Events",
     ] and "event.action" not in shown.panels[-1].columns
     types = elastic_types.types(ES, dataset)
-    assert len(kibana.objects(shown, types, kibana.View("logs-*"))) == 2, (
+    assert len(kibana.objects([shown], types, kibana.View("logs-*"))) == 2, (
         "an existing data view must not be created"
     )
     for wrong in (
@@ -311,7 +315,10 @@ def test_panel_with_a_missing_field_is_an_error():
         Panel("No", "top", "event.kind", only=("nobody.knows", "1")),
     ):
         with pytest.raises(KeyError):
-            kibana.objects(shown._replace(panels=(wrong,)), types, kibana.View("logs-*"))
+            kibana.objects([shown._replace(panels=(wrong,))], types, kibana.View("logs-*"))
+    with pytest.raises(KeyError):  # a text cannot be filtered by its values
+        text = shown._replace(controls=(("Text", "message"),))
+        kibana.objects([text], types, kibana.View("logs-*"))
 
 
 def test_health_dashboard():
@@ -330,7 +337,7 @@ def test_each_dataset_has_a_saved_search(name):
         for dataset in plugin.datasets
         for path, spec in elastic_types.types(ES, dataset).items()
     }
-    saved = kibana.objects(vendor, known, kibana.View("logs-*", named=name))
+    saved = kibana.objects([vendor], known, kibana.View("logs-*", package=name))
     by_datasets = {}
     for item in saved:
         if item["type"] == "search":

@@ -8,7 +8,7 @@ import struct
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from ..core.errors import ConfigError
 from ..core.manifest import describe, suggest
@@ -42,12 +42,17 @@ def described(plugin: Plugin) -> Package:
 
 def build_package(plugin: Plugin, into: Path) -> Path:
     """Build a plugin's package into a folder; return its path."""
-    top = f"{plugin.name}-{source_of(plugin).version}"
-    target = into / f"{top}.zip"
-    content = zipped(top, contents(plugin))
+    name, version, content = archive_of(plugin)
+    target = into / f"{name}-{version}.zip"
     into.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return target
+
+
+def archive_of(plugin: Plugin) -> Tuple[str, str, bytes]:
+    """Return a plugin's package: its name, its version, the ZIP archive."""
+    version = source_of(plugin).version
+    return plugin.name, version, zipped(f"{plugin.name}-{version}", contents(plugin))
 
 
 def contents(plugin: Plugin) -> Dict[str, bytes]:

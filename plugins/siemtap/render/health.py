@@ -109,4 +109,5 @@ OVERVIEW = Overview(
             only=("event.kind", "event"),
         ),
     ),
+    controls=(("Input", "siemtap.input"), ("Unit", "siemtap.unit"), ("State", "siemtap.state")),
 )

@@ -9,6 +9,7 @@ from it, by the same table as Python.
     agent      the configuration of the agent's inputs
     pipelines  the ingest pipelines of a data stream
     fields     the fields of a data stream
+    transforms indices with the latest state
     readme     docs/README.md
     build      all files of a package
 

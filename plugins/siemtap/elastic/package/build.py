@@ -10,15 +10,16 @@ from typing import Any, Dict, Mapping
 from ruamel.yaml import YAML
 
 from ...core.model import Plugin
-from ...render.panels import overview, product_name
+from ...render.panels import dashboards, product_name
 from ..field_types import types
-from ..saved_objects import View, objects
+from ..kibana.saved_objects import View, objects
 from .agent import template
 from .fields import ELASTIC, fields_of
 from .manifests import manifest, stream_manifest
 from .model import Package
 from .pipelines import pipelines
 from .readme import exported_fields, readme_of
+from .transforms import transform_files
 
 # for a plugin that has no elastic/icon.svg
 ICON = (
@@ -78,14 +79,13 @@ def files(
         )
         for file, rows in fields.items():
             made[f"{place}/fields/{file}.yml"] = _yaml(rows)
+        for path, content in transform_files(dataset, stream, fields).items():
+            made[path] = _yaml(content)
         readme.append(exported_fields(dataset, [row for rows in fields.values() for row in rows]))
-    shown = overview(
-        product_name(map(plugin.dataset, package.streams)), map(plugin.dataset, package.streams)
-    )
-    known = {
-        path: kind for dataset in shown.datasets for path, kind in types(ELASTIC, dataset).items()
-    }
-    for saved in objects(shown, known, View("logs-*", named=f"{plugin.name}-overview")):
+    datasets = [plugin.dataset(name) for name in package.streams]
+    known = {path: kind for dataset in datasets for path, kind in types(ELASTIC, dataset).items()}
+    shown = dashboards(product_name(datasets), datasets)
+    for saved in objects(shown, known, View("logs-*", package=plugin.name)):
         made[f"kibana/{saved['type']}/{saved['id']}.json"] = (
             json.dumps(saved, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
         )

@@ -18,7 +18,6 @@ ABSENT = {
         "it would travel with each event; the data stream's @custom pipeline can set event.severity"
     ),
     "concurrency": "an agent sends one request at a time",
-    "skip_after": "a window that gives no answer is asked for until it does",
     "datasets": "each dataset is a data stream with a switch of its own",
 }
 SHOWN = ("interval", "lookback", "url", "paths")

@@ -38,6 +38,9 @@ class Stream(NamedTuple):
     elsewhere: Mapping[str, Dict[str, Any]] = {}  # field -> the processor that sets it
     wanted: bool = True  # whether the first way is enabled by default
     reads_apart: bool = False  # `reader` has a script of its own: one for all would be too long
+    # For events that tell a state: the fields that together name what has it. A transform keeps the
+    # latest event of each.
+    latest: Tuple[str, ...] = ()
 
 
 class Package(NamedTuple):

@@ -76,7 +76,7 @@ Each record becomes one event with ECS fields and the fields of the vendor.
 
 ### Supported use cases
 
-Search the events of {plugin.title} together with those of other sources, view them in the included dashboard, and create alerts in Elastic Security as described below.
+Search the events of {plugin.title} together with those of other sources, view them in the included dashboards (overview, sources, rules, health of the collection), and create alerts in Elastic Security as described below.
 
 ## What do I need to use this integration?
 

@@ -1,4 +1,5 @@
-"""The command `siemtap build`: bundles of installed plugins for Splunk and for Elastic."""
+"""The command `siemtap build`: bundles of installed plugins for Splunk and for Elastic. And the
+upload of those for Elastic by `siemtap setup --packages`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import click
 
 from ...core.errors import ConfigError
 from ...render import registry
+from ..config.sections import Config
+from ..setup import packages
 
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 into_option = click.option(
@@ -68,6 +71,30 @@ def elastic(names: Tuple[str, ...], into: Path) -> None:
 
     for name in names or integration.packaged():
         _show(integration.build_package(registry.plugin(name), into))
+
+
+def upload_packages(config: Config, dry_run: bool) -> int:
+    """Upload the integration package of each enabled plugin that Kibana lacks, or has in another
+    version; return how many."""
+    from ...bundles import integration  # no other command needs what builds them
+
+    enabled = dict.fromkeys(
+        input_config.plugin.name for input_config in config.inputs if input_config.common.enabled
+    )
+    names = [name for name in enabled if name in integration.packaged()]
+    archives = (packages.Archive(*integration.archive_of(registry.plugin(name))) for name in names)
+    changed = 0
+    for archive, installed in packages.missing(config, archives):
+        name = f"package {archive.name} {archive.version}"
+        if installed == archive.version:
+            click.echo(f"unchanged: {name}")
+            continue
+        changed += 1
+        if not dry_run:
+            packages.upload(config, archive)
+        verb = f"replaced: {installed} by" if installed else "uploaded:"
+        click.echo(f"{'would be ' if dry_run else ''}{verb} {name}")
+    return changed
 
 
 def _show(path: Path) -> None:

@@ -33,6 +33,7 @@ from ..config.load import whole_schema
 from ..config.sections import Config, Input
 from ..processors.steps import process
 from ..setup import assets, kibana, output_check
+from . import bundles
 from .options import (
     CONFIG_FILE,
     cluster_parts,
@@ -201,8 +202,11 @@ def _print_output(config: Config, part: Config) -> None:
 @click.command("setup", short_help="Install templates, pipelines, lifecycle and dashboards.")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Show the changes without making them.")
+@click.option(
+    "--packages", is_flag=True, help="Upload the Elastic packages of the inputs to Kibana first."
+)
 @output_option
-def setup_cluster(file: str, dry_run: bool, outputs: Tuple[str, ...]) -> None:
+def setup_cluster(file: str, dry_run: bool, packages: bool, outputs: Tuple[str, ...]) -> None:
     """Install templates, ingest pipelines and lifecycle in Elasticsearch or OpenSearch, and
     dashboards in Kibana.
 
@@ -211,10 +215,11 @@ def setup_cluster(file: str, dry_run: bool, outputs: Tuple[str, ...]) -> None:
     config = load(file)
     for part in cluster_parts(config, outputs):
         _print_output(config, part)
-        _set_up(part, dry_run)
+        uploaded = bundles.upload_packages(part, dry_run) if packages else 0
+        _set_up(part, dry_run, uploaded)
 
 
-def _set_up(config: Config, dry_run: bool) -> None:
+def _set_up(config: Config, dry_run: bool, uploaded: int) -> None:
     es = assets.cluster(config)
     server = assets.read_server(config, es)
     changed = 0
@@ -231,7 +236,7 @@ def _set_up(config: Config, dry_run: bool) -> None:
             dashboards.append(change)
     if not dry_run:
         kibana.put_dashboards(config, dashboards)
-    summary = f"{changed + len(dashboards)} {'to change' if dry_run else 'changed'}"
+    summary = f"{uploaded + changed + len(dashboards)} {'to change' if dry_run else 'changed'}"
     if changed and not dry_run:
         summary += "; existing data streams use new mappings after their next rollover"
     click.echo(summary)

@@ -117,7 +117,7 @@ def _print_json(outcome: Outcome) -> None:
     line = {
         "subject": outcome.subject,
         "well": outcome.ok,
-        "said": outcome.message,
+        "message": outcome.message,
         "data": outcome.data,
     }
     click.echo(json.dumps(line, ensure_ascii=False))

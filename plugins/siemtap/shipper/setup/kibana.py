@@ -7,8 +7,8 @@ from typing import Dict, Iterator, List, Optional
 
 from ...core.errors import ConfigError
 from ...core.rows import Dataset
-from ...elastic import kibana_client as kibana
-from ...elastic.saved_objects import ndjson
+from ...elastic.kibana import client as kibana
+from ...elastic.kibana.saved_objects import ndjson
 from ...elastic.server import Server
 from ...outputs.index_names import PATTERN
 from ...render import registry
@@ -47,10 +47,10 @@ def write_dashboards(config: Optional[Config], into: Path) -> Iterator[Path]:
         datasets = list(registry.datasets().values())
         patterns = {dataset.namespace: data_streams(dataset.namespace) for dataset in datasets}
     into.mkdir(parents=True, exist_ok=True)
-    for overview in kibana.overviews(datasets):
-        path = into / f"kibana-{overview.name}.ndjson"
+    for first, *_ in kibana.vendor_dashboards(datasets):
+        path = into / f"kibana-{first.name}.ndjson"
         saved = kibana.saved_objects(
-            Server("elasticsearch", (9, 1)), list(overview.datasets), patterns
+            Server("elasticsearch", (9, 1)), list(first.datasets), patterns
         )
         path.write_text(ndjson(saved), encoding="utf-8")
         yield path

@@ -15,11 +15,11 @@ func main() {
 	}
 	status := 0
 	for _, path := range os.Args[1:] {
-		said, err := os.ReadFile(path)
+		source, err := os.ReadFile(path)
 		if err != nil {
 			panic(err)
 		}
-		if _, issues := env.Parse(string(said)); issues.Err() != nil {
+		if _, issues := env.Parse(string(source)); issues.Err() != nil {
 			status = 1
 			fmt.Printf("%s: %v\n", path, issues.Err())
 		}

@@ -1,27 +1,32 @@
-"""Dashboards in Kibana, written through its API for saved objects, which every version and
-serverless have."""
+"""Kibana's API: for saved objects, which every version and serverless have, and for integration
+packages (Fleet, elastic/kibana, x-pack/platform/plugins/shared/fleet/server/routes/epm)."""
 
 from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import urllib3
 
-from ..core.errors import AuthError, ConfigError
-from ..core.manifest import fill_in
-from ..core.rows import Dataset
-from ..core.settings import Connection
-from ..edge.client.http import Http, connect
-from ..edge.client.messages import Reply, Request
-from ..edge.client.replies import raise_for_status
-from ..render import health
-from ..render.panels import Overview, overview, product_name
+from ...core.errors import AuthError, ConfigError
+from ...core.manifest import fill_in
+from ...core.rows import Dataset
+from ...core.settings import Connection
+from ...edge.client.http import Http, connect
+from ...edge.client.messages import Reply, Request
+from ...edge.client.replies import raise_for_status
+from ...render import health
+from ...render.panels import Overview, dashboards, product_name
+from ..assets import Asset
+from ..field_types import types
+from ..server import Server
 from . import saved_objects as rendered
-from .assets import Asset
-from .field_types import types
-from .server import Server
+
+Version = Tuple[int, ...]
+# What a refused login may lack.
+SAVED_OBJECTS = "write saved objects"
+INTEGRATIONS = "install integrations"
 
 
 class Kibana:
@@ -39,8 +44,8 @@ class Kibana:
             )
         )
 
-    def check(self) -> None:
-        """Raise ConfigError for a Kibana that is too old for the panels."""
+    def check(self, oldest: Version = rendered.OLDEST, needed_by: str = "the dashboards") -> None:
+        """Raise ConfigError for a Kibana that is too old for what is written."""
         body = self._json(self.http.get(f"{self.base}/api/status"))
         number = ""
         if isinstance(body, dict):
@@ -48,10 +53,10 @@ class Kibana:
         version = tuple(int(part) for part in number.split(".")[:2] if part.isdigit())
         if len(version) < 2:
             raise ConfigError(f"setup.kibana.host: {self.base} is not a Kibana; check the URL")
-        if version < rendered.OLDEST:
+        if version < oldest:
             raise ConfigError(
-                f"setup.kibana: Kibana {number} is too old for the dashboards; they need"
-                f" {'.'.join(map(str, rendered.OLDEST))}; update Kibana, or remove setup.kibana"
+                f"setup.kibana: Kibana {number} is too old for {needed_by}; they need"
+                f" {'.'.join(map(str, oldest))}; update Kibana, or remove setup.kibana"
             )
 
     def read(self, kind: str, id: str) -> Optional[Dict[str, Any]]:
@@ -89,6 +94,27 @@ class Kibana:
                 failed.append(f"{item.get('type')} {item.get('id')}: {reason}")
             raise ConfigError(f"Kibana rejected {'; '.join(failed[:5]) or 'the import'}")
 
+    def installed_version(self, package: str) -> str:
+        """Return the version of an installed integration package; "" if it is not installed."""
+        request = self.http.get(f"{self.base}/api/fleet/epm/packages/{package}")
+        reply = self._ask(request)
+        if reply.status == 404:
+            return ""
+        self._refuse(request, reply, INTEGRATIONS)
+        item = reply.json()["item"]
+        return str(item["installationInfo"]["version"]) if item["status"] == "installed" else ""
+
+    def upload(self, package: bytes) -> None:
+        """Install an integration package, a ZIP archive.
+
+        Raises:
+            Retry: Kibana takes no upload within ten seconds after another.
+            ConfigError: Kibana refuses the package.
+        """
+        url = f"{self.base}/api/fleet/epm/packages"
+        request = Request("POST", url, {"Content-Type": "application/zip"}, package)
+        self._refuse(request, self._ask(request), INTEGRATIONS)
+
     def _json(self, request: Request) -> Any:
         reply = self._ask(request)
         self._refuse(request, reply)
@@ -101,13 +127,13 @@ class Kibana:
             )
         )
 
-    def _refuse(self, request: Request, reply: Reply) -> None:
+    def _refuse(self, request: Request, reply: Reply, right: str = SAVED_OBJECTS) -> None:
         try:
             raise_for_status(request, reply, self.http.now())
         except AuthError as error:
             raise AuthError(
                 f"{error}; check the login of setup.kibana (by default that of the output) and its"
-                " right to write saved objects, which docs/elasticsearch.md lists"
+                f" right to {right}, which docs/elasticsearch.md lists"
             ) from None
 
 
@@ -137,30 +163,30 @@ def _is_missing(reply: Reply) -> bool:
 # The saved objects of a configuration
 
 
-def overviews(datasets: List[Dataset]) -> Iterator[Overview]:
-    """Yield an overview for each vendor, in the order of the datasets, and siemtap's own."""
+def vendor_dashboards(datasets: List[Dataset]) -> Iterator[Tuple[Overview, ...]]:
+    """Yield the dashboards of each vendor, in the order of the datasets, and siemtap's own."""
     for name in dict.fromkeys(dataset.namespace for dataset in datasets):
         if name == health.DATASET.namespace:
-            yield health.OVERVIEW
+            yield (health.OVERVIEW,)
         else:
             of_vendor = [dataset for dataset in datasets if dataset.namespace == name]
-            yield overview(product_name(of_vendor), of_vendor)
+            yield dashboards(product_name(of_vendor), of_vendor)
 
 
 def saved_objects(
     server: Server, datasets: List[Dataset], patterns: Dict[str, str]
 ) -> List[Dict[str, Any]]:
-    """Return the saved objects of all overviews.
+    """Return the saved objects of all dashboards.
 
     `patterns`: vendor -> index pattern of its events.
     """
     saved: List[Dict[str, Any]] = []
-    for vendor in overviews(datasets):
+    for shown in vendor_dashboards(datasets):
         fields: Dict[str, Any] = {}
-        for dataset in vendor.datasets:
+        for dataset in shown[0].datasets:
             fields.update(types(server, dataset))
-        view = rendered.View(f"siemtap-{vendor.name}", patterns[vendor.name])
-        saved += rendered.objects(vendor, fields, view)
+        view = rendered.View(f"siemtap-{shown[0].name}", patterns[shown[0].name])
+        saved += rendered.objects(shown, fields, view)
     return saved
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Tuple
 
-from ..core.settings import SEVERITIES
-from ..render.panels import NUMBER, OVER_TIME, SHARE, TOP, Panel
+from ...core.settings import SEVERITIES
+from ...render.panels import NUMBER, OVER_TIME, SHARE, TOP, Panel
 
 KINDS = {
     "keyword": "string",

@@ -1,6 +1,8 @@
-"""Overviews as saved objects of Kibana: a data view, saved searches, a dashboard of Lens panels.
+"""A vendor's dashboards as saved objects of Kibana: a data view, saved searches, dashboards of Lens
+panels.
 
-Kibana 8.9 and newer import them and migrate them to their own version.
+Kibana 8.11 and newer, which have links panels (elastic/kibana pull request 166896), import them and
+migrate them to their own version.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ import hashlib
 import json
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..core.rows import Dataset
-from ..render.panels import COLUMNS as COLUMNS_OF_EVENTS
-from ..render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
+from ...core.rows import Dataset
+from ...render.panels import COLUMNS as COLUMNS_OF_EVENTS
+from ...render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
 from .lens import Types, kql, lens_type, visualization_of
+from .navigation import LINKS_HEIGHT, control_group, drilldown, links_panel
 
-OLDEST = (8, 9)
+OLDEST = (8, 11)
 # Versions of the format written here. Kibana migrates an older version, and rejects a newer one.
 VERSIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "dashboard": "8.9.0"}
 CORE_VERSION = "8.8.0"
@@ -29,31 +32,39 @@ class View(NamedTuple):
 
     id: str
     pattern: str = ""  # index pattern; "": the data view exists already
-    named: str = ""  # prefix of the ids; "": siemtap-<overview>
+    package: str = ""  # the prefix of the ids; "": siemtap-<vendor>
 
     def own(self, overview: Overview) -> str:
-        """Return the prefix of the ids, which is the id of the dashboard."""
-        return self.named or f"siemtap-{overview.name}"
+        """Return the id of a dashboard, which is the prefix of the ids of its objects."""
+        if self.package:
+            return f"{self.package}-{overview.topic}"
+        topic = "" if overview.topic == "overview" else f"-{overview.topic}"
+        return f"siemtap-{overview.name}{topic}"
 
 
-def objects(overview: Overview, types: Types, view: View) -> List[Saved]:
-    """Return the saved objects of an overview, each after those that it refers to.
+def objects(dashboards: Sequence[Overview], types: Types, view: View) -> List[Saved]:
+    """Return the saved objects of a vendor's dashboards. The dashboards, which refer to each other,
+    are the last.
 
     Raise KeyError for a panel of a field that the index does not have or cannot aggregate.
     """
+    first = dashboards[0]
     saved = []
     if view.pattern:
-        saved.append(_data_view(overview, view))
-    if len(overview.datasets) > 1:
-        saved += [_dataset_search(overview, dataset, types, view) for dataset in overview.datasets]
-    search_ids: Dict[Panel, str] = {}
-    for panel in overview.panels:
-        if panel.shape == EVENTS:
-            search = _search(overview, panel, types, view)
-            search_ids[panel] = search["id"]
-            saved.append(search)
-    saved.append(_dashboard(overview, types, view, search_ids))
-    return saved
+        saved.append(_data_view(first, view))
+    if len(first.datasets) > 1:
+        saved += [_dataset_search(first, dataset, types, view) for dataset in first.datasets]
+    search_ids: Dict[Tuple[str, Panel], str] = {}
+    for overview in dashboards:
+        for panel in overview.panels:
+            if panel.shape == EVENTS:
+                search = _search(overview, panel, types, view)
+                search_ids[overview.topic, panel] = search["id"]
+                saved.append(search)
+    return [
+        *saved,
+        *(_dashboard(overview, dashboards, types, view, search_ids) for overview in dashboards),
+    ]
 
 
 def ndjson(saved: List[Saved]) -> str:
@@ -93,7 +104,7 @@ def _search(overview: Overview, panel: Panel, types: Types, view: View) -> Saved
     """Return the saved search of a panel."""
     source, references = _source(overview.datasets, view)
     source["query"] = kql(*panel.only)
-    title = overview.title.replace("Overview", panel.title)
+    title = _titled(overview, panel.title)
     id = f"{view.own(overview)}-{_slug(panel)}"
     return _search_of(id, title, panel.columns, source, references, types, view)
 
@@ -103,9 +114,15 @@ def _dataset_search(overview: Overview, dataset: Dataset, types: Types, view: Vi
     source, references = _source([dataset], view)
     varying = set(dataset.targets()) - set(dataset.constant)
     columns = [path for path in COLUMNS_OF_EVENTS if path in varying and path in types]
-    title = overview.title.replace("Overview", f"{dataset.short_name} events")
+    title = _titled(overview, f"{dataset.short_name} events")
     id = f"{view.own(overview)}-dataset-{dataset.short_name}"
     return _search_of(id, title, columns, source, references, types, view)
+
+
+def _titled(overview: Overview, name: str) -> str:
+    """Return the title of a saved search: [Logs Acme] Events, [Logs Acme] Rules: Events."""
+    logs, _, topic = overview.title.rpartition("] ")
+    return f"{logs}] {name}" if topic == "Overview" else f"{overview.title}: {name}"
 
 
 def _search_of(
@@ -133,18 +150,30 @@ def _search_of(
 
 
 def _dashboard(
-    overview: Overview, types: Types, view: View, search_ids: Mapping[Panel, str]
+    overview: Overview,
+    dashboards: Sequence[Overview],
+    types: Types,
+    view: View,
+    search_ids: Mapping[Tuple[str, Panel], str],
 ) -> Saved:
     source, references = _source(overview.datasets, view)
     panels = []
-    for panel, grid in _lay_out(overview.panels):
+    ids = {dashboard.topic: view.own(dashboard) for dashboard in dashboards}
+    top = 0
+    if len(dashboards) > 1:
+        links, more = links_panel(dashboards, ids)
+        panels.append({"version": VERSIONS["dashboard"], **links})
+        references += more
+        top = LINKS_HEIGHT
+    for panel, grid in _lay_out(overview.panels, top):
+        id = _slug(panel)
         if panel.shape == EVENTS:
-            body, reference = _search_panel(panel, search_ids[panel])
+            body, reference = _search_panel(panel, search_ids[overview.topic, panel])
             references.append(reference)
         else:
-            body, lens_references = _lens_panel(panel, types, view)
-            references += lens_references
-        id = _slug(panel)
+            enhancements, more = drilldown(overview, panel, id, ids)
+            body, lens_references = _lens_panel(panel, types, view, enhancements)
+            references += [*lens_references, *more]
         panels.append(
             {
                 "version": VERSIONS["dashboard"],
@@ -154,6 +183,10 @@ def _dashboard(
                 **body,
             }
         )
+    for _, path in overview.controls:
+        lens_type(types, path)
+    controls, more = control_group(overview, view.id)
+    references += more
     attributes = {
         "title": overview.title,
         "panelsJSON": _text(panels),
@@ -170,6 +203,8 @@ def _dashboard(
         ),
         "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)},
     }
+    if overview.controls:
+        attributes["controlGroupInput"] = controls
     return _saved("dashboard", view.own(overview), _revised(attributes), references)
 
 
@@ -185,14 +220,14 @@ def _search_panel(panel: Panel, search_id: str) -> Tuple[Dict[str, Any], Dict[st
 
 
 def _lens_panel(
-    panel: Panel, types: Types, view: View
+    panel: Panel, types: Types, view: View, enhancements: Mapping[str, Any]
 ) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
     """Return a panel that holds a Lens visualization, and its references."""
     id = _slug(panel)
     lens = visualization_of(panel, types, view.id)
     config = {
         "attributes": lens,
-        "enhancements": {},
+        "enhancements": dict(enhancements),
         "hidePanelTitles": panel.shape == NUMBER,
     }
     references = [
@@ -236,12 +271,11 @@ def _source(datasets: Iterable[Dataset], view: View) -> Tuple[Dict[str, Any], Li
     return {"query": kql(), "filter": [filter]}, references
 
 
-def _lay_out(panels: Tuple[Panel, ...]) -> Iterator[Tuple[Panel, Dict[str, int]]]:
-    """Yield each panel with its position.
+def _lay_out(panels: Tuple[Panel, ...], top: int) -> Iterator[Tuple[Panel, Dict[str, int]]]:
+    """Yield each panel with its position, the first at `top`.
 
     A row ends where the shape changes or the row is full. The panels of a row fill its width.
     """
-    top = 0
     index = 0
     while index < len(panels):
         shape = panels[index].shape
