@@ -78,6 +78,7 @@ PINNED = {
         "h11==0.16.0",
         "httptools==0.9.0",
         "idna==3.20",
+        "isal==1.9.1",
         "jsonschema==4.26.0",
         "jsonschema-rs==0.60.3",
         "jsonschema-specifications==2025.9.1",

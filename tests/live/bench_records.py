@@ -10,12 +10,12 @@ RECORDS, PAGE = 5_000, 100
 LANGUAGES = ("en-GB", "de-DE", "pt-BR", "hi-IN", "-")
 
 
-def records():
+def records(number_of_records=RECORDS):
     """Return records that differ in every field that the vendor fills."""
     rng = random.Random(7)
     source = simulator.Simulator(simulator.Knobs(odd=False, rate=1.0))
     distinct = []
-    for number in range(RECORDS):
+    for number in range(number_of_records):
         record = source.record(rng, "shop.example.com", 1_772_618_400_000 + number * 977)
         record["requestHeader"] = (
             '"Host":" shop.example.com " ,'

@@ -30,27 +30,45 @@ STRINGS_IN_BYTES = re.compile(STRINGS.pattern.encode(), re.DOTALL)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
-    """Return a decorator like `lru_cache` that keeps results of short values only.
+class TooLong(Exception):
+    """A value that is not kept in a cache."""
 
-    A cache of texts that a sender chose would hold thousands of them, however long they are.
+
+def kept(size: int, typed: bool = False) -> Callable[[Function], Function]:
+    """Return a decorator like `lru_cache`; the function raises TooLong, without being called, for
+    a text that is not kept. `__wrapped__` is the function itself.
+
+    A cache of texts that a sender chose would hold thousands of them, however long they are. What
+    is in the cache was measured when it came there, so that a hit costs no more than `lru_cache`.
     """
 
     def decorate(function: Function) -> Function:
-        kept = lru_cache(size, typed)(function)
+        @lru_cache(size, typed)
+        def call(*values: Any) -> Any:
+            for value in values:
+                parts = value if value.__class__ is tuple else (value,)
+                if any(part.__class__ is str and len(part) > LONGEST_CACHED for part in parts):
+                    raise TooLong
+            return function(*values)
+
+        call.__wrapped__ = function  # type: ignore[attr-defined]
+        return cast(Function, call)
+
+    return decorate
+
+
+def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
+    """Return a decorator like `lru_cache` that keeps results of short values only."""
+
+    def decorate(function: Function) -> Function:
+        keeping = kept(size, typed)(function)
 
         @wraps(function)
         def call(*values: Any) -> Any:
-            for value in values:
-                kind = value.__class__
-                if kind is str:
-                    if len(value) > LONGEST_CACHED:
-                        return function(*values)
-                elif kind is tuple and any(
-                    item.__class__ is str and len(item) > LONGEST_CACHED for item in value
-                ):
-                    return function(*values)
-            return kept(*values)
+            try:
+                return keeping(*values)
+            except TooLong:
+                return function(*values)
 
         return cast(Function, call)
 

@@ -148,9 +148,13 @@ class Mark(NamedTuple):
         if known is None:
             horizon = batch.until - batch.overlap
             seen = {id: until for id, until in self.seen.items() if until >= horizon}
-            fresh = [event for id, event in arrived.items() if id not in self.seen]
-            for id in arrived:
-                seen[id] = max(batch.until, seen.get(id, 0))
+            fresh = list(arrived.values())
+            again: Dict[str, Millis] = {}
+            if not arrived.keys().isdisjoint(self.seen):
+                fresh = [event for id, event in arrived.items() if id not in self.seen]
+                again = {id: max(batch.until, seen[id]) for id in arrived if id in seen}
+            seen.update(dict.fromkeys(arrived, batch.until))
+            seen.update(again)
         else:
             fresh = [event for id, event in arrived.items() if id not in known]
             seen = {id: batch.until for id in arrived if id not in known}
@@ -158,10 +162,11 @@ class Mark(NamedTuple):
 
     def to_json(self) -> Dict[str, Any]:
         """Return {"cursor": {…}, "seen": {"<time>": [id, …]}}."""
-        ids_by_time: Dict[str, List[str]] = {}
+        ids_by_time: Dict[Millis, List[str]] = {}
         for id, until in self.seen.items():
-            ids_by_time.setdefault(str(until), []).append(id)
-        return {"cursor": dict(self.cursor), "seen": ids_by_time}
+            ids_by_time.setdefault(until, []).append(id)
+        seen = {str(until): ids for until, ids in ids_by_time.items()}
+        return {"cursor": dict(self.cursor), "seen": seen}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Mark:

@@ -22,14 +22,17 @@ class CheckpointAfter:
         self.unsaved = unsaved
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
-        ids = ids_of(events)
         rejections: Rejections = []
         if events:
             rejections = self.sink.deliver(unit, events, None)
-            self.unsaved |= ids
-        if mark is not None:
-            self.checkpoints.save(unit, mark)
-        self.unsaved -= ids
+        try:
+            if mark is not None:
+                self.checkpoints.save(unit, mark)
+        except BaseException:
+            self.unsaved |= ids_of(events)
+            raise
+        if self.unsaved:
+            self.unsaved -= ids_of(events)
         return rejections
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Iterator, List, NamedTuple
+from io import BytesIO
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import elastic_transport
 import elasticsearch
@@ -25,15 +26,21 @@ STRANGE = (
 )
 
 
-class Line(NamedTuple):
-    """An event and its part of a `_bulk` body."""
+# event -> the two lines of a `_bulk` body, each without its end: action and document
+Lines = Callable[[Event], Tuple[bytes, bytes]]
+CREATED = {"create": {"status": 201}}  # the result of a new event, as FILTER leaves it
 
-    event: Event
-    body: bytes  # two lines: action and event
+
+class Request(NamedTuple):
+    """One `_bulk` request. `lines` writes its events again if it has to be split."""
+
+    events: List[Event]
+    body: bytes
+    lines: Lines
 
 
 class Item(NamedTuple):
-    """The server's result for one line."""
+    """The server's result for one event."""
 
     status: int
     details: Dict[str, object]  # such as `error`
@@ -42,14 +49,14 @@ class Item(NamedTuple):
 class Verdict(NamedTuple):
     """The results of one request."""
 
-    again: List[Line]  # of unknown fate, or not accepted now
+    again: List[Event]  # of unknown fate, or not accepted now
     refused: Rejections
     why: str  # the reason of `again`
-    accepted: int = 0  # number of lines
+    accepted: int = 0  # number of events
 
     @property
-    def lines(self) -> int:
-        """Return the number of lines that have a result."""
+    def events(self) -> int:
+        """Return the number of events that have a result."""
         return len(self.again) + len(self.refused) + self.accepted
 
 
@@ -71,97 +78,111 @@ class Bulk:
         self.most = settings.bulk_max_size
         self.most_bytes = settings.bulk_max_bytes
 
-    def split(self, lines: List[Line]) -> Iterator[List[Line]]:
-        """Split lines into requests, limited by number and by bytes."""
-        part: List[Line] = []
-        size = 0
-        for line in lines:
-            if part and (len(part) >= self.most or size + len(line.body) > self.most_bytes):
-                yield part
+    def requests(self, events: Iterable[Event], lines: Lines) -> Iterator[Request]:
+        """Write events into requests, limited by number and by bytes.
+
+        Each line goes into its body at once: all of them together do not fit into the processor's
+        cache.
+        """
+        part: List[Event] = []
+        body = BytesIO()
+        for event in events:
+            action, document = lines(event)
+            size = body.tell() + len(action) + len(document) + 2
+            if part and (len(part) >= self.most or size > self.most_bytes):
+                yield Request(part, body.getvalue(), lines)
                 part = []
-                size = 0
-            part.append(line)
-            size += len(line.body)
+                body = BytesIO()
+            part.append(event)
+            body.write(action)
+            body.write(b"\n")
+            body.write(document)
+            body.write(b"\n")
         if part:
-            yield part
+            yield Request(part, body.getvalue(), lines)
 
-    def send(self, parts: List[List[Line]]) -> List[Verdict]:
-        if len(parts) > 1 and self.settings.worker > 1:
-            return list(self.pool.map(self._send_part, parts))
-        return [self._send_part(part) for part in parts]
+    def send(self, requests: Iterable[Request]) -> List[Verdict]:
+        """Send requests, several at once, each while the next one is written."""
+        if self.settings.worker > 1:
+            return list(self.pool.map(self._send, requests))
+        return list(map(self._send, requests))
 
-    def _send_part(self, lines: List[Line]) -> Verdict:
-        body = b"".join(line.body for line in lines)
+    def _send(self, request: Request) -> Verdict:
         self.count(requests=1)
         try:
             answer = self.client.perform_request(
                 "POST",
                 "/_bulk",
                 params={"filter_path": FILTER},
-                body=body,
+                body=request.body,
                 headers={"accept": "application/json", "content-type": "application/x-ndjson"},
             )
         except ApiError as error:
-            return self._judge_error(lines, len(body), error)
+            return self._judge_error(request, error)
         except FAILURES as error:  # of unknown fate: sent again, without duplicates
             if isinstance(error, elastic_transport.TlsError):
                 raise error_from(error, self.flavour, "bulk") from None
-            return Verdict(lines, [], str(error_from(error, self.flavour, "bulk")))
+            return Verdict(request.events, [], str(error_from(error, self.flavour, "bulk")))
         try:
-            items = parse_items(answer.body, len(lines))
+            verdict = self._judge(request.events, answer.body)
         except ValueError:
-            return Verdict(lines, [], STRANGE)
-        verdict = self._judge(lines, items)
+            return Verdict(request.events, [], STRANGE)
         with self.lock:
             if not verdict.again:
                 self.most = min(self.settings.bulk_max_size, self.most * 2)
-            elif len(verdict.again) == len(lines):
-                self.most = max(10, len(lines) // 2)
+            elif len(verdict.again) == len(request.events):
+                self.most = max(10, len(request.events) // 2)
         return verdict
 
-    def _judge_error(self, lines: List[Line], size: int, error: ApiError) -> Verdict:
+    def _judge_error(self, request: Request, error: ApiError) -> Verdict:
         """Return the verdict for a request that was rejected as a whole.
 
         413: send smaller requests. 400: one of the events is the reason, so smaller requests
         isolate it. If the request has a single event, that event is rejected. A 400 without an
         error type does not come from the cluster.
         """
+        events = request.events
+        size = len(request.body)
         kind, reason = parse_error(error.body)
         is_too_large = error.status_code == 413
         is_bad_event = error.status_code == 400 and bool(kind)
         if (is_too_large or is_bad_event) and not is_block(kind):
-            if len(lines) == 1:
+            if len(events) == 1:
                 reason = reason or f"{size} bytes in one request"
                 text = f"{error.status_code} {kind or 'too large'}: {reason}"
-                return Verdict([], [(lines[0].event, text)], "")
+                return Verdict([], [(events[0], text)], "")
             if is_too_large:
                 with self.lock:
                     self.most_bytes = max(1024, min(self.most_bytes, size // 2))
-            return self._send_in_halves(lines)
+            return self._send_in_halves(request)
         meaning = error_from(error, self.flavour, "bulk")
         if not isinstance(meaning, Retry):
             raise meaning from None
         with self.lock:
-            self.most = max(10, len(lines) // 2)
-        return Verdict(lines, [], str(meaning))
+            self.most = max(10, len(events) // 2)
+        return Verdict(events, [], str(meaning))
 
-    def _send_in_halves(self, lines: List[Line]) -> Verdict:
-        middle = len(lines) // 2
-        first = self._send_part(lines[:middle])
-        second = self._send_part(lines[middle:])
+    def _send_in_halves(self, request: Request) -> Verdict:
+        middle = len(request.events) // 2
+        halves = request.events[:middle], request.events[middle:]
+        verdicts = [
+            self._send(part) for half in halves for part in self.requests(half, request.lines)
+        ]
         return Verdict(
-            again=first.again + second.again,
-            refused=first.refused + second.refused,
-            why=first.why or second.why,
-            accepted=first.accepted + second.accepted,
+            again=[event for verdict in verdicts for event in verdict.again],
+            refused=[pair for verdict in verdicts for pair in verdict.refused],
+            why=next((verdict.why for verdict in verdicts if verdict.why), ""),
+            accepted=sum(verdict.accepted for verdict in verdicts),
         )
 
-    def _judge(self, lines: List[Line], items: List[Item]) -> Verdict:
-        """Return the verdict for a request that has a result for each event."""
-        again: List[Line] = []
+    def _judge(self, events: List[Event], body: object) -> Verdict:
+        """Return the verdict for an answer; ValueError if it has no result for each event."""
+        if all_created(body, len(events)):
+            return Verdict([], [], "", len(events))
+        again: List[Event] = []
         refused: Rejections = []
         why = ""
-        for line, (status, details) in zip(lines, items):
+        for event, (status, details) in zip(events, parse_items(body, len(events))):
             if status in DONE:
                 if details.get("failure_store") == "used":
                     self.count(failure_store=1)
@@ -171,7 +192,7 @@ class Bulk:
             if status == 409 and kind == CONFLICT:
                 self.count(duplicates=1)
             elif status >= 500 or status in WAIT or status == 409 or is_block(kind):
-                again.append(line)
+                again.append(event)
                 why = why or text
             elif status == 404:
                 raise ConfigError(
@@ -184,8 +205,8 @@ class Bulk:
                     status=status,
                 )
             else:
-                refused.append((line.event, f"{status} {kind}: {reason}"))
-        accepted = len(lines) - len(again) - len(refused)
+                refused.append((event, f"{status} {kind}: {reason}"))
+        accepted = len(events) - len(again) - len(refused)
         return Verdict(again, refused, why, accepted)
 
     def count(self, **numbers: int) -> None:
@@ -198,18 +219,26 @@ class Bulk:
         self.pool.shutdown(wait=True)
 
 
+def all_created(body: object, number: int) -> bool:
+    """Return whether an answer says 201 of every event, and nothing else."""
+    if not isinstance(body, dict) or body != {"errors": False, "items": [CREATED] * number}:
+        return False
+    statuses = [item["create"]["status"] for item in body["items"]]
+    return body["errors"] is False and set(map(type, statuses)) == {int}  # 201.0 == 201
+
+
 def parse_items(body: object, number: int) -> List[Item]:
-    """Return the result of each line of a `_bulk` request, in their order.
+    """Return the result of each event of a `_bulk` request, in their order.
 
     Raise ValueError for any other shape than a cluster's (BulkResponse.toXContent and
-    BulkItemResponse.toXContent of Elasticsearch's server): one item per line, each with status 200
+    BulkItemResponse.toXContent of Elasticsearch's server): one item per event, each with status 200
     or 201 and no error, or with 400 to 599 and an error that has a type; `errors` is true if there
     is an error.
     """
     answer = body if isinstance(body, dict) else {}
     items = answer.get("items")
     if not isinstance(items, list) or len(items) != number:
-        raise ValueError("not one item per line")
+        raise ValueError("not one item per event")
     results = []
     has_errors = False
     for outer in items:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import re
@@ -15,6 +14,7 @@ from elasticsearch import OrjsonSerializer
 
 from ..edge.client.pins import Pin, pinned
 from ..edge.deadline import bounded, deadline
+from .compression import compress
 
 log = logging.getLogger("siemtap")
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
@@ -74,7 +74,7 @@ def node_class(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urll
                     name: VERSIONED.sub(r"application/\1", value) for name, value in fields.items()
                 }
             if level and body and len(body) > 1024:
-                body = gzip.compress(body, level)
+                body = compress(body, level)
                 fields["content-encoding"] = "gzip"
             seconds = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
             with deadline(seconds or LONGEST) as call:

@@ -23,7 +23,7 @@ from ..core.windows import DAY, Millis
 from ..edge.encode import encode
 from ..engine.protocols import Rejections
 from . import OutputContext
-from .bulk import STRANGE, Bulk, Line
+from .bulk import STRANGE, Bulk, Lines
 from .cluster import (
     FAILURES,
     Settings,
@@ -97,17 +97,19 @@ class Elasticsearch:
     def _index_setting(self, input: str) -> str:
         return self.context.index_by_input.get(input) or self.settings.index
 
-    def _line(self, input: str, event: Event) -> Line:
-        # Neither an index name nor an id has a character that JSON escapes.
-        return Line(
-            event,
-            b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n'
-            % (
-                self.target_index(input, event).encode(),
-                event["event"]["id"].encode(),
-                encode(event),
-            ),
-        )
+    def _lines(self, input: str) -> Lines:
+        """Return what writes the two lines of an event."""
+        pattern = self._index_setting(input)
+
+        def lines(event: Event) -> Tuple[bytes, bytes]:
+            # Neither an index name nor an id has a character that JSON escapes.
+            action = (
+                f'{{"create":{{"_index":"{index_name(pattern, event)}",'
+                f'"_id":"{event["event"]["id"]}"}}}}'
+            )
+            return action.encode(), encode(event)
+
+        return lines
 
     # Delivery
 
@@ -117,16 +119,17 @@ class Elasticsearch:
         Raise Retry if the cluster does not take all of them within PATIENCE.
         """
         self._require_templates(unit.input, events)
-        waiting = [self._line(unit.input, event) for event in events]
+        lines = self._lines(unit.input)
+        waiting = events
         refused: Rejections = []
         paused = 0.0
         attempt = 0
         while waiting:
-            verdicts = self.bulk.send(list(self.bulk.split(waiting)))
+            verdicts = self.bulk.send(self.bulk.requests(waiting, lines))
             # Without a verdict an event is not accepted.
-            if sum(verdict.lines for verdict in verdicts) != len(waiting):
+            if sum(verdict.events for verdict in verdicts) != len(waiting):
                 raise Retry(f"output.{self.flavour}: {STRANGE}")
-            waiting = [line for verdict in verdicts for line in verdict.again]
+            waiting = [event for verdict in verdicts for event in verdict.again]
             refused += [pair for verdict in verdicts for pair in verdict.refused]
             if waiting:
                 why = next(verdict.why for verdict in verdicts if verdict.again)

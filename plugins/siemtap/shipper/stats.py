@@ -36,30 +36,37 @@ class Tally:
 
     def add(self, events: List[Event]) -> None:
         """Count events. An event whose values cannot be counted is left out."""
-        details = [event["event"] for event in events]
         try:
-            slots = Counter(
+            groups = Counter(
                 [
-                    (event["@timestamp"][:16], part["dataset"], part.get("severity"))
-                    for event, part in zip(events, details)
+                    (
+                        event["@timestamp"][:16],
+                        (part := event["event"])["dataset"],
+                        part.get("severity"),
+                        part.get("action") or part["kind"],
+                    )
+                    for event in events
                 ]
             )
-            tops = {
-                "dataset": Counter([part["dataset"] for part in details]),
-                "severity": Counter([severity_name(part.get("severity")) for part in details]),
-                "action": Counter([part.get("action") or part["kind"] for part in details]),
-                "rule": Counter([event["rule"].get("name") for event in events if "rule" in event]),
-                "source": Counter(
-                    [event["source"].get("address") for event in events if "source" in event]
-                ),
-            }
+            rules = Counter([event["rule"].get("name") for event in events if "rule" in event])
+            sources = Counter(
+                [event["source"].get("address") for event in events if "source" in event]
+            )
+            del rules[None], sources[None]
+            tops: Dict[str, Counter[str]] = {"rule": rules, "source": sources}
+            for name in ("dataset", "severity", "action"):
+                tops[name] = Counter()
+            for (_, dataset, severity, action), number in groups.items():
+                tops["dataset"][dataset] += number
+                tops["severity"][severity_name(severity)] += number
+                tops["action"][action] += number
         except (TypeError, KeyError, AttributeError):
             if len(events) > 1:
                 for event in events:
                     self.add([event])
             return
         with self.lock:
-            for (minute, dataset, severity), number in slots.items():
+            for (minute, dataset, severity, _), number in groups.items():
                 try:
                     self._slot(
                         millis_of(f"{minute}:00.000Z"), dataset, severity_name(severity), number
@@ -67,9 +74,9 @@ class Tally:
                 except ValueError:
                     continue
             for name, counted in tops.items():
-                del counted[None]
+                top = self.tops[name]
                 for value, number in counted.items():
-                    self.tops[name][value[:MAX_LENGTH]] += number
+                    top[value[:MAX_LENGTH]] += number
             self._limit()
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:

@@ -18,7 +18,7 @@ from typing import (
     Tuple,
 )
 
-from ..bounds import cached
+from ..bounds import TooLong, kept
 from ..convert import CONVERSION_ERRORS, LATEST, rfc3339, text
 from ..events import pipeline_error, present
 from ..identity import BLANKS, canonical, digest, digest_of, identify, spell
@@ -121,13 +121,13 @@ class Binding:
 
     def cached(self, map_cached: Callable[..., Any]) -> Callable[..., Any]:
         """Return `map_cached` with a cache that inputs share whose settings make no difference to
-        it."""
+        it. It raises TooLong for a text that no cache keeps."""
         rows = [row for _, row in cached_rows(self.dataset)]
         converters = [self.dataset.redact, *(row.convert for row in rows)]
         names = {name for convert in converters for name in settings_read(convert)}
         settings = canonical({name: getattr(self.settings, name) for name in names})
         return CACHES.setdefault(
-            (self.dataset, settings), cached(CACHE_SIZE, typed=True)(map_cached)
+            (self.dataset, settings), kept(CACHE_SIZE, typed=True)(map_cached)
         )
 
     def constants(self, path: str) -> Event:
@@ -222,6 +222,7 @@ def _names_of_source(plan: Plan) -> Dict[str, Any]:
     scope: Dict[str, Any] = {
         "CONVERSION_ERRORS": CONVERSION_ERRORS,
         "BLANKS": BLANKS,
+        "TooLong": TooLong,
         "canonical": canonical,
         "collect": collect,
         "digest": digest,

@@ -94,7 +94,7 @@ def _emit_objects(plan: Plan) -> Iterator[str]:
         arguments = _cached_arguments(plan)
         yield "        try:"
         yield f"            {results} = map_cached({arguments})"
-        yield "        except TypeError:       # a list or an object, which no cache can hold"
+        yield "        except (TypeError, TooLong):  # a list or an object, or a long text"
         yield f"            {results} = map_cached.__wrapped__({arguments})"
     for path in plan.objects:
         if path in plan.cached_objects:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import threading
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -13,6 +12,7 @@ from ...edge.client.http import Http
 from ...edge.client.messages import Reply, Request
 from ...edge.client.sender import Sender
 from ...edge.clock import Clock
+from ..compression import compress
 from .answers import INVALID_CHANNEL, STRANGE, Answer, error_from, object_of, parse
 from .settings import Settings
 
@@ -175,7 +175,7 @@ class Collector:
         if cookies:
             headers["Cookie"] = cookies
         if self.settings.compression_level and len(body) > SMALLEST_COMPRESSED:
-            body = gzip.compress(body, self.settings.compression_level)
+            body = compress(body, self.settings.compression_level)
             headers["Content-Encoding"] = "gzip"
         try:
             return self.http.ask(Request(method, host + path, headers, body))

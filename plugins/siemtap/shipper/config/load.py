@@ -8,8 +8,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-import jsonschema
-
 from ...core.errors import ConfigError
 from ...core.manifest import suggest
 from ...core.model import Plugin
@@ -24,6 +22,7 @@ from . import consistency, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
+from .validator import Validator
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
 DROP_KEYS = ("severity", "action", "dataset")
@@ -82,7 +81,7 @@ def parse(
     for override in overrides:
         document.override(override)
     _keep_texts(document)
-    document.check(jsonschema.Draft7Validator(whole_schema()))
+    document.check(Validator(whole_schema()))
     tree = document.tree
     general = {key: value for key, value in tree.items() if key in _names(General)}
     sections: Dict[str, Any] = {}
@@ -166,7 +165,7 @@ def whole_schema() -> Dict[str, Any]:
 
 @cache
 def _input_validator(plugin: str) -> Any:
-    return jsonschema.Draft7Validator(input_schema(registry.plugin(plugin)))
+    return Validator(input_schema(registry.plugin(plugin)))
 
 
 def _names(form: Any) -> List[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-import jsonschema
-
 from ...core.manifest import suggest
 from ...render.config import output_schema
 from .document import Document, Path_
 from .sections import DEFAULT_OUTPUT, OUTPUTS, OutputConfig
+from .validator import Validator
 
 
 def read_outputs(document: Document) -> Tuple[OutputConfig, ...]:
@@ -58,7 +57,7 @@ def _filled(document: Document, path: Path_, type: str, values: Any) -> Any:
 
 @cache
 def _validator(type: str) -> Any:
-    return jsonschema.Draft7Validator(output_schema(type, OUTPUTS[type].settings_type))
+    return Validator(output_schema(type, OUTPUTS[type].settings_type))
 
 
 def _check_stores(document: Document, outputs: Sequence[OutputConfig]) -> None:
