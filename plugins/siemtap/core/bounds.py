@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache, wraps
+from inspect import signature
 from typing import Any, Callable, List, Tuple, TypeVar, Union, cast
 
 MAX_VALUES = 1_000_000  # of one JSON document; each takes up to 105 bytes of memory
@@ -40,6 +41,13 @@ def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
         kept = lru_cache(size, typed)(function)
 
         @wraps(function)
+        def call_with_one(value: Any) -> Any:
+            kind = value.__class__
+            if kind is str and len(value) > LONGEST_CACHED:
+                return function(value)
+            return call(value) if kind is tuple else kept(value)
+
+        @wraps(function)
         def call(*values: Any) -> Any:
             for value in values:
                 kind = value.__class__
@@ -52,7 +60,8 @@ def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
                     return function(*values)
             return kept(*values)
 
-        return cast(Function, call)
+        has_one = len(signature(function).parameters) == 1
+        return cast(Function, call_with_one if has_one else call)
 
     return decorate
 
