@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache, wraps
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, Callable, List, Tuple, TypeVar, Union, cast
 
 MAX_VALUES = 1_000_000  # of one JSON document; each takes up to 105 bytes of memory
@@ -60,7 +60,8 @@ def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
                     return function(*values)
             return kept(*values)
 
-        has_one = len(signature(function).parameters) == 1
+        kinds = [each.kind for each in signature(function).parameters.values()]
+        has_one = kinds == [Parameter.POSITIONAL_OR_KEYWORD]
         return cast(Function, call_with_one if has_one else call)
 
     return decorate
