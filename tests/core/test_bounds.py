@@ -126,6 +126,19 @@ def test_cache_keeps_short_values_only():
         assert convert(value) == convert(value) == (value,)
     assert len(calls) == 9 and convert("a", "x" * 201) == ("a", "x" * 201)
 
+    @bounds.cached(10, typed=True)
+    def convert_one(value):
+        calls.append(value)
+        return value
+
+    del calls[:]
+    for value in ("short", "x" * 200, ("a", "b"), 1, 1.0):
+        assert convert_one(value) == convert_one(value) == value
+    assert len(calls) == 5
+    for value in ("x" * 201, ("a", "x" * 201)):
+        assert convert_one(value) == convert_one(value) == value
+    assert len(calls) == 9
+
 
 @pytest.mark.parametrize("plugin", ["apptrana", "centurylink_ips", "pingintelligence"])
 def test_converters_do_not_keep_long_texts(plugin):

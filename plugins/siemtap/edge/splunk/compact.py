@@ -90,8 +90,26 @@ def _check(path: List[str], other_path: List[str], required: Any) -> Callable[[E
         return bool(read_other(event) == required)
 
     if required is SAME:
-        return holds_same
+        return _same_in_two(path, other_path) if len(path) == len(other_path) == 2 else holds_same
     return holds_any if required is ANY else holds_value
+
+
+def _same_in_two(path: List[str], other_path: List[str]) -> Callable[[Event], bool]:
+    """Return a function: whether two fields of an event, each within one object, are the same. Most
+    implications are such, and every event is asked for each."""
+    outer, name = path
+    other_outer, other_name = other_path
+
+    def holds(event: Event) -> bool:
+        if outer not in event or other_outer not in event:
+            return False
+        inner, other_inner = event[outer], event[other_outer]
+        if inner.__class__ is not dict or other_inner.__class__ is not dict:
+            return False
+        value = other_inner.get(other_name)
+        return value is not None and bool(value == inner.get(name))
+
+    return holds
 
 
 def _reader(path: List[str]) -> Callable[[Event], Any]:
@@ -169,9 +187,11 @@ def _without(tree: Event, out: Out, last: List[Tuple[str, Any]]) -> Event:
     key. Its long texts are appended to `last`, with their paths."""
     short: Event = {}
     for name, value in tree.items():
-        rule = out.get(name, NOTHING)
-        if rule is None or (rule.__class__ is list and value in rule):
-            continue
+        rule = NOTHING
+        if name in out:
+            rule = out[name]
+            if rule is None or (rule.__class__ is list and value in rule):
+                continue
         kind = value.__class__
         if kind is str:
             if len(value) <= LONG:
@@ -184,8 +204,8 @@ def _without(tree: Event, out: Out, last: List[Tuple[str, Any]]) -> Event:
             if len(last) > first:
                 last[first:] = [(f"{name}.{path}", text) for path, text in last[first:]]
             if len(inner) == 1:
-                ((inner_name, value),) = inner.items()
-                short[f"{name}.{inner_name}"] = value
+                for inner_name in inner:
+                    short[f"{name}.{inner_name}"] = inner[inner_name]
             elif inner:
                 short[name] = inner
         elif (kind is dict or kind is list) and len(str(value)) > LONG:

@@ -22,7 +22,8 @@ QUICK START
 
 1. Install this file: Apps > Manage Apps > Install app from file. WHERE TO INSTALL says on which instance.
 2. Open the add-on, Configuration > Accounts > Add. The account is saved only if the login succeeds; otherwise the vendor's error is shown.
-   If that instance cannot reach the vendor, tick "Save without a test". The tabs Proxy and Advanced have the proxy and a private CA.
+   If that instance cannot reach the vendor, tick "Save without a test". The tabs Proxy and Advanced have the proxy and a private CA;
+   an account may have a proxy of its own.
 3. Inputs > Create New Input: enter a name, the account and an index. Click Add.
 4. Search:  `{root}_index` sourcetype={sourcetypes}
    The dashboards overview and health are in the add-on's menu.
@@ -90,7 +91,9 @@ and the dashboard health. The log file is $SPLUNK_HOME/var/log/splunk/{root}_{ki
 
 UPGRADE
 
-Install the new file over the old one. Accounts, inputs and checkpoints stay; inputs continue from their checkpoints.
+Install the new file over the old one: on the search heads first, then where the inputs run. Accounts, inputs and checkpoints stay; inputs
+continue from their checkpoints. A dashboard or a search that you edited is in local/ and hides the new one: compare it, and delete your copy
+(local/data/ui/views/overview.xml, local/savedsearches.conf). Then look at the dashboard health.
 
 
 RELEASE NOTES
