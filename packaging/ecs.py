@@ -15,7 +15,8 @@ PROGRAM = "const e = require({}); console.log(JSON.stringify([e.EcsVersion, e.Ec
 TEXT = ("text", "match_only_text")  # the only multi-field that ECS has, of many fields
 ABOUT = (
     f"Fields of the Elastic Common Schema {ECS_VERSION}, from npm's @elastic/ecs: name -> type."
-    " text: it has a multi-field of this name. Left out: level extended, ignore_above 1024. Written by packaging/build ecs."
+    " text: it has a multi-field of this name. Left out: level extended, ignore_above 1024."
+    " Written by packaging/build ecs."
 )
 
 
