@@ -12,9 +12,11 @@ from typing import Any
 from siemtap.core.rows import ECS_VERSION
 
 PROGRAM = "const e = require({}); console.log(JSON.stringify([e.EcsVersion, e.EcsFlat]))"
+TEXT = ("text", "match_only_text")  # the only multi-field that ECS has, of many fields
 ABOUT = (
     f"Fields of the Elastic Common Schema {ECS_VERSION}, from npm's @elastic/ecs: name -> type."
-    " Left out: level extended, ignore_above 1024. Written by packaging/build ecs."
+    " text: it has a multi-field of this name. Left out: level extended, ignore_above 1024."
+    " Written by packaging/build ecs."
 )
 
 
@@ -69,6 +71,11 @@ def fact(field: dict[str, Any]) -> dict[str, Any]:
     for name in ("scaling_factor", "pattern"):
         if name in field:
             facts[name] = field[name]
+    forms = [(form["name"], form["type"]) for form in field.get("multi_fields", [])]
+    if forms:
+        if forms != [TEXT]:
+            raise ValueError(f"{field['flat_name']} has other forms than {TEXT}: {forms}")
+        facts["text"] = True
     values = [value["name"] for value in field.get("allowed_values", [])]
     if values:
         facts["values"] = values

@@ -18,7 +18,16 @@ from .report_types import REPORTS
 HERE = Path(__file__).parent / "elastic"
 ACCOUNT = ("url", "role", "access_key", "secret_key", "authorization", "timezone")
 NEEDED = ("url", "access_key", "secret_key")
-WALK = ("interval", "lookback", "lag", "overlap", "max_query_range", "apis", "exclude_apis")
+WALK = (
+    "interval",
+    "lookback",
+    "lag",
+    "overlap",
+    "skip_after",
+    "max_query_range",
+    "apis",
+    "exclude_apis",
+)
 OPTIONS = ("ase_blocking", "hash_identifiers")
 
 

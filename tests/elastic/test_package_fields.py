@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from ruamel.yaml import YAML
 
 from siemtap.bundles import integration
 from siemtap.core.paths import leaves
 from siemtap.elastic.package.fields import fields_of
+from siemtap.render import ecs, registry
 from siemtap.testing.cases import all_folders
 
 STREAMS = [
@@ -56,3 +58,42 @@ def test_every_key_of_a_field_is_named():
     assert described["apptrana.attack_data"] == "From attackData, target of Indusface AppTrana."
     assert described["source.geo.city_name"] == "Looked up by the ingest pipeline, from source.ip."
     assert all(len(text) > 10 for text in described.values())
+
+
+@pytest.mark.parametrize("name", integration.packaged())
+def test_fields_have_the_multi_fields_of_ecs(name):
+    """`user.name.text`, for example, which rules of Elastic search."""
+    known = {path for path, facts in ecs.fields().items() if facts.get("text")}
+    for path, text in integration.files(registry.plugin(name)).items():
+        if "/fields/" in path:
+            for row in YAML(typ="safe").load(text):
+                forms = [(form["name"], form["type"]) for form in row.get("multi_fields", [])]
+                assert forms == ([("text", "match_only_text")] if row["name"] in known else [])
+
+
+@pytest.mark.parametrize("name", integration.packaged())
+def test_sample_events_are_as_an_agent_sends_them(name):
+    """With what the agent and Fleet add; each field of ours is declared."""
+    plugin = registry.plugin(name)
+    files = integration.files(plugin)
+    for dataset, stream in integration.described(plugin).streams.items():
+        place = f"data_stream/{dataset.partition('.')[2]}"
+        sample = json.loads(files[f"{place}/sample_event.json"])
+        assert sample["agent"]["type"] == "filebeat" and sample["agent"]["id"]
+        assert sample["agent"]["id"] == sample["elastic_agent"]["id"]
+        assert sample["input"]["type"] == stream.ways[0].input
+        assert "forwarded" in sample["tags"] and sample["event"]["agent_id_status"] == "verified"
+        declared = {
+            row["name"]
+            for path, text in files.items()
+            if path.startswith(f"{place}/fields/")
+            for row in YAML(typ="safe").load(text)
+        }
+        added = ("agent", "elastic_agent")  # by Fleet's own templates
+        for path, _ in leaves(sample, item=lambda index: ""):
+            top = path.partition(".")[0]
+            assert (
+                top in added
+                or path == "event.agent_id_status"
+                or any(path == field or path.startswith(f"{field}.") for field in declared)
+            ), path

@@ -104,7 +104,12 @@ OF_OURS = [
     ),
     (
         "POST https://tas.example.com/siem/v1/getAttackInfo: 200: the answer has neither data nor a"
-        " successMessage; nothing is skipped"
+        " successMessage; skipped after 24h"
+    ),
+    (
+        "POST https://tas.example.com/siem/v1/getAttackInfo: 200: the answer has neither data nor a"
+        " successMessage: lost 2026-03-04T10:00:00Z to 2026-03-04T10:00:09Z: unreadable since"
+        " 2026-03-03T09:00:00Z"
     ),
     (
         "POST https://tas.example.com/siem/v1/getAttackInfo: 429: asked too often; it goes on after"
@@ -125,7 +130,7 @@ OF_OURS = [
     (
         "GET https://abs.example.com:8080/v4/abs/attack of shop, type 100: 500; GET"
         " https://abs.example.com:8080/v4/abs/attack of shop, type 101: 200: no report of attacks;"
-        " nothing is skipped"
+        " skipped after 24h"
     ),
     (
         "GET https://abs.example.com:8080/v4/abs/attacklist: 200: a deny list of a shape that is on"

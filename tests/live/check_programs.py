@@ -25,6 +25,8 @@ from siemtap.core.windows import HOUR, MINUTE
 from siemtap.render import registry
 from siemtap.testing.simulation import Fault, Server
 
+# Datasets whose unreadable answers are at once requested in halves: a single one is no error.
+HALVED = ("apptrana.attack", "pingintelligence.attack")
 FAULTS = [
     {"status": 429, "retry_after": "1"},
     {"status": 500},
@@ -104,7 +106,8 @@ def test_every_event_reaches_the_cluster_once(
             if number == 7 and name == "apptrana":
                 simulated.tokens.clear()
             agent.cycle(dies_after=2 if number in (0, 9) else 0)
-            assert (agent.error != "") == (number in (1, 3, 5, 6)) or number == 9, (
+            failing = (1, 3, 6) if dataset in HALVED else (1, 3, 5, 6)
+            assert (agent.error != "") == (number in failing) or number == 9, (
                 number,
                 agent.error,
             )

@@ -105,6 +105,9 @@ def installed(node, plugin):
                         for key, value in row.items()
                         if key not in ("name", "description")
                     }
+                    forms = spec.pop("multi_fields", [])
+                    if forms:
+                        spec["fields"] = {form["name"]: {"type": form["type"]} for form in forms}
                     if spec["type"] in ("flattened", "constant_keyword"):
                         spec = {
                             "flattened": {"type": "flat_object"},

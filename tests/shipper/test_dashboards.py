@@ -4,7 +4,8 @@ import json
 
 import pytest
 from elastic_refusal import Refusal
-from kibana_simulator import controls, panels, references_of
+from kibana_navigation import controls
+from kibana_simulator import panels, references_of
 
 from siemtap.elastic import field_types as elastic_types
 from siemtap.elastic.kibana import navigation

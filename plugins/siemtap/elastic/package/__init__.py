@@ -10,6 +10,7 @@ from it, by the same table as Python.
     pipelines  the ingest pipelines of a data stream
     fields     the fields of a data stream
     transforms indices with the latest state
+    samples    sample_event.json
     readme     docs/README.md
     build      all files of a package
 

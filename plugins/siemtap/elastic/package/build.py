@@ -19,6 +19,7 @@ from .manifests import manifest, stream_manifest
 from .model import Package
 from .pipelines import pipelines
 from .readme import exported_fields, readme_of
+from .samples import sample_event
 from .transforms import transform_files
 
 # for a plugin that has no elastic/icon.svg
@@ -74,8 +75,9 @@ def files(
             made[f"{place}/elasticsearch/ingest_pipeline/{pipeline}.yml"] = _yaml(
                 body, head="---\n"
             )
+        sample = sample_event(samples[name], dataset, stream)
         made[f"{place}/sample_event.json"] = (
-            json.dumps(samples[name], indent=4, ensure_ascii=False, sort_keys=True) + "\n"
+            json.dumps(sample, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
         )
         for file, rows in fields.items():
             made[f"{place}/fields/{file}.yml"] = _yaml(rows)

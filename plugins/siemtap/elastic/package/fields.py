@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from ...core.model import Plugin
 from ...core.rows import ECS_VERSION, Dataset, Given
+from ...render import ecs
 from ..field_types import ADDED, lists_of_objects, types
 from ..server import Server
 from .model import PULLED, Stream
@@ -101,13 +102,20 @@ def fields_of(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Lis
             else "ecs"
         )
         about = describe_field(plugin, dataset, path, source.get(path, ""))
-        fields[file].append({"name": path, "description": about, **spec})
+        fields[file].append({"name": path, "description": about, **spec, **_forms(path)})
     fields["fields"] += [
         {"name": path, "description": f"From {source[path]} of {plugin.title}.", "type": "group"}
         for path in lists_of_objects(dataset)
         if path in source
     ]
     return fields
+
+
+def _forms(path: str) -> Dict[str, Any]:
+    """Return the multi-fields that ECS gives a field."""
+    if not (ecs.fields().get(path) or {}).get("text"):
+        return {}
+    return {"multi_fields": [{"name": "text", "type": "match_only_text"}]}
 
 
 def _agent_fields(stream: Stream) -> Iterator[Tuple[str, str]]:

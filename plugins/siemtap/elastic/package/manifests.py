@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from ...core.model import Plugin
 from ...core.rows import Dataset
@@ -105,6 +105,11 @@ def manifest(plugin: Plugin, package: Package, version: str, picture: str) -> Di
     }
 
 
+def default_tags(dataset: Dataset) -> List[str]:
+    """Return the tags that the form has at first."""
+    return ["forwarded", dataset.name.replace(".", "-").replace("_", "-")]
+
+
 def stream_manifest(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[str, Any]:
     title = f"{plugin.title} {dataset.short_name}"
     return {
@@ -127,7 +132,7 @@ def stream_manifest(plugin: Plugin, dataset: Dataset, stream: Stream) -> Dict[st
                         "Your own tags for the events.",
                         multi=True,
                         show_user=False,
-                        default=["forwarded", dataset.name.replace(".", "-").replace("_", "-")],
+                        default=default_tags(dataset),
                     ),
                     variable(
                         "preserve_original_event",
