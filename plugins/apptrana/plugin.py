@@ -264,10 +264,10 @@ def read_attacks(row: Any) -> List[Record]:
     if not isinstance(attacks, list):
         raise Malformed("data is not a list of websites with their attacks")
     website = row.get("websiteName")
-    return [
-        {"websiteName": website, **attack} if isinstance(attack, dict) else attack
-        for attack in attacks
-    ]
+    for attack in attacks:
+        if isinstance(attack, dict):
+            attack.setdefault("websiteName", website)  # of this answer alone: no copy is needed
+    return attacks
 
 
 def find_website_names(value: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from siemtap.core.bounds import cached
 from siemtap.core.identity import canonical
 from siemtap.core.rows import ABSENT
 
@@ -204,17 +205,22 @@ def first_name(text: str, secret: Tuple[str, ...]) -> str:
     return f"{text[:end]} {REDACTED}".strip() if text[end:].strip() else text
 
 
+@cached(1_024)
+def is_secret_text(text: str, secret: Tuple[str, ...]) -> bool:
+    """Return whether a rule's target, as text, is a cookie or a secret header."""
+    if secret_end(text, secret, loose=True) >= 0:
+        return True
+    is_cookie = "cookie" in text.lower().replace("cookies_names", "")
+    return is_cookie and ("cookie" in secret or "set-cookie" in secret)
+
+
 def is_secret_target(target: Any, secret: Tuple[str, ...]) -> bool:
     """Return whether a rule's target is a cookie or a secret header: `REQUEST_COOKIES:sid`,
     `REQUEST_HEADERS:Authorization`. Any other part of a request, such as `ARGS:password`, is secret
     if the setting lists its name. The names of cookies are no secrets."""
     if target is None:
         return False
-    text = target if isinstance(target, str) else canonical(target)
-    if secret_end(text, secret, loose=True) >= 0:
-        return True
-    is_cookie = "cookie" in text.lower().replace("cookies_names", "")
-    return is_cookie and ("cookie" in secret or "set-cookie" in secret)
+    return is_secret_text(target if isinstance(target, str) else canonical(target), secret)
 
 
 def is_secret_data(target: Any, data: Any, secret: Tuple[str, ...]) -> bool:

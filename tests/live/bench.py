@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
-usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | peers | hec | receive | apis | splunk | processors"""
+usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | counts [--accept] |
+backfill | inputs | elasticsearch | peers | hec | receive | apis | splunk | processors"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import bench_counts
 import bench_hec
 import bench_inputs
 import bench_peers
@@ -212,6 +213,7 @@ def shipped(url, bulk_url, lookback, compression_level):
 if __name__ == "__main__":
     works = {
         "pipeline": pipeline,
+        "counts": bench_counts.run,
         "backfill": backfill,
         "inputs": bench_inputs.run,
         "elasticsearch": elasticsearch,

@@ -17,12 +17,38 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-ODD = (
-    "18446744073709551615 18446744073709551616 -9223372036854775808 -9223372036854775809 1e400"
-    " -1e400 1e-400 NaN -Infinity -0 -0.0 1E5 0.1e1 9007199254740993.0 1.7976931348623159e308"
-    ' {"a":1,"b":2,"a":3} {"":{"":1}} "\\ud800" "\\ud83d\\ude00" "\\u0000" 01 1. .5 [1,] {} [1'
-    ' "\x7f" tru 12345678901234567890e-3 "1234567890123456789"'
-).split()
+ODD = [
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "NaN",
+    "-Infinity",
+    "-0",
+    "-0.0",
+    "1E5",
+    "0.1e1",
+    "9007199254740993.0",
+    "1.7976931348623159e308",
+    '{"a":1,"b":2,"a":3}',
+    '{"":{"":1}}',
+    '"\\ud800"',
+    '"\\ud83d\\ude00"',
+    '"\\u0000"',
+    "01",
+    "1.",
+    ".5",
+    "[1,]",
+    "{}",
+    "[1",
+    '"\x7f"',
+    "tru",
+    "12345678901234567890e-3",
+    '"1234567890123456789"',
+]
 
 
 def outcome(parse, body):
@@ -65,5 +91,9 @@ def test_bytes_that_are_no_json_in_utf_8(body):
 
 def test_usual_answers_are_read_by_orjson(monkeypatch):
     read = []
-    monkeypatch.setattr(messages, "orjson", type("", (), {"loads": lambda self, body: read.append(1) or orjson.loads(body)})())
+    monkeypatch.setattr(
+        messages,
+        "orjson",
+        type("", (), {"loads": lambda self, body: read.append(1) or orjson.loads(body)})(),
+    )
     assert parsed(b'{"data":[1,"a"]}') == {"data": [1, "a"]} and read == [1]

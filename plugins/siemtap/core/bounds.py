@@ -52,7 +52,7 @@ def kept(size: int, typed: bool = False) -> Callable[[Function], Function]:
                     raise TooLong
             return function(*values)
 
-        call.__wrapped__ = function  # type: ignore[attr-defined]
+        call.__wrapped__ = function
         return cast(Function, call)
 
     return decorate

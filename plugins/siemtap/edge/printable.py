@@ -27,3 +27,12 @@ def _escape(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
     return NAMES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def escape_markup(text: str) -> str:
+    """Return the text for a terminal table: control characters replaced, markup escaped.
+
+    Attackers write into these texts, and a terminal obeys control characters.
+    """
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return shown.replace("[", "\\[")

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple
 
 import elastic_transport
 import elasticsearch
@@ -26,8 +26,7 @@ STRANGE = (
 )
 
 
-# event -> the two lines of a `_bulk` body, each without its end: action and document
-Lines = Callable[[Event], Tuple[bytes, bytes]]
+Lines = Callable[[Event], bytes]  # event -> its two lines of a `_bulk` body: action and document
 CREATED = {"create": {"status": 201}}  # the result of a new event, as FILTER leaves it
 
 
@@ -86,18 +85,17 @@ class Bulk:
         """
         part: List[Event] = []
         body = BytesIO()
+        size = 0
         for event in events:
-            action, document = lines(event)
-            size = body.tell() + len(action) + len(document) + 2
+            pair = lines(event)
+            size += len(pair)
             if part and (len(part) >= self.most or size > self.most_bytes):
                 yield Request(part, body.getvalue(), lines)
                 part = []
                 body = BytesIO()
+                size = len(pair)
             part.append(event)
-            body.write(action)
-            body.write(b"\n")
-            body.write(document)
-            body.write(b"\n")
+            body.write(pair)
         if part:
             yield Request(part, body.getvalue(), lines)
 

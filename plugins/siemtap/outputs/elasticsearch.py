@@ -101,13 +101,13 @@ class Elasticsearch:
         """Return what writes the two lines of an event."""
         pattern = self._index_setting(input)
 
-        def lines(event: Event) -> Tuple[bytes, bytes]:
+        def lines(event: Event) -> bytes:
             # Neither an index name nor an id has a character that JSON escapes.
-            action = (
-                f'{{"create":{{"_index":"{index_name(pattern, event)}",'
-                f'"_id":"{event["event"]["id"]}"}}}}'
+            return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (
+                index_name(pattern, event).encode(),
+                event["event"]["id"].encode(),
+                encode(event),
             )
-            return action.encode(), encode(event)
 
         return lines
 

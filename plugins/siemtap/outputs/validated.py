@@ -90,9 +90,11 @@ class ValidateEvents:
         were moved to `extra`."""
         if self.check is None:
             return events, [], []
+        reasons = list(map(self.check, events))
+        if not any(reasons):
+            return events, [], []
         valid, invalid, unfit = [], [], []
-        for event in events:
-            reason = self.check(event)
+        for event, reason in zip(events, reasons):
             if reason is None:
                 valid.append(event)
                 continue

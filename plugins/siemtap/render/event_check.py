@@ -15,27 +15,37 @@ from .datasets import schema_of
 
 
 class SchemaCheck:
-    """The check of events against the schemas of their datasets, compiled once.
+    """The check of events against the schemas of their datasets, compiled at the first event.
 
     `check(event)` returns why an event is invalid, or None.
     """
 
     def __init__(self, contract: Dict[str, Any], datasets: Iterable[Dataset]) -> None:
-        self.validators = {
-            dataset.name: jsonschema_rs.Draft7Validator(
-                schema_of(contract, dataset), validate_formats=True
-            )
-            for dataset in datasets
-        }
+        self.contract = contract
+        self.datasets = {dataset.name: dataset for dataset in datasets}
+        self.validators: Dict[str, Any] = {}
 
     def __call__(self, event: Event) -> Optional[str]:
-        dataset = event["event"]["dataset"]
-        validator = self.validators.get(dataset)
+        name = event["event"]["dataset"]
+        validator = self.validators.get(name) or self.validator(name)
         if validator is None:
-            return f"no installed plugin has the dataset {dataset}"
-        if is_valid(validator, event):
-            return None
+            return f"no installed plugin has the dataset {name}"
+        try:
+            if validator.is_valid(event):
+                return None
+        except UnicodeEncodeError:  # a lone surrogate
+            if is_valid(validator, event):
+                return None
         return describe_error(validator, event)
+
+    def validator(self, name: str) -> Any:
+        """Return the validator of a dataset, compiled for its first event; None for a name that no
+        installed plugin has."""
+        if name not in self.validators and name in self.datasets:
+            self.validators[name] = jsonschema_rs.Draft7Validator(
+                schema_of(self.contract, self.datasets[name]), validate_formats=True
+            )
+        return self.validators.get(name)
 
     def without_unfit(self, event: Event) -> Optional[Event]:
         """Return an invalid event with each value that does not fit its field in
@@ -45,7 +55,7 @@ class SchemaCheck:
         dataset does not have.
         """
         name = event["event"]["dataset"]
-        validator = self.validators.get(name)
+        validator = self.validator(name)
         if validator is None:
             return None
         namespace = name.partition(".")[0]

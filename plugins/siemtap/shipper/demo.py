@@ -6,17 +6,18 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, List
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from ..core.manifest import describe
 from ..core.windows import Millis
+from ..edge.printable import escape_markup
 from ..render import registry
 from ..testing import simulation
 from .config.load import parse
 from .config.sections import Config
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def servers(stack: ExitStack) -> Dict[str, simulation.Server]:
@@ -92,6 +93,8 @@ def push(shipper: Any, running: Dict[str, simulation.Server], start: Millis, sto
 
 def show(tally: Any, console: Console) -> None:
     """Print how many events arrived by dataset, severity, action, rule and source."""
+    from rich.table import Table
+
     titles = (
         ("dataset", "dataset"),
         ("severity", "severity"),
@@ -105,16 +108,5 @@ def show(tally: Any, console: Console) -> None:
         table.add_column(justify="right")
         rows: List[Any] = tally.top(name, 5 if title.startswith("top") else 20)
         for value, number in rows:
-            table.add_row(escape(value), f"{number:,}")
+            table.add_row(escape_markup(value), f"{number:,}")
         console.print(table)
-
-
-def escape(text: str) -> str:
-    """Return the text for a terminal table: control characters replaced, markup escaped.
-
-    Attackers write into these texts, and a terminal obeys control characters.
-    """
-    printable = "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
-    return printable.replace("[", "\\[")

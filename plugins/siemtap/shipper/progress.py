@@ -8,9 +8,6 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from ..core.convert import rfc3339
 from ..core.windows import MINUTE, Millis
 from .input import RunningInput
@@ -31,18 +28,7 @@ class Backfill:
         # unit -> where its backfill began, and the largest share shown: a cycle that is cut short
         # starts in the middle, and the present moves on
         self.shown: Dict[Any, Tuple[Millis, float]] = {}
-        self.bars = (
-            Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>5.1f}% {task.fields[until]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            if is_terminal
-            else None
-        )
+        self.bars = _bars() if is_terminal else None
 
     def __call__(self, running: RunningInput, state: UnitState) -> None:
         """Show how far a unit is, or that it has caught up."""
@@ -91,3 +77,17 @@ class Backfill:
     def close(self) -> None:
         if self.bars and self.tasks:
             self.bars.stop()
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>5.1f}% {task.fields[until]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -126,9 +126,7 @@ class Binding:
         converters = [self.dataset.redact, *(row.convert for row in rows)]
         names = {name for convert in converters for name in settings_read(convert)}
         settings = canonical({name: getattr(self.settings, name) for name in names})
-        return CACHES.setdefault(
-            (self.dataset, settings), kept(CACHE_SIZE, typed=True)(map_cached)
-        )
+        return CACHES.setdefault((self.dataset, settings), kept(CACHE_SIZE, typed=True)(map_cached))
 
     def constants(self, path: str) -> Event:
         """Return the constant fields directly in the object at `path`, and the objects below it

@@ -8,9 +8,6 @@ from itertools import islice
 from typing import Any, Callable, Iterable, List, Tuple, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ...core.convert import rfc3339
 from ...core.errors import ConfigError
@@ -85,6 +82,8 @@ def events(
         action=action,
         text=text,
     )
+    from rich.console import Console
+
     require_embedded_store(config)
     # On a terminal, lines of JSON show by themselves that the search goes on.
     terminal = Console(stderr=True, quiet=as_json and sys.stdout.isatty())
@@ -132,6 +131,10 @@ def _print_json(hits: Iterable[Hit]) -> int:
 
 
 def _print_table(rows: List[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in Row._fields:
         table.add_column(name, no_wrap=name == "time", overflow="fold")

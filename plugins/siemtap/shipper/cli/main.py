@@ -14,10 +14,9 @@ import time
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 import click
-from rich.console import Console
 
 from ... import VERSION
 from ...core.errors import ConfigError, SiemtapError
@@ -27,8 +26,6 @@ from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.limits import raise_file_limit
 from ...edge.store.rejected import UnseenRejections
-from ...testing import simulation
-from .. import demo as demonstration
 from .. import logs
 from ..config import exposure
 from ..config.document import Mistakes
@@ -42,6 +39,11 @@ from ..status.verdict import describe_rejected
 from ..systemd import Notifier, Supervision
 from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
+
+if TYPE_CHECKING:  # the terminal and the simulators: `run` starts without them
+    from rich.console import Console
+
+    from ...testing import simulation
 
 
 class _Commands(click.Group):
@@ -293,6 +295,10 @@ def demo(once: bool, port: Optional[int], data: Optional[Path]) -> None:
 
     Needs no account, no network and no configuration file.
     """
+    from rich.console import Console
+
+    from .. import demo as demonstration
+
     console = Console()
     kept = "" if data else " (temporary: deleted at the end; --data DIR keeps it)"
     with ExitStack() as stack:
@@ -335,6 +341,8 @@ def _in_background(function: Any, *args: Any) -> None:
 
 
 def _push_until_stopped(shipper: Shipper, vendors: Dict[str, simulation.Server]) -> None:
+    from .. import demo as demonstration
+
     since = SYSTEM.now()
     while not shipper.stopping.wait(1.0):
         now = SYSTEM.now()
@@ -360,6 +368,8 @@ def _show_when_done(shipper: Shipper, console: Console, began: float, address: s
 
 
 def _show(shipper: Shipper, console: Console, began: float) -> None:
+    from .. import demo as demonstration
+
     demonstration.show(shipper.tally, console)
     totals = shipper.counts.totals
     console.print(

@@ -7,16 +7,14 @@ import sys
 from typing import Any, List
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ...core.model import Command, CommandContext, Outcome, Plugin
 from ...edge.client.http import connect
+from ...edge.printable import escape_markup
 from ...edge.receive.receiver import RECEIVED
 from ...edge.store.checkpoints import Checkpoints, Database
 from ...render import registry
 from ..config.sections import Config, Input
-from ..demo import escape
 from .options import config_option, load, select_input
 
 
@@ -129,15 +127,18 @@ def _print_data(outcomes: List[Outcome]) -> None:
         if outcome.ok:
             click.echo(json.dumps(outcome.data, indent=1, ensure_ascii=False))
         else:
-            click.echo(escape(f"{outcome.subject}: {outcome.message}"), err=True)
+            click.echo(escape_markup(f"{outcome.subject}: {outcome.message}"), err=True)
 
 
 def _print_table(outcomes: List[Outcome]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(show_header=False, box=None, pad_edge=False)
     for outcome in outcomes:
         table.add_row(
-            escape(outcome.subject),
+            escape_markup(outcome.subject),
             "[green]ok[/]" if outcome.ok else "[red]FAIL[/]",
-            escape(outcome.message),
+            escape_markup(outcome.message),
         )
     Console(soft_wrap=True).print(table)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 import click
 
@@ -14,7 +14,10 @@ from ...core.errors import ConfigError
 from ...core.manifest import parse_duration
 from ...edge.clock import SYSTEM
 from ...render import registry
-from ...testing import scaffold, simulation
+from ...testing import scaffold
+
+if TYPE_CHECKING:  # `run` starts without a simulator
+    from ...testing import simulation
 
 
 @click.command("simulate", short_help="Simulate a vendor's API on 127.0.0.1.")
@@ -68,6 +71,8 @@ def simulate_vendor(
     The first line printed is the settings of an input that reads from it, as JSON. The simulator
     then runs until Ctrl-C, or for as long as --for says.
     """
+    from ...testing import simulation
+
     registry.plugin(vendor)
     values: Dict[str, Any] = {**simulation.parse_knobs(knobs)}
     if addresses:
@@ -90,6 +95,8 @@ def simulate_vendor(
 
 def _push_to(addresses: Tuple[str, ...], server: simulation.Server, end: float) -> None:
     """Send what the simulated vendor pushes until `end`, in seconds of the monotonic clock."""
+    from ...testing import simulation
+
     sender = simulation.Sender(addresses)
     since = SYSTEM.now()
     while time.monotonic() < end:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from typing import Any, Dict, Iterable
 
 import jsonschema_rs
 
@@ -12,7 +12,7 @@ class Validator:
     imported only for a value that the compiled validator does not accept, as its import takes
     longer than the rest of a start."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Dict[str, Any]) -> None:
         self.schema = schema
         self.compiled = jsonschema_rs.Draft7Validator(schema, validate_formats=False)
 
