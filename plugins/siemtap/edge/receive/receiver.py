@@ -187,15 +187,7 @@ class Receiver:
 
     def problems(self) -> Iterator[str]:
         """Yield why senders are refused, for the status."""
-        if self.spool.check():
-            yield self.spool.failure
-        if self.spool.is_full():
-            yield (
-                "the spool is full; senders are refused until the output accepts the events that"
-                " wait"
-            )
-        if not self.spool.writer.is_alive() and not self.spool.stopping:
-            yield "the thread that writes the spool has ended: restart siemtap"
+        yield from self.spool.problems()
         for listener in self.syslog_listeners:
             yield from listener.problems()
         if self.endpoint and self.listeners:
