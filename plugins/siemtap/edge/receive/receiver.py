@@ -14,6 +14,7 @@ from ..clock import Clock
 from .addresses import networks, parse_listen
 from .listener import Listener
 from .spool import Spool
+from .spool_reader import SpoolReader
 from .webhook import CLOSING, Endpoint
 
 RECEIVED = "received"  # the scope of pushed events
@@ -138,7 +139,7 @@ class Receiver:
         self,
         plugin: Plugin,
         settings: Receiving,
-        spool: Spool,
+        spool: SpoolReader,
         open_syslog: Optional[OpenSyslog] = None,
     ) -> None:
         self.plugin = plugin
@@ -152,6 +153,7 @@ class Receiver:
 
     def open(self, listeners: ListenerPool) -> None:
         """Start the listeners of the settings."""
+        assert isinstance(self.spool, Spool)  # a reader alone has no room for payloads
         self.listeners = listeners
         sys.setswitchinterval(SWITCH_INTERVAL)
         if self.settings.listen:

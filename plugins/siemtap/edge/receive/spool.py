@@ -97,6 +97,8 @@ class Spool(SpoolReader):
             if publish:
                 private.close_to_others(end_file(folder))
                 self.end = open(end_file(folder), "r+b", buffering=0)  # noqa: SIM115
+            else:
+                end_file(folder).unlink(missing_ok=True)  # of an earlier process: soon outdated
             self.sizes = {number: self._path(number).stat().st_size for number in self._numbers()}
             last = max(self.sizes, default=0)
             self.file = self._open(last or 1, sound_end(self._path(last)) if last else 0)
