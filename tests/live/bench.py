@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | hec | receive | apis | splunk | processors"""
+elasticsearch | hec | receive | apis | splunk | processors | processes"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bench_hec
 import bench_inputs
+import bench_processes
 import bench_processors
 import bench_receive
 import bench_reports
@@ -219,6 +220,7 @@ if __name__ == "__main__":
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,
         "processors": bench_processors.processors,
+        "processes": bench_processes.run,
     }
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()

@@ -84,6 +84,8 @@ class Supervisor:
 
     def _child(self, name: str, index: int) -> Child:
         def hello() -> Any:
+            if index >= 0:
+                self._wait_for_receivers()
             return {
                 "name": name,
                 "role": worker.RECEIVERS if index < 0 else "worker",
@@ -125,8 +127,7 @@ class Supervisor:
         everything was done."""
         try:
             self._wait_for_earlier()
-            with self.reloading:
-                self._start_receivers()
+            self._start_receivers()
             for child in self.workers:
                 child.start()
             self._wait(lambda: all(child.is_started or child.deaths for child in self.workers))
@@ -164,12 +165,25 @@ class Supervisor:
                     break
 
     def _start_receivers(self) -> None:
-        """Start the process of receivers if there is anything to receive, and wait for it: what
-        reads a spool needs its writer."""
-        if self.once or self.receivers.thread.ident or not any(map(receives, self.latest.inputs)):
+        """Start the process of receivers if there is anything to receive."""
+        if self.once or self.receivers.thread.ident:
             return
-        self.receivers.start()
-        self._wait(lambda: bool(self.receivers.is_started or self.receivers.deaths))
+        if any(map(receives, self.latest.inputs)):
+            self.receivers.start()
+
+    def _wait_for_receivers(self) -> None:
+        """Wait until the receivers, if there are any, have started, or failed to: what reads a
+        spool needs its writer."""
+        with self.changed:
+            self.changed.wait_for(
+                lambda: (
+                    self.stopping.is_set()
+                    or not self.receivers.thread.ident
+                    or self.receivers.is_started
+                    or self.receivers.deaths
+                ),
+                timeout=SILENT,
+            )
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition or the end. Workers that have collected everything are told when
@@ -199,11 +213,12 @@ class Supervisor:
         return bool(names)
 
     def stop(self) -> None:
-        """Ask all processes to end after the batch in hand."""
+        """Ask all processes to end after the batch in hand. A signal handler calls this."""
         self.stopping.set()
 
     def _stop_all(self) -> None:
         self.stopping.set()
+        self._notify()
         children = self.children
         for child in children:  # first accept nothing new
             child.stop()
@@ -222,6 +237,7 @@ class Supervisor:
             # the receivers first: a worker reads a spool that they have made
             errors = self._configure([self.receivers], message)
             self._start_receivers()
+            self._wait_for_receivers()
             errors += self._configure(self.workers, message)
         if errors:
             raise errors[0]
