@@ -18,8 +18,8 @@ from campaign import simulator, start
 
 ROUNDS = 3
 INPUTS = 4
-LOOKBACK = "5m"
-RATE = 200.0  # events a second of the vendor
+LOOKBACK = "2h"
+RATE = 200.0  # events a minute of the vendor, for each input
 SECONDS = 60
 
 INPUT = """  - {{type: apptrana, id: v{number}, url: "{url}", client_id: demo, client_secret: demo-secret, lookback: {lookback}}}
