@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
 
+import filelock
 import pytest
 from processes import wait_for
 
@@ -19,6 +20,7 @@ from siemtap.shipper import logs
 from siemtap.shipper.config.load import load, parse
 from siemtap.shipper.processes import child as children
 from siemtap.shipper.processes.channel import Channel, Ended
+from siemtap.shipper.processes.locks import lock_file, wait_for_processes
 from siemtap.shipper.processes.merged import merge_inputs, merge_outputs
 from siemtap.shipper.processes.share import Ownership
 from siemtap.shipper.processes.supervisor import Supervisor
@@ -319,3 +321,20 @@ def test_a_mistake_that_only_a_worker_finds_ends_all(supervisor, tmp_path):
     )
     wait_for(lambda: made.fatal is not None, 60)
     assert isinstance(made.fatal, ConfigError) and "cannot listen" in str(made.fatal)
+
+
+# locks
+
+
+def test_commands_wait_for_processes_that_outlive_their_supervisor(tmp_path, caplog):
+    held = filelock.FileLock(lock_file(tmp_path, "worker 2"))
+    held.acquire()
+    caplog.set_level(logging.INFO, "siemtap")
+    with pytest.raises(Retry, match="still runs, and holds .*siemtap-worker-2.lock: end it"):
+        wait_for_processes(tmp_path, 0.1)
+    ends = threading.Timer(0.5, held.release)
+    ends.start()
+    wait_for_processes(tmp_path, 60)
+    ends.join()
+    assert "has not ended yet" in caplog.text
+    wait_for_processes(tmp_path / "new", 0)
