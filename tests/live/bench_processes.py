@@ -92,11 +92,11 @@ def throughput():
         processes: [max(row[index] for row in rows[processes]) for index in range(3)]
         for processes in rows
     }
-    for index, what in enumerate(
+    for index, measure in enumerate(
         ("by the wall clock", "by the CPU of the busiest process", "by the CPU of all")
     ):
         print(
-            f"{what}: {best[1][index]:,.0f} and {best[2][index]:,.0f} events/s, 2 processes to 1:"
+            f"{measure}: {best[1][index]:,.0f} and {best[2][index]:,.0f} events/s, 2 processes to 1:"
             f" {best[2][index] / best[1][index]:.2f} (at least 1.7 where two cores are free)"
         )
 

@@ -74,12 +74,12 @@ def pair():
     def make(here, there, blocks=False):
         first, second = os.pipe(), os.pipe()
         gone = threading.Event()
-        one = Channel(os.fdopen(first[0], "rb"), os.fdopen(second[1], "wb"), here, gone.set)
+        first_side = Channel(os.fdopen(first[0], "rb"), os.fdopen(second[1], "wb"), here, gone.set)
         other = Channel(
             os.fdopen(second[0], "rb"), os.fdopen(first[1], "wb"), there, lambda: None, blocks
         )
-        made.extend((one, other))
-        return one, other, gone
+        made.extend((first_side, other))
+        return first_side, other, gone
 
     yield make
     for channel in made:
