@@ -1,7 +1,8 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | counts [--accept] |
-backfill | inputs | elasticsearch | peers | hec | receive | apis | splunk | processors"""
+backfill | inputs | elasticsearch | peers | hec | receive | apis | splunk | processors |
+processes"""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import bench_counts
 import bench_hec
 import bench_inputs
 import bench_peers
+import bench_processes
 import bench_processors
 import bench_receive
 import bench_reports
@@ -223,6 +225,7 @@ if __name__ == "__main__":
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,
         "processors": bench_processors.processors,
+        "processes": bench_processes.run,
     }
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()
