@@ -212,5 +212,7 @@ class Receiving:
     )
 
 
+# The settings of CommonSettings that change events.
+EVENT_SETTINGS = ("tags", "fields", "namespace")
 # The settings of Receiving that only a webhook has.
 WEBHOOK_SETTINGS = ("listen", "secret", "plain_http", "max_body_bytes")
