@@ -1,8 +1,8 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | counts [--accept] |
-backfill | inputs | elasticsearch | peers | hec | receive | apis | splunk | processors |
-processes"""
+backfill | inputs | elasticsearch | peers | hec | kafka |
+receive | apis | splunk | processors | processes"""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 import bench_counts
 import bench_hec
 import bench_inputs
+import bench_kafka
 import bench_peers
 import bench_processes
 import bench_processors
@@ -221,6 +222,7 @@ if __name__ == "__main__":
         "elasticsearch": elasticsearch,
         "peers": bench_peers.run,
         "hec": bench_hec.run,
+        "kafka": bench_kafka.run,
         "receive": bench_receive.run,
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,

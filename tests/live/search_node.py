@@ -34,8 +34,8 @@ CACHE = Path(
 FLAGS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-def java() -> Path:
-    """Return the folder of a Java that is version 21 or newer."""
+def java(least: int = 21) -> Path:
+    """Return the folder of a JDK of this version or newer; OpenSearch needs 21."""
     tried = [
         os.environ.get("JAVA_HOME", ""),
         *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True),
@@ -48,10 +48,10 @@ def java() -> Path:
                 [f"{home}/bin/java", "-version"], capture_output=True, text=True, check=False
             ).stderr
             match = re.search(r'version "(\d+)', printed)
-            if match and int(match[1]) >= 21:
+            if match and int(match[1]) >= least:
                 return Path(home)
     raise RuntimeError(
-        "OpenSearch needs a JDK of version 21 or newer; set JAVA_HOME. Tried: "
+        f"the server needs a JDK of version {least} or newer; set JAVA_HOME. Tried: "
         + ", ".join(filter(None, tried))
     )
 

@@ -22,7 +22,9 @@ from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.rejected import RejectedEvents
 from ..edge.syslog.listener import open_listener
+from ..engine.protocols import Rejections
 from ..outputs import OutputContext
+from ..outputs.validated import escape_controls
 from ..render import registry
 from ..render.event_check import SchemaCheck
 from .config.sections import Config, Input, OutputConfig
@@ -155,6 +157,17 @@ class Shipper:
 
     def _count_rejected(self, number: int) -> None:
         self.counts.add(rejected=number, accepted=-number)
+
+    def reject(self, unit: Unit, refused: Rejections, new: int) -> None:
+        """Store what an input read and cannot deliver; count and log those that are `new`."""
+        self.rejected_events.store(unit, refused)
+        self.counts.add(rejected=new)
+        if new:
+            log.warning(
+                "%s: rejected and stored: %s; see `siemtap rejected list`",
+                unit,
+                escape_controls(refused[0][1]),
+            )
 
     def _vendor_time(self) -> Millis:
         """Return the latest time that a vendor's `Date` header gave; else this machine's time.

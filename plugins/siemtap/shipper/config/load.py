@@ -22,6 +22,7 @@ from . import consistency, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
+from .types import input_type, input_types
 from .validator import Validator
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
@@ -152,7 +153,7 @@ def _keep_texts(document: Document) -> None:
 def _plugin_of(entry: Any) -> Optional[Plugin]:
     """Return the plugin of an entry of `inputs`; None if it names none."""
     name = entry.get("type") if isinstance(entry, dict) else None
-    return registry.installed().get(name) if isinstance(name, str) else None
+    return input_types().get(name) if isinstance(name, str) else None
 
 
 def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
@@ -168,13 +169,13 @@ def whole_schema() -> Dict[str, Any]:
     return file_schema(
         TOP,
         {name: output.settings_type for name, output in OUTPUTS.items()},
-        registry.installed().values(),
+        input_types().values(),
     )
 
 
 @cache
 def _input_validator(plugin: str) -> Any:
-    return Validator(input_schema(registry.plugin(plugin)))
+    return Validator(input_schema(input_type(plugin)))
 
 
 def _names(form: Any) -> List[str]:
@@ -216,9 +217,7 @@ def _read_processors(
     """Return the processors of an input and then those of the file; report the first mistake in
     each list. A list that is none has been reported."""
     plugins = [
-        registry.plugin(other["type"])
-        for other in _entries(document.tree)
-        if isinstance(other, dict) and other.get("type") in registry.installed()
+        named for other in _entries(document.tree) if (named := _plugin_of(other)) is not None
     ]
     processors: List[Any] = []
     for place, owner, allowed in (
@@ -245,7 +244,7 @@ def _is_field(plugins: Iterable[Plugin], path: str) -> bool:
         or path in added_paths(dataset)
         or path.startswith(f"{dataset.namespace}.extra.")
         for plugin in plugins
-        for dataset in plugin.datasets
+        for dataset in (registry.datasets().values() if plugin.reads_events else plugin.datasets)
     )
 
 

@@ -19,6 +19,7 @@ from ...core.manifest import (
     url,
 )
 from ...core.model import Plugin
+from ...core.rows import Dataset
 from ...core.settings import (
     NAMESPACE,
     NAMESPACE_ALLOWED,
@@ -28,9 +29,11 @@ from ...core.settings import (
 )
 from ...outputs.elasticsearch import Elasticsearch, Opensearch
 from ...outputs.file import File
+from ...outputs.kafka.output import Kafka
 from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
+from ...render import health, registry
 
 OUTPUTS: Dict[str, Any] = {
     "sqlite": Sqlite,
@@ -39,6 +42,7 @@ OUTPUTS: Dict[str, Any] = {
     "elasticsearch": Elasticsearch,
     "opensearch": Opensearch,
     "splunk_hec": SplunkHec,
+    "kafka": Kafka,
 }
 DEFAULT_OUTPUT = "default"  # the name of the output of the section `output`
 
@@ -316,7 +320,7 @@ class Input:
     plugin: Plugin
     settings: Any
     common: CommonSettings
-    connection: Connection
+    connection: Connection = Connection()
     receiving: Optional[Receiving] = None  # of a plugin that receives
     outputs: Tuple[str, ...] = (DEFAULT_OUTPUT,)
     processors: Tuple[Any, ...] = ()  # those of the input, then those of the file
@@ -324,6 +328,13 @@ class Input:
     @property
     def id(self) -> str:
         return self.common.id or self.plugin.name
+
+    @property
+    def datasets(self) -> Tuple[Dataset, ...]:
+        """Return the datasets of its events: of an input that reads events, all there are."""
+        if self.plugin.reads_events:
+            return tuple(registry.datasets().values())
+        return self.plugin.datasets
 
 
 @dataclass(frozen=True)
@@ -361,6 +372,19 @@ class Config:
     def has_store(self) -> bool:
         """Return whether one of the outputs is the embedded store."""
         return any(output.type == "sqlite" for output in self.outputs)
+
+    @property
+    def datasets(self) -> List[Dataset]:
+        """Return the datasets of all enabled inputs, and siemtap's own if it is enabled."""
+        by_name = {
+            dataset.name: dataset
+            for each in self.inputs
+            if each.common.enabled
+            for dataset in each.datasets
+        }
+        if self.health.enabled:
+            by_name[health.DATASET.name] = health.DATASET
+        return list(by_name.values())
 
     def by_output(self) -> List[Config]:
         """Return for each output the part of the configuration that concerns it alone."""

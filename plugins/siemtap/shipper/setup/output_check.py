@@ -14,8 +14,9 @@ from ...elastic.server import Server
 from ...outputs.cluster import FAILURES, error_from, parse_hits
 from ..config.sections import Config
 from . import canary
-from .assets import Change, changes, cluster, enabled_datasets, read_server
+from .assets import Change, changes, cluster, read_server
 from .hec_check import check_hec
+from .kafka_check import check_kafka
 from .kibana import dashboard_changes
 
 # Privileges that each step needs. docs/elasticsearch.md lists the same.
@@ -28,6 +29,9 @@ def check_output(config: Config) -> Iterator[Tuple[bool, str]]:
     """Test the output step by step; yield (whether the step succeeded, a sentence)."""
     if config.output.type == "splunk_hec":
         yield from check_hec(config)
+        return
+    if config.output.type == "kafka":
+        yield from check_kafka(config)
         return
     es = cluster(config)
     server = read_server(config, es)
@@ -67,7 +71,7 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
             "privileges: OpenSearch cannot be asked; the test event shows whether they suffice",
         )
         return
-    names = [f"logs-{dataset.name}-*" for dataset in enabled_datasets(config)]
+    names = [f"logs-{dataset.name}-*" for dataset in config.datasets]
     try:
         body = es.security.has_privileges(
             cluster=[*CLUSTER_RIGHTS, *SETUP_RIGHTS],

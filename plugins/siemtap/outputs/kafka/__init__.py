@@ -1,0 +1,1 @@
+"""The output `kafka`: events for topics of Apache Kafka, in transactions."""
