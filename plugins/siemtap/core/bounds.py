@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache, wraps
-from inspect import Parameter, signature
 from typing import Any, Callable, List, Tuple, TypeVar, Union, cast
 
 MAX_VALUES = 1_000_000  # of one JSON document; each takes up to 105 bytes of memory
@@ -65,22 +64,13 @@ def cached(size: int, typed: bool = False) -> Callable[[Function], Function]:
         keeping = kept(size, typed)(function)
 
         @wraps(function)
-        def call_with_one(value: Any) -> Any:
-            kind = value.__class__
-            if kind is str and len(value) > LONGEST_CACHED:
-                return function(value)
-            return call(value) if kind is tuple else kept(value)
-
-        @wraps(function)
         def call(*values: Any) -> Any:
             try:
                 return keeping(*values)
             except TooLong:
                 return function(*values)
 
-        kinds = [each.kind for each in signature(function).parameters.values()]
-        has_one = kinds == [Parameter.POSITIONAL_OR_KEYWORD]
-        return cast(Function, call_with_one if has_one else call)
+        return cast(Function, call)
 
     return decorate
 
