@@ -23,8 +23,8 @@ from siemtap.core.settings import CommonSettings
 from siemtap.edge import schemas
 from siemtap.edge.client.messages import Reply
 from siemtap.engine.mapper import batch_mapper
-from siemtap.engine.pump import pump
 from siemtap.engine.protocols import Feed
+from siemtap.engine.pump import pump
 from siemtap.engine.sinks import CheckpointAfter
 from siemtap.outputs.elasticsearch import Elasticsearch
 from siemtap.outputs.validated import ValidateEvents
@@ -33,7 +33,7 @@ from siemtap.shipper.stats import Tally
 
 FIGURES = Path(__file__).with_name("bench_counts.json")
 EVENTS = 200
-VERSION = "%d.%d" % sys.version_info[:2]
+VERSION = ".".join(map(str, sys.version_info[:2]))
 ATTACK = PLUGIN.dataset("apptrana.attack")
 
 
