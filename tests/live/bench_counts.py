@@ -33,7 +33,7 @@ from siemtap.shipper.stats import Tally
 
 FIGURES = Path(__file__).with_name("bench_counts.json")
 EVENTS = 200
-VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+VERSION = ".".join(map(str, sys.version_info[:2]))
 ATTACK = PLUGIN.dataset("apptrana.attack")
 
 
