@@ -107,9 +107,8 @@ OF_OURS = [
         " successMessage; skipped after 24h"
     ),
     (
-        "POST https://tas.example.com/siem/v1/getAttackInfo: 200: the answer has neither data nor a"
-        " successMessage: lost 2026-03-04T10:00:00Z to 2026-03-04T10:00:09Z: unreadable since"
-        " 2026-03-03T09:00:00Z"
+        "POST https://tas.example.com/siem/v1/getAttackInfo: 200; lost 20260304T100000Z to"
+        " 20260304T100009Z, unreadable since 20260303T090000Z"
     ),
     (
         "POST https://tas.example.com/siem/v1/getAttackInfo: 429: asked too often; it goes on after"

@@ -114,7 +114,7 @@ def test_unreadable_time_is_skipped_after_skip_after():
         agent.cycle()
         assert agent.error == ""
         (lost,) = [event["error"]["message"] for event in agent.taken if "error" in event]
-        assert ": lost 20" in lost and "unreadable since" in lost
+        assert "; lost 20" in lost and "unreadable since" in lost
         after = agent.cursor["all"]
         (gap,) = after["skipped"]
         assert seconds(gap["from"]) <= bad + 0.5 <= seconds(gap["to"])

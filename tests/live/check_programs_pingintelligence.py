@@ -11,11 +11,12 @@ from pingintelligence import simulator as pingintelligence
 from siemtap.testing.simulation import Server
 
 MINUTES = 60
-LOST = re.compile(r": lost (\S+) to (\S+): ")
+LOST = re.compile(r"; lost (\S+) to (\S+), unreadable since ")
 
 
 def seconds(moment):
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+    digits = "".join(sign for sign in moment if sign.isdigit())[:14]
+    return datetime.strptime(f"{digits}+0000", "%Y%m%d%H%M%S%z").timestamp()
 
 
 def test_unreadable_time_is_skipped_after_skip_after():
