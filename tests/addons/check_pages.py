@@ -1,5 +1,6 @@
 """The pages of the add-ons in Chromium with their REST handlers and a simulator of Splunk.
-`ci/bundle` builds the add-ons.
+`ci/bundle` builds the add-ons. The dashboards are not drawn: their pages are Splunk's own, and need a
+Splunk; what Splunk's schemas say of the overview is in tests/splunk/test_overview.py.
 
 SIEMTAP_PICTURES=docs takes the screenshots of docs/splunk.md again."""
 

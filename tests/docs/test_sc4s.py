@@ -151,8 +151,8 @@ def events(plugin, line):
     payload = Payload(body=line.encode(), received=NOW, channel="tcp", path="", peer="192.0.2.20")
     return [
         event
-        for found in plugin.receive(settings, payload)
-        for event in map_batch(Batch(found.dataset, found.records, {}, NOW))
+        for records in plugin.receive(settings, payload)
+        for event in map_batch(Batch(records.dataset, records.records, {}, NOW))
     ]
 
 

@@ -52,13 +52,13 @@ def parse(tmp_path, monkeypatch):
 
 def events(plugin):
     """Return (sourcetype, fields at search time) of every event of the cases."""
-    found = []
+    indexed = []
     for owner, event in [*events_of_cases(), *EVENTS_OF_CLASSES]:
         if owner.name == plugin.name:
             dataset = plugin.dataset(event["event"]["dataset"])
             name = sourcetype(dataset.name)
-            found.append((name, searched(line_of(event, dataset), knowledge.props(plugin)[name])))
-    return found
+            indexed.append((name, searched(line_of(event, dataset), knowledge.props(plugin)[name])))
+    return indexed
 
 
 @each_plugin
