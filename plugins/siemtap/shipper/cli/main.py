@@ -40,7 +40,18 @@ from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import describe_rejected
 from ..systemd import Notifier, Supervision
-from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
+from . import (
+    audit,
+    bundles,
+    checks,
+    events,
+    machine,
+    plugin_commands,
+    queues,
+    secrets,
+    stores,
+    vendors,
+)
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 
@@ -376,6 +387,7 @@ for command in (
     *events.COMMANDS,
     *secrets.COMMANDS,
     *vendors.COMMANDS,
+    *machine.COMMANDS,
     bundles.build,
     *plugin_commands.groups(),
 ):

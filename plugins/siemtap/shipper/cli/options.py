@@ -56,9 +56,14 @@ def config_option(command: Command) -> Command:
 
 def load(file: str) -> Config:
     """Read the configuration file, and what -E sets."""
+    return configuration.load(file, overrides=overrides_of_call())
+
+
+def overrides_of_call() -> Tuple[str, ...]:
+    """Return the values of -E."""
     context = click.get_current_context(silent=True)
-    overrides = context.find_root().meta.get(OVERRIDES, ()) if context else ()
-    return configuration.load(file, overrides=overrides)
+    overrides: Tuple[str, ...] = context.find_root().meta.get(OVERRIDES, ()) if context else ()
+    return overrides
 
 
 def select_input(inputs: Mapping[str, Input], id: str, which: str) -> Input:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import jsonschema
 
@@ -40,8 +40,8 @@ def load(
     overrides: `key=value` of -E, which win over the file.
     """
     values = os.environ if environment is None else environment
-    parts = [(str(path), _read(str(path))) for path in input_files(file)]
-    return parse(_read(file), file, values, parts, overrides, Keystore.beside(file, values).get)
+    parts = [(str(path), read_text(str(path))) for path in input_files(file)]
+    return parse(read_text(file), file, values, parts, overrides, Keystore.beside(file, values).get)
 
 
 def input_files(file: str) -> List[Path]:
@@ -49,7 +49,8 @@ def input_files(file: str) -> List[Path]:
     return sorted((Path(file).parent / INPUTS_FOLDER).glob("*.yml"))
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """Return the text of a file of the configuration. Raise ConfigError if it cannot be read."""
     try:
         return Path(file).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -81,15 +82,16 @@ def parse(
         document.add_inputs(part, name)
     for override in overrides:
         document.override(override)
-    _keep_texts(document)
+    for path, form in sections_of(document):
+        document.keep_texts(path, form)
     document.check(jsonschema.Draft7Validator(whole_schema()))
     tree = document.tree
     general = {key: value for key, value in tree.items() if key in _names(General)}
     sections: Dict[str, Any] = {}
     for name, form in TOP.items():
         if name:
-            path = tuple(names(name))
-            sections[path[-1]] = document.fill_in_and_check(path, form, _section(tree, name))
+            place = tuple(names(name))
+            sections[place[-1]] = document.fill_in_and_check(place, form, _section(tree, name))
     configured = outputs.read_outputs(document)
     inputs = [
         input_config
@@ -126,19 +128,20 @@ def _route_health(document: Document, health: Health, configured: Sequence[Outpu
     return replace(health, output="".join(routed))
 
 
-def _keep_texts(document: Document) -> None:
-    """Keep texts as they were written, in every section whose settings are known."""
+def sections_of(document: Document) -> Iterator[Tuple[Path_, Any]]:
+    """Yield the path of every section whose settings are known, each with its form; for an input
+    one for each of its forms."""
     for name, form in TOP.items():
-        document.keep_texts(tuple(names(name)) if name else (), form)
+        yield tuple(names(name)) if name else (), form
     for name, output in OUTPUTS.items():
-        document.keep_texts(("output", name), output.settings_type)
+        yield ("output", name), output.settings_type
     for name, entry in outputs.named_outputs(document.tree).items():
         type = outputs.type_of(entry)
         if type:
-            document.keep_texts(("outputs", name), OUTPUTS[type].settings_type)
+            yield ("outputs", name), OUTPUTS[type].settings_type
     for number, entry in enumerate(_entries(document.tree)):
         for form in forms(plugin) if (plugin := _plugin_of(entry)) else ():
-            document.keep_texts(("inputs", number), form)
+            yield ("inputs", number), form
 
 
 def _plugin_of(entry: Any) -> Optional[Plugin]:
