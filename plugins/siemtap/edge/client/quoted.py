@@ -88,7 +88,7 @@ def redact(text: str, values: Iterable[str], most: int = 300) -> str:
 def redact_error(body: bytes, authorization: str) -> bytes:
     """Return the body of an error answer without the secrets of the request's `Authorization`.
 
-    A body that holds none is returned as it is; of one that does, the first LONGEST_TEXT characters.
+    A body that holds none is returned as it is; else the first LONGEST_TEXT characters.
     """
     text, values = body.decode("utf-8", "replace"), header_secrets(authorization)
     redacted = redact(text, values, LONGEST_TEXT)

@@ -21,12 +21,12 @@ from .options import config_option, overrides_of_call
     help="The archive; by default siemtap-support-<time>.zip in this folder.",
 )
 def support(file: str, into: Optional[Path]) -> None:
-    """Write a zip archive for a bug report: versions, configuration, status, checkpoints, sizes, the
-    number of rejected events, and the last 1,000 lines of `logging.file`.
+    """Write a zip archive for a bug report: versions, configuration, status, checkpoints, sizes,
+    the number of rejected events, and the last 1,000 lines of `logging.file`.
 
     Secrets and the values that references stand for are replaced by REDACTED, and no events are in
-    it. Read it before you send it. `siemtap run` may go on; a broken configuration or database is no
-    obstacle.
+    it. Read it before you send it. `siemtap run` may go on; a broken configuration or database is
+    no obstacle.
     """
     now = SYSTEM.now()
     stamp = rfc3339(now)[:19].replace("-", "").replace(":", "")

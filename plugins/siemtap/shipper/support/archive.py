@@ -33,13 +33,14 @@ from .redaction import Redactor, WrittenDocument, redacted
 
 LOG_LINES = 1_000
 LOG_BYTES = 1024**2  # of the end of the log file
+THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (asked, not bound)
 STATUS_TIMEOUT = 5  # seconds that the status page may take
 README = """\
 Made by `siemtap support`, for a bug report. Please read it before you send it.
 
-Secrets are replaced by REDACTED, and so are values of settings that siemtap does not know. There are
-no events, no payloads and no reasons of rejected events. There are names: of hosts, inputs, units,
-websites and folders, and in log.txt whatever siemtap logged, such as addresses of senders.
+Secrets are replaced by REDACTED, and so are values of settings that siemtap does not know. There
+are no events, no payloads and no reasons of rejected events. There are names: of hosts, inputs,
+units, websites and folders, and in log.txt whatever siemtap logged, such as addresses of senders.
 """
 
 
@@ -162,7 +163,7 @@ def status(config: Config) -> Any:
     running = pid.read_text(encoding="ascii").strip() if pid.exists() else None
     if not config.http.enabled or not config.http.port:
         return {"process": running, "page": "not collected: it has no known address"}
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.http.host, config.http.host)
+    host = THIS_MACHINE.get(config.http.host, config.http.host)
     connection = http.client.HTTPConnection(host, config.http.port, timeout=STATUS_TIMEOUT)
     try:
         with closing(connection):
