@@ -137,9 +137,9 @@ def test_service_collects_from_the_simulator_as_its_user(machine):
     """
     output = machine("bash", "-c", script)
     assert " 0 rejected" in output, output
-    found = machine("runuser", "-u", "siemtap", "--", "siemtap", "events", "--limit", "2", "--json",
+    events = machine("runuser", "-u", "siemtap", "--", "siemtap", "events", "--limit", "2", "--json",
                     "-c", "/etc/siemtap/siemtap.yml")  # fmt: skip
-    assert found.count('"apptrana.attack"') == 2
+    assert events.count('"apptrana.attack"') == 2
 
 
 def test_another_version_keeps_data_and_configuration(machine):

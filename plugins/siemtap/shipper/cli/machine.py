@@ -1,4 +1,4 @@
-"""Commands for the machine that siemtap runs on: `support`."""
+"""Commands for the machine that siemtap runs on: `support`, `service`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ...core.convert import rfc3339
 from ...edge.clock import SYSTEM
 from ..support import archive
 from .options import config_option, overrides_of_call
+from .service.commands import service
 
 
 @click.command(short_help="Write an archive for a bug report, without secrets and events.")
@@ -36,4 +37,4 @@ def support(file: str, into: Optional[Path]) -> None:
     click.echo("Read it before you send it: it has names of hosts, inputs and folders.")
 
 
-COMMANDS = (support,)
+COMMANDS = (support, service)

@@ -209,12 +209,14 @@ def run(
 
 
 def run_shipper(
-    config: Config, once: bool, patience: float, time_range: Optional[Tuple[Millis, Millis]]
+    config: Config,
+    once: bool,
+    patience: float,
+    time_range: Optional[Tuple[Millis, Millis]],
+    handling: Any = signals,
 ) -> int:
-    """Run a shipper with its status page until it ends; return the exit code.
-
-    `patience` is in seconds.
-    """
+    """Run a shipper with its status page until it ends; return the exit code. `patience`: seconds.
+    `handling`: a context in which something outside can stop it."""
     log = logging.getLogger("siemtap")
     for warning in exposure.warnings(config):
         log.warning("%s", warning)
@@ -228,7 +230,7 @@ def run_shipper(
             reloader.reload()
 
     # handle signals before the status page can be reached
-    with signals(shipper, None if once else reload):
+    with handling(shipper, None if once else reload):
         if not once:
             _in_background(reloader.watch)
         page: Optional[Server] = None

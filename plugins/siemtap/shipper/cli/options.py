@@ -174,10 +174,10 @@ def _lock_folder(folder: Path) -> Optional[int]:
     Return the descriptor; None on Windows, where an open file cannot be deleted. Raise
     BlockingIOError if another process holds it.
     """
-    if os.name != "posix":
+    try:
+        import fcntl
+    except ImportError:  # Windows
         return None
-    import fcntl
-
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
