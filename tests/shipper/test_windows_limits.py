@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from processes import COMMAND, ENVIRONMENT, HANG, ROOT, Process
+from processes import COMMAND, ENVIRONMENT, HANG, ROOT, Process, wait_for
 from shipper import windows_limits
 
 from siemtap.render import registry
@@ -19,7 +19,12 @@ from siemtap.testing.simulation import Server, simulator
 
 LIMITED = [sys.executable, windows_limits.__file__]
 # of tests/: what a heavy forwarder runs, and the receivers
-FORWARDER = ("splunk", "edge/test_listen.py", "edge/test_syslog_listeners.py", "edge/test_spool.py")
+FORWARDER = (
+    *("edge/test_listen.py", "edge/test_syslog_listeners.py", "edge/test_spool.py"),
+    *("splunk/test_input.py", "splunk/test_webhook_loop.py", "splunk/test_pipe.py"),
+    "splunk/test_kept.py",
+)
+VENDORS = ("apptrana", "pingintelligence", "trend_vision_one")  # that are pulled
 IMPORTS = """
 import importlib, os, pkgutil, signal, socket, sys
 assert not hasattr(os, "fork") and not hasattr(signal, "SIGHUP"), "nothing was removed"
@@ -59,10 +64,10 @@ def test_shipper_collects_as_it_does_elsewhere(tmp_path):
     with ExitStack() as stack:
         inputs = []
         for plugin in registry.installed().values():
-            if plugin.units:
+            if plugin.name in VENDORS:
                 server = Server(simulator(plugin.name, {}))
                 stack.callback(server.close)
-                inputs.append((plugin.name, server.url))
+                inputs.append({"type": plugin.name, **server.simulated.settings(server.url)})
         for name, command in (("here", COMMAND), ("windows", [*LIMITED, COMMAND[-1]])):
             folder = tmp_path / name
             folder.mkdir()
@@ -79,27 +84,18 @@ def test_shipper_collects_as_it_does_elsewhere(tmp_path):
             counts[name] = {
                 json.loads(line)["event"]["dataset"]
                 for file in (folder / "events").glob("*.ndjson")
-                for line in file.read_text().splitlines()
+                for line in file.read_text().strip("\n").split("\n")
             }
             assert " 0 rejected" in result.stderr
     assert counts["here"] == counts["windows"] and len(counts["windows"]) >= 3
 
 
 def configuration(folder, inputs):
-    logins = {
-        "apptrana": {"client_id": "demo", "client_secret": "demo-secret"},
-        "pingintelligence": {"access_key": "demo", "secret_key": "demo-secret"},
-        "trend_vision_one": {"api_key": "demo-key"},
-    }
     return {
         "path.data": str(folder / "data"),
         "http.enabled": False,
         "output.file": {"path": str(folder / "events")},
-        "inputs": [
-            {"type": name, "url": url, "lookback": "2h", **logins[name]}
-            for name, url in inputs
-            if name in logins
-        ],
+        "inputs": [{**settings, "lookback": "2h"} for settings in inputs],
     }
 
 
@@ -124,6 +120,14 @@ def test_shipper_receives(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        send_and_receive(process, tmp_path)
+    finally:
+        process.process.kill()
+        process.process.communicate()
+
+
+def send_and_receive(process, folder):
     line = process.until(r"listening at (.*)")[1]
     ports = {scheme: int(port) for scheme, port in re.findall(r"(\w+)://[\d.]+:(\d+)", line)}
     assert set(ports) == {"http", "udp", "tcp"}
@@ -135,13 +139,11 @@ def test_shipper_receives(tmp_path):
         udp.sendto(message.format(7).encode(), ("127.0.0.1", ports["udp"]))
     with socket.create_connection(("127.0.0.1", ports["tcp"]), HANG) as tcp:
         tcp.sendall(message.format(8).encode())
-    wait_for_addresses(tmp_path / "events", {"192.0.2.7", "192.0.2.8"})
+    wait_for_addresses(folder / "events", {"192.0.2.7", "192.0.2.8"})
     assert process.end(signal.SIGTERM) == 0, process.output
 
 
 def wait_for_addresses(folder, addresses):
-    from processes import wait_for
-
     def arrived():
         text = "".join(file.read_text() for file in folder.glob("*.ndjson"))
         return all(address in text for address in addresses)

@@ -14,14 +14,16 @@ import sys
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "crypt", "spwd")
 ON_WINDOWS = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM"}
 OF_OS = (
-    *("fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "getgroups", "setsid", "setuid"),
-    *("chown", "lchown", "fchown", "fchmod", "mkfifo", "mknod", "nice", "sched_getaffinity"),
+    # not getuid, geteuid, fchmod and O_NONBLOCK, which pytest and filelock call on Linux
+    *("fork", "forkpty", "getgid", "getegid", "getgroups", "setsid", "setuid"),
+    *("chown", "lchown", "fchown", "mkfifo", "mknod", "nice", "sched_getaffinity"),
     *("posix_fadvise", "posix_fallocate", "sendfile", "statvfs", "fstatvfs", "uname", "killpg"),
     *("pread", "pwrite", "preadv", "pwritev", "fdatasync", "sync", "sysconf", "getloadavg"),
-    *("O_NONBLOCK", "O_DIRECTORY", "O_NOFOLLOW", "O_SYNC", "O_DSYNC", "getpgid", "getpgrp"),
+    *("O_DIRECTORY", "O_SYNC", "O_DSYNC", "getpgid", "getpgrp"),
 )
 OF_SOCKET = (
-    *("AF_UNIX", "SO_REUSEPORT", "MSG_DONTWAIT", "SO_PEERCRED", "TCP_USER_TIMEOUT"),
+    # not AF_UNIX, which the event loop of Linux asks for
+    *("SO_REUSEPORT", "MSG_DONTWAIT", "SO_PEERCRED", "TCP_USER_TIMEOUT"),
     *("SO_MARK", "IP_TRANSPARENT", "recv_fds", "send_fds", "CMSG_LEN", "CMSG_SPACE"),
 )
 
@@ -32,6 +34,11 @@ def remove():
     import shutil  # noqa: F401
     import subprocess  # noqa: F401
     import tempfile  # noqa: F401
+
+    try:
+        import filelock  # noqa: F401  (its lock is that of the platform)
+    except ImportError:  # what a heavy forwarder runs has none
+        pass
 
     for name in MODULES:
         sys.modules[name] = None
