@@ -65,9 +65,7 @@ def write_index(folder: Path) -> Path:
         how = install.format(file=path.name)
         rows.append(f"| `{path.name}` | {path.stat().st_size:,} | {purpose} | {how} |")
         digests.append(f"| `{path.name}` | `{sha256(path)}` |")
-    text = TEXT.format(
-        version=VERSION, sums=SUMS, rows="\n".join(rows), digests="\n".join(digests)
-    )
+    text = TEXT.format(version=VERSION, sums=SUMS, rows="\n".join(rows), digests="\n".join(digests))
     path = folder / INDEX
     path.write_text(text, encoding="utf-8")
     return path

@@ -11,9 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
-    path
-    for folder in ("plugins", "packaging")
-    for path in sorted((ROOT / folder).rglob("*.py"))
+    path for folder in ("plugins", "packaging") for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 # what turns data into code (Python's documentation of each warns of it)
 CALLS = {"eval", "exec", "__import__", "compile"}
@@ -50,7 +48,7 @@ print(len([name for name in sys.modules if name.startswith(tuple(sys.argv[1:]))]
 if PLANTED:
     import socket
     socket.getaddrinfo("127.0.0.1", 9)
-sys.exit("\\n".join(events))
+sys.exit("\\n".join(events) or 0)
 """
 
 
