@@ -45,7 +45,7 @@ KINDS: Tuple[Tuple[str, str, str], ...] = (
 TEXT = """\
 # siemtap {version}
 
-Check the files with `sha256sum --check {sums}`. What each way to run needs: `docs/` of the repository.
+Check the files with `sha256sum --check {sums}`. Manual: `docs/` of the repository.
 
 | file | bytes | is | installed by |
 |---|---|---|---|

@@ -61,8 +61,8 @@ def check_for_service(config: Config) -> None:
     """Raise ConfigError unless a configuration works without a terminal and a current folder."""
     if not config.logging.file:
         raise ConfigError(
-            rf"{config.file}: set logging.file, such as C:\ProgramData\siemtap\siemtap.log: a service"
-            " has no standard error"
+            rf"{config.file}: set logging.file, such as C:\ProgramData\siemtap\siemtap.log: a"
+            " service has no standard error"
         )
     for name, value in (("path.data", config.path.data), ("logging.file", config.logging.file)):
         if not Path(value).is_absolute():
