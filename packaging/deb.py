@@ -7,7 +7,6 @@ package depends on that one.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import shutil
@@ -16,22 +15,17 @@ import tempfile
 from email.utils import formatdate
 from pathlib import Path
 
-import distributions
-import sbom
-import wheels
+import staged
 from wheels import Target
 
 from siemtap import VERSION
 from siemtap.bundles.archive import STAMP
-from siemtap.bundles.licenses import license_of
 
 PARTS = Path(__file__).with_name("debian")
-UNIT = Path(__file__).with_name("siemtap.service")
 MAINTAINER = "siemtap <siemtap@example.com>"  # a placeholder, as the addresses of setup.cfg
-FILES = "usr/lib/siemtap"
-DOC = "usr/share/doc/siemtap"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-PRIVATE = {"etc/siemtap": 0o750, "etc/siemtap/siemtap.yml": 0o640}  # others are 755 and 644
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
+PROGRAMS = (*staged.PROGRAMS, *(f"DEBIAN/{name}" for name in SCRIPTS))
 CONTROL = """\
 Package: siemtap
 Version: {version}
@@ -66,7 +60,7 @@ def build(root: Path, into: Path, target: Target) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "stage"
         _fill(root, stage, target, Path(folder))
-        _fix_modes_and_times(stage)
+        staged.fix_modes_and_times(stage, PROGRAMS)
         result = subprocess.run(
             ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(path)],
             env={**os.environ, "SOURCE_DATE_EPOCH": str(STAMP)},
@@ -80,40 +74,13 @@ def build(root: Path, into: Path, target: Target) -> Path:
 
 def _fill(root: Path, stage: Path, target: Target, work: Path) -> None:
     """Write the files of the package, and its control files, below `stage`."""
-    carried = stage / FILES / "wheels"
-    for place in (carried, stage / DOC, stage / "etc/siemtap", stage / "usr/bin"):
-        place.mkdir(parents=True)
-    libraries = wheels.download(target, carried)
-    shipper, _ = distributions.build(root, work / "dist")
-    shutil.copy(shipper, carried)
-    (stage / FILES / "requirements.txt").write_text(_requirements([shipper, *libraries]))
-    (stage / "usr/bin/siemtap").symlink_to("/opt/siemtap/bin/siemtap")
-    unit = stage / "usr/lib/systemd/system/siemtap.service"
-    unit.parent.mkdir(parents=True)
-    shutil.copy(UNIT, unit)
-    shutil.copy(PARTS / "siemtap.yml", stage / "etc/siemtap/siemtap.yml")
-    documents = {
-        "copyright": _copyright(root, libraries).encode(),
-        "changelog.gz": _compressed(_changelog()),
-        "CHANGELOG.md.gz": _compressed((root / "CHANGELOG.md").read_text(encoding="utf-8")),
-        "siemtap.cdx.json": sbom.bill(shipper, libraries, target).encode(),
-    }
-    for name, content in documents.items():
-        (stage / DOC / name).write_bytes(content)
+    carried = staged.fill(root, stage, target, work)
+    (stage / staged.DOC / "copyright").write_text(_copyright(carried), encoding="utf-8")
+    (stage / staged.DOC / "changelog.gz").write_bytes(staged.compressed(_changelog()))
     overrides = stage / "usr/share/lintian/overrides/siemtap"
     overrides.parent.mkdir(parents=True)
     shutil.copy(PARTS / "lintian-overrides", overrides)
     _write_control(stage, target)
-
-
-def _requirements(paths: list[Path]) -> str:
-    """Return what pip installs: each wheel by version and digest."""
-    lines = []
-    for path in sorted(paths):
-        metadata = wheels.metadata_of(path)
-        pin = f"{metadata['Name']}=={metadata['Version']}"
-        lines.append(f"{pin} --hash=sha256:{distributions.sha256(path)}\n")
-    return "".join(lines)
 
 
 def _write_control(stage: Path, target: Target) -> None:
@@ -133,7 +100,7 @@ def _write_control(stage: Path, target: Target) -> None:
     (control / "conffiles").write_text("/etc/siemtap/siemtap.yml\n")
     sums = [f"{_md5(path)}  {path.relative_to(stage)}\n" for path in files]
     (control / "md5sums").write_text("".join(line for line in sums if "  etc/" not in line))
-    for name in ("preinst", "postinst", "prerm", "postrm"):
+    for name in SCRIPTS:
         shutil.copy(PARTS / name, control / name)
 
 
@@ -142,16 +109,13 @@ def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def _copyright(root: Path, libraries: list[Path]) -> str:
+def _copyright(carried: staged.Carried) -> str:
     """Return the license of siemtap and those of the wheels, which carry their texts."""
-    lines = []
-    for path in libraries:
-        metadata = wheels.metadata_of(path)
-        lines.append(f"{metadata['Name']} {metadata['Version']}: {license_of(metadata)}\n")
     return (
         "siemtap: Apache License 2.0, on Debian in /usr/share/common-licenses/Apache-2.0.\n"
         "Copyright 2026 the authors of siemtap.\n\n"
-        f"Libraries in /{FILES}/wheels, each with the text of its license:\n\n{''.join(lines)}"
+        f"Libraries in /{staged.FILES}/wheels, each with the text of its license:\n\n"
+        f"{staged.license_lines(carried)}"
     )
 
 
@@ -162,18 +126,3 @@ def _changelog() -> str:
         "  * See CHANGELOG.md.gz in this folder.\n\n"
         f" -- {MAINTAINER}  {formatdate(STAMP)}\n"
     )
-
-
-def _compressed(text: str) -> bytes:
-    return gzip.compress(text.encode(), compresslevel=9, mtime=0)
-
-
-def _fix_modes_and_times(stage: Path) -> None:
-    """Set modes and times, whatever the umask and the clock of the build."""
-    scripts = ("preinst", "postinst", "prerm", "postrm")
-    for path in (stage, *stage.rglob("*")):
-        if not path.is_symlink():
-            name = str(path.relative_to(stage))
-            is_open = path.is_dir() or (path.parent.name == "DEBIAN" and path.name in scripts)
-            path.chmod(PRIVATE.get(name, 0o755 if is_open else 0o644))
-        os.utime(path, (STAMP, STAMP), follow_symlinks=False)

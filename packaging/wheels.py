@@ -22,10 +22,12 @@ GLIBC = 36  # minor version of the C library of Debian 12, the oldest Debian wit
 
 
 class Target(NamedTuple):
-    """What wheels are for. `python`: such as 3.11. `machine`: as `uname -m` prints it."""
+    """What wheels are for. `python`: such as 3.11. `machine`: as `uname -m` prints it. `glibc`: the
+    minor version of the oldest C library."""
 
     python: str
     machine: str
+    glibc: int = GLIBC
 
     def pip_options(self) -> list[str]:
         """Return the options with which pip chooses wheels for the target."""
@@ -34,7 +36,7 @@ class Target(NamedTuple):
         options += ["--implementation", "cp"]
         for abi in (f"cp{number}", "abi3", "none"):
             options += ["--abi", abi]
-        for minor in range(GLIBC, 16, -1):
+        for minor in range(self.glibc, 16, -1):
             options += ["--platform", f"manylinux_2_{minor}_{self.machine}"]
         for name in (f"manylinux2014_{self.machine}", f"linux_{self.machine}", "any"):
             options += ["--platform", name]

@@ -86,9 +86,16 @@ def test_control_files(package):
         assert control[name][2] == (ROOT / "packaging/debian" / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"debian/{name}" for name in SCRIPTS),
+        *(f"rpm/{name}" for name in ("pre", "post", "preun")),
+        "make-environment",
+    ],
+)
 def test_scripts_are_valid(name):
-    path = ROOT / "packaging/debian" / name
+    path = ROOT / "packaging" / name
     text = path.read_text()
     assert text.startswith("#!/bin/sh\n") and "\nset -e\n" in text
     subprocess.run(["sh", "-n", path], check=True)

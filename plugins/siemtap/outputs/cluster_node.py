@@ -13,6 +13,7 @@ from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import OrjsonSerializer
 
 from ..edge.client.pins import Pin, pinned
+from ..edge.client.quoted import redact_error
 from ..edge.deadline import bounded, deadline
 from .compression import compress
 
@@ -95,6 +96,9 @@ def node_class(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urll
                 line = f"{method} {self.base_url}{target.partition('?')[0]}: {answer.meta.status}"
                 size = f"{len(body or b''):,} bytes sent, {len(answer.body):,} received"
                 log.debug("%s, %s, %.0f ms", line, size, answer.meta.duration * 1000)
+            if answer.meta.status >= 400:
+                error = redact_error(answer.body, fields.get("authorization", ""))
+                answer = answer._replace(body=error)
             if flavour == "opensearch":
                 answer.meta.headers = elastic_transport.HttpHeaders(
                     {**answer.meta.headers, "x-elastic-product": "Elasticsearch"}

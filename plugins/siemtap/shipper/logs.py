@@ -244,7 +244,7 @@ class LogDeliveries:
             (time.monotonic() - began) * 1000,
         )
         if mark is not None:
-            log.debug("%s: checkpoint %s", unit, _cursor_text(mark))
+            log.debug("%s: checkpoint %s", unit, cursor_text(mark))
         return rejections
 
 
@@ -262,6 +262,8 @@ def log_batch(unit: Unit, delivery: Delivery) -> None:
     )
 
 
-def _cursor_text(mark: Mark) -> str:
+def cursor_text(mark: Mark) -> str:
+    """Return a cursor as JSON, without the queries of URLs in it, and not longer than
+    LONGEST_CURSOR."""
     text = QUERY.sub("?...", json.dumps(mark.cursor, default=str))
     return text if len(text) <= LONGEST_CURSOR else f"{text[:LONGEST_CURSOR]}..."

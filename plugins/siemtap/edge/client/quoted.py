@@ -29,12 +29,13 @@ def request_secrets(request: Request) -> List[str]:
     values: List[str] = []
     for name, value in request.headers.items():
         if name.lower() not in PUBLIC_HEADERS:
-            values += _header_secrets(value)
+            values += header_secrets(value)
     fields = [*_body_fields(request), *parse_qsl(urlsplit(request.url).query)]
     return values + [str(value) for name, value in fields if SECRET_FIELD.search(name)]
 
 
-def _header_secrets(value: str) -> List[str]:
+def header_secrets(value: str) -> List[str]:
+    """Return the secrets in the value of a header such as `Authorization`."""
     scheme, _, credentials = value.strip().partition(" ")
     values = [value]
     if credentials:
@@ -82,6 +83,18 @@ def redact(text: str, values: Iterable[str], most: int = 300) -> str:
     if patterns:
         text = re.sub("|".join(patterns), "REDACTED", text, flags=re.I)
     return text[:most]
+
+
+def redact_error(body: bytes, authorization: str) -> bytes:
+    """Return the body of an error answer without the secrets of the request's `Authorization`.
+
+    A body that holds none is returned as it is; else the first LONGEST_TEXT characters.
+    """
+    text, values = body.decode("utf-8", "replace"), header_secrets(authorization)
+    redacted = redact(text, values, LONGEST_TEXT)
+    if redacted == text[:LONGEST_TEXT] and not any(value and value in text for value in values):
+        return body
+    return redacted.encode()
 
 
 def _encodings(value: str) -> Set[str]:

@@ -17,6 +17,7 @@ from ...core.settings import Connection
 from ..deadline import bounded, deadline
 from .messages import EXPECTS_TLS, Reply, Request
 from .pins import Mismatch, Pin, pinned, proxy_context
+from .quoted import redact_error
 
 CONNECT_TIMEOUT = 10.0  # seconds
 LARGEST_REPLY = 32 * 1024 * 1024  # bytes, decompressed; a larger one is requested in smaller parts
@@ -74,11 +75,11 @@ class Sender:
             proxies=self.proxies,
             verify=self.verify,
         ) as response:
-            return Reply(
-                response.status_code,
-                {name.lower(): value for name, value in response.headers.items()},
-                _read(response, seconds, request),
-            )
+            body = _read(response, seconds, request)
+            if response.status_code >= 400 and self.proxies:  # the proxy may quote its login
+                body = redact_error(body, _proxy_login(self.proxies["http"]))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, headers, body)
 
     def _error_from(self, error: OSError, request: Request, seconds: float) -> SiemtapError:
         if isinstance(error, requests.exceptions.SSLError):
@@ -163,15 +164,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return self._use_own_connections(super().proxy_manager_for(proxy, **kwargs))
 
     def proxy_headers(self, proxy: str) -> Dict[str, str]:
-        """Return the credentials for a proxy, in UTF-8 as curl sends them and RFC 7617 advises.
-
-        requests encodes them in Latin-1, which has neither the euro sign nor Chinese.
-        """
-        user, password = requests.utils.get_auth_from_url(proxy)
-        if not user:
-            return {}
-        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-        return {"Proxy-Authorization": f"Basic {credentials}"}
+        login = _proxy_login(proxy)
+        return {"Proxy-Authorization": login} if login else {}
 
     def _use_own_connections(self, manager: Any) -> Any:
         """Give a manager pools whose connections obey the deadline, and verify the pin."""
@@ -257,6 +251,18 @@ def _proxies(connection: Connection) -> Dict[str, str]:
         netloc = f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"
     address = urlunsplit((parts.scheme, netloc, parts.path, "", ""))
     return {"http": address, "https": address}
+
+
+def _proxy_login(address: str) -> str:
+    """Return the header `Proxy-Authorization` for a proxy, in UTF-8 as curl sends it and RFC 7617
+    advises; "" without a login.
+
+    requests encodes it in Latin-1, which has neither the euro sign nor Chinese.
+    """
+    user, password = requests.utils.get_auth_from_url(address)
+    if not user:
+        return ""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _reason(error: BaseException) -> str:

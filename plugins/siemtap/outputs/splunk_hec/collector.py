@@ -10,6 +10,7 @@ from ...core.errors import Retry, SiemtapError
 from ...core.rows import Event
 from ...edge.client.http import Http
 from ...edge.client.messages import Reply, Request
+from ...edge.client.quoted import redact_error
 from ...edge.client.sender import Sender
 from ...edge.clock import Clock
 from ..compression import compress
@@ -178,11 +179,14 @@ class Collector:
             body = compress(body, self.settings.compression_level)
             headers["Content-Encoding"] = "gzip"
         try:
-            return self.http.ask(Request(method, host + path, headers, body))
+            reply = self.http.ask(Request(method, host + path, headers, body))
         except SiemtapError as error:
             for name, own in _SETTINGS:
                 error.message = error.message.replace(name, own)
             raise
+        if reply.status < 400:
+            return reply
+        return reply._replace(body=redact_error(reply.body, headers["Authorization"]))
 
     def shrink(self, size: int) -> None:
         """Make requests smaller than one that was too large."""

@@ -38,7 +38,18 @@ from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
-from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
+from . import (
+    audit,
+    bundles,
+    checks,
+    events,
+    machine,
+    plugin_commands,
+    queues,
+    secrets,
+    stores,
+    vendors,
+)
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 if TYPE_CHECKING:  # the terminal and the simulators: `run` starts without them
@@ -207,10 +218,12 @@ def run_shipper(
     patience: float,
     time_range: Optional[Tuple[Millis, Millis]],
     ids: Tuple[str, ...] = (),
+    handling: Any = signals,
 ) -> int:
     """Run a shipper, or several processes, with a status page until it ends; return the exit code.
 
-    `patience` is in seconds. ids: of `--input`.
+    `patience` is in seconds. ids: of `--input`. `handling`: a context in which something outside
+    can stop it.
     """
     log = logging.getLogger("siemtap")
     for warning in exposure.warnings(config):
@@ -229,7 +242,7 @@ def run_shipper(
             reloader.reload()
 
     # handle signals before the status page can be reached
-    with signals(shipper, None if once else reload):
+    with handling(shipper, None if once else reload):
         if not once:
             _in_background(reloader.watch)
         page: Optional[Server] = None
@@ -385,6 +398,7 @@ for command in (
     *events.COMMANDS,
     *secrets.COMMANDS,
     *vendors.COMMANDS,
+    *machine.COMMANDS,
     bundles.build,
     *plugin_commands.groups(),
 ):

@@ -58,9 +58,14 @@ def config_option(command: Command) -> Command:
 
 def load(file: str) -> Config:
     """Read the configuration file, and what -E sets."""
+    return configuration.load(file, overrides=overrides_of_call())
+
+
+def overrides_of_call() -> Tuple[str, ...]:
+    """Return the values of -E."""
     context = click.get_current_context(silent=True)
-    overrides = context.find_root().meta.get(OVERRIDES, ()) if context else ()
-    return configuration.load(file, overrides=overrides)
+    overrides: Tuple[str, ...] = context.find_root().meta.get(OVERRIDES, ()) if context else ()
+    return overrides
 
 
 def select_input(inputs: Mapping[str, Input], id: str, which: str) -> Input:
@@ -172,10 +177,10 @@ def _lock_folder(folder: Path) -> Optional[int]:
     Return the descriptor; None on Windows, where an open file cannot be deleted. Raise
     BlockingIOError if another process holds it.
     """
-    if os.name != "posix":
+    try:
+        import fcntl
+    except ImportError:  # Windows
         return None
-    import fcntl
-
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...core.errors import ConfigError
 from ...core.manifest import suggest
@@ -39,7 +39,7 @@ def load(
 
     overrides: `key=value` of -E, which win over the file.
     """
-    texts = [(name, _read(name)) for name in [file, *map(str, input_files(file))]]
+    texts = [(name, read_text(name)) for name in [file, *map(str, input_files(file))]]
     return load_texts(texts, os.environ if environment is None else environment, overrides)
 
 
@@ -57,7 +57,8 @@ def input_files(file: str) -> List[Path]:
     return sorted((Path(file).parent / INPUTS_FOLDER).glob("*.yml"))
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """Return the text of a file of the configuration. Raise ConfigError if it cannot be read."""
     try:
         return Path(file).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -89,15 +90,16 @@ def parse(
         document.add_inputs(part, name)
     for override in overrides:
         document.override(override)
-    _keep_texts(document)
+    for path, form in sections_of(document):
+        document.keep_texts(path, form)
     document.check(Validator(whole_schema()))
     tree = document.tree
     general = {key: value for key, value in tree.items() if key in _names(General)}
     sections: Dict[str, Any] = {}
     for name, form in TOP.items():
         if name:
-            path = tuple(names(name))
-            sections[path[-1]] = document.fill_in_and_check(path, form, _section(tree, name))
+            place = tuple(names(name))
+            sections[place[-1]] = document.fill_in_and_check(place, form, _section(tree, name))
     configured = outputs.read_outputs(document)
     inputs = [
         input_config
@@ -135,19 +137,20 @@ def _route_health(document: Document, health: Health, configured: Sequence[Outpu
     return replace(health, output="".join(routed))
 
 
-def _keep_texts(document: Document) -> None:
-    """Keep texts as they were written, in every section whose settings are known."""
+def sections_of(document: Document) -> Iterator[Tuple[Path_, Any]]:
+    """Yield the path of every section whose settings are known, each with its form; for an input
+    one for each of its forms."""
     for name, form in TOP.items():
-        document.keep_texts(tuple(names(name)) if name else (), form)
+        yield tuple(names(name)) if name else (), form
     for name, output in OUTPUTS.items():
-        document.keep_texts(("output", name), output.settings_type)
+        yield ("output", name), output.settings_type
     for name, entry in outputs.named_outputs(document.tree).items():
         type = outputs.type_of(entry)
         if type:
-            document.keep_texts(("outputs", name), OUTPUTS[type].settings_type)
+            yield ("outputs", name), OUTPUTS[type].settings_type
     for number, entry in enumerate(_entries(document.tree)):
         for form in forms(plugin) if (plugin := _plugin_of(entry)) else ():
-            document.keep_texts(("inputs", number), form)
+            yield ("inputs", number), form
 
 
 def _plugin_of(entry: Any) -> Optional[Plugin]:

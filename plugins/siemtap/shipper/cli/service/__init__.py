@@ -1,0 +1,1 @@
+"""`siemtap run` as a service of Windows."""

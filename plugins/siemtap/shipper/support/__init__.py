@@ -1,0 +1,1 @@
+"""The archive of `siemtap support`, for a bug report: nothing secret, and no events."""
