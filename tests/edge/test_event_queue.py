@@ -6,7 +6,7 @@ import pytest
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Mark, Unit
 from siemtap.edge.store.checkpoints import Checkpoints, Database
-from siemtap.edge.store.event_queue import EventQueue, queued_batches
+from siemtap.edge.store.event_queue import EventQueue, Waiting, queued_batches
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_numbers_survive_a_restart(queue):
     queue.put(UNIT, events(3), ("a", "b"))
     queue.put(UNIT, events(2), ("b",))
     again = EventQueue(queue.database, 1024**2)
-    assert again.numbers == queue.numbers and again.waiting("b").events == 5
+    assert again.outputs() == ["a", "b"]
+    assert again.waiting("a") == queue.waiting("a") and again.waiting("b").events == 5
     assert again.outputs() == ["a", "b"] and again.delete("b") == 5
     assert again.outputs() == ["a"]
 
@@ -77,3 +78,16 @@ def test_a_damaged_batch_is_said(queue):
     queue.database.write(lambda db: db.execute("UPDATE queue SET content = x'00'"))
     with pytest.raises(ConfigError, match="is damaged .a queued batch"):
         queue.first("a")
+
+
+def test_processes_count_together(queue):
+    """Another process has another connection: what one puts, the other sees and removes."""
+    other_file = Database(queue.database.path)
+    try:
+        other = EventQueue(other_file, 1024**2)
+        queue.put(UNIT, events(3), ("a",))
+        assert other.waiting("a") == queue.waiting("a") and other.waiting("a").events == 3
+        other.remove("a", other.first("a"))
+        assert queue.waiting("a") == Waiting() and queue.outputs() == other.outputs() == []
+    finally:
+        other_file.close()

@@ -10,41 +10,15 @@ import threading
 import time
 
 import pytest
+from edge.spooled import filled, payload, read_all
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siemtap.core.errors import Malformed, Retry
-from siemtap.core.model import Payload
 from siemtap.edge.receive import spool as spools
+from siemtap.edge.receive import spool_reader as spool_readers
 from siemtap.edge.receive.records import NAME
 from siemtap.edge.receive.spool import Full, Receipt, Spool
-
-
-def payload(number, size=40):
-    return Payload(
-        f"{number}:".encode() + b"x" * size,
-        "webhook",
-        "ACME/web01",
-        "192.0.2.7",
-        1_772_618_400_000 + number,
-        {"content-type": "application/json"},
-    )
-
-
-def read_all(spool, cursor=None, at_most=100):
-    payloads, cursor = [], cursor or {}
-    while True:
-        some, cursor = spool.read(cursor, at_most)
-        payloads += some
-        if not some:
-            return payloads, cursor
-
-
-def filled(folder, count, **more):
-    spool = Spool(folder, **more)
-    for number in range(count):
-        spool.append([payload(number)]).result(10)
-    return spool
 
 
 def test_payloads_are_read_in_order_also_after_a_restart(tmp_path):
@@ -312,7 +286,9 @@ def test_crash_while_a_spool_is_renamed(tmp_path, monkeypatch, caplog):
         spool.append([payload(number, 10_000)]).result(10)
     beyond = {**spool.read({}, 1_000)[1], "segment": 99}
     with monkeypatch.context() as patched:
-        patched.setattr(spools, "sync", lambda file: (_ for _ in ()).throw(OSError(5, "I/O error")))
+        patched.setattr(
+            spool_readers, "sync", lambda file: (_ for _ in ()).throw(OSError(5, "I/O error"))
+        )
         with pytest.raises(Retry, match="I/O error"):
             spool.read(beyond, 10)
     spool.close()

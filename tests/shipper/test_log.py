@@ -127,26 +127,22 @@ def test_silence_is_logged_once_and_its_end(make_shipper, caplog):
 
 
 def shipper_of(waiting=0, **totals):
-    state = SimpleNamespace(state="ok")
-    running = SimpleNamespace(receiver=None, states=lambda: [state])
     names = ("accepted", "rejected", "retried", "echoes", "batches", "late", "unfit")
-    return SimpleNamespace(
-        config=parse("inputs: [{type: centurylink_ips}]\nlogging.metrics.period: 1h"),
-        counts=SimpleNamespace(totals={**dict.fromkeys(names, 0), **totals}),
-        delivery=SimpleNamespace(
-            counts=lambda: {"requests": 3},
-            readers={"siem": SimpleNamespace(waiting=SimpleNamespace(events=waiting))},
-        ),
-        inputs={"waf": running},
-    )
+    output = {"name": "sqlite", "queue": 0, "waiting_rejected": 0, "news_of_rejected": None}
+    stats = {
+        "inputs": [{"id": "waf", "units": [{"state": "ok"}]}],
+        "output": {**dict.fromkeys(names, 0), "requests": 3, **output, **totals},
+        "outputs": [{"name": "siem", "waiting_events": waiting}],
+    }
+    config = parse("inputs: [{type: centurylink_ips}]\nlogging.metrics.period: 1h")
+    return SimpleNamespace(config=config, stats=lambda: stats)
 
 
 def test_metrics_of_a_period(caplog):
     caplog.set_level(logging.INFO, "siemtap")
     shipper = shipper_of(accepted=5)
     metrics = MetricsLog(shipper)
-    shipper.counts.totals.update(accepted=12, batches=2)
-    shipper.delivery.counts = lambda: {"requests": 4}
+    shipper.stats()["output"].update(accepted=12, batches=2, requests=4)
     metrics.log()
     metrics.log()
     metrics.close()

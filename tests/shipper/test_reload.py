@@ -22,8 +22,8 @@ class Shipper:
         self.config, self.inputs = config, config.inputs
         self.stopping = threading.Event()
 
-    def configure(self, inputs, outputs):
-        self.inputs = tuple(inputs)
+    def reconfigure(self, config):
+        self.inputs = config.inputs
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def running(tmp_path, caplog):
 
 RESTART = {
     "workers: 3": "workers",
+    "processes: 2": "processes",
     "path.data: other": "path.data",
     "http.port: 1": "http.port",
     "health.enabled: true": "health.enabled",

@@ -211,6 +211,11 @@ class Receiving:
         ),
     )
 
+    @property
+    def receives(self) -> bool:
+        """Return whether there is an address to listen on."""
+        return bool(self.listen or self.syslog)
+
 
 # The settings of Receiving that only a webhook has.
 WEBHOOK_SETTINGS = ("listen", "secret", "plain_http", "max_body_bytes")

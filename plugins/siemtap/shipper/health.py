@@ -127,7 +127,7 @@ class Health:
                 yield metrics
         output = stats["output"]
         metrics = {
-            "unit": "",
+            "unit": self.shipper.share.name,  # "" if all is in one process
             "output": output["name"],
             "uptime_s": stats["uptime_s"],
             "waiting_rejected": output["waiting_rejected"],

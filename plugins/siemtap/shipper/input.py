@@ -19,6 +19,7 @@ from ..edge.client.http import Http
 from ..edge.clock import Clock
 from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
+from ..edge.receive.spool import Spool
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.first_reads import note_first_read
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
@@ -30,6 +31,7 @@ from ..engine.pump import pump
 from .config.sections import Input
 from .delivery.routes import Route, TransactionalMarks
 from .logs import LogDeliveries, debugging, log_batch
+from .processes.share import Share
 from .processors.steps import process
 from .scheduler import LONGEST_TURN
 from .stats import Counts, Tally
@@ -51,6 +53,7 @@ class Host(Protocol):
     once: bool
     patience: float
     pull: bool
+    share: Share
     stopping: threading.Event
     tally: Tally
 
@@ -87,6 +90,7 @@ class RunningInput:
         self.policy = Policy(patience=host.patience) if host.once else Policy()
         self.route = host.route(input_config)
         self.units: Dict[Unit, UnitState] = {}
+        self.is_elsewhere = False  # other processes run all its units
         self.discovery = self._state(Unit(input_config.id, "discovery"))
         self.settings = input_config.settings
         if time_range and hasattr(input_config.settings, "lookback"):
@@ -110,7 +114,9 @@ class RunningInput:
             created=lambda: rfc3339(host.clock.now()),
         )
         self.map_batch = process(map_batch, input_config.processors)
-        self.yield_to_receiver = YieldToReceiver(self.receiver.spool if self.receiver else None)
+        spool = self.receiver.spool if self.receiver else None
+        # a reader alone has the receiver in another process, and its interpreter to itself
+        self.yield_to_receiver = YieldToReceiver(spool if isinstance(spool, Spool) else None)
 
     @property
     def id(self) -> str:
@@ -119,12 +125,14 @@ class RunningInput:
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
         """Return the receiver of an input that listens, replays, or has payloads left in its spool
         from when it did; else None: an input that only pulls has no unit for received events."""
-        if receiving.listen or receiving.syslog or not self.host.pull:
-            return self.host.receive(self.input_config)
-        if not self.host.has_spool(self.id):
+        receives = receiving.receives or not self.host.pull
+        if not (receives or self.host.has_spool(self.id)):
+            return None
+        if not self.host.share.owned([self._received_unit()]):
             return None
         receiver = self.host.receive(self.input_config)
-        if receiver.spool.pending(self.host.checkpoints.load(self._received_unit()).cursor):
+        cursor = self.host.checkpoints.load(self._received_unit()).cursor
+        if receives or receiver.spool.pending(cursor):
             return receiver
         receiver.close()
         return None
@@ -187,6 +195,8 @@ class RunningInput:
 
     def states(self) -> List[UnitState]:
         """Return the state of every unit; before units are known, that of the discovery."""
+        if self.is_elsewhere and self.discovery.state == "ok":
+            return []
         return list(self.units.values()) or [self.discovery]
 
     def received_until(self) -> Cursor:
@@ -198,7 +208,8 @@ class RunningInput:
 
     def due(self) -> Optional[float]:
         """Return when the next unit is due, in seconds of the monotonic clock; None for never."""
-        return min((state.due for state in self.states() if state.due < NEVER), default=None)
+        states = self.states() or [self.discovery]
+        return min((state.due for state in states if state.due < NEVER), default=None)
 
     def run_due(self) -> None:
         """Run every unit that is due, the longest waiting first."""
@@ -232,8 +243,10 @@ class RunningInput:
                     " read a time range",
                     self.id,
                 )
+        units = self.host.share.owned(units)
         if self.receiver:
             units.append(self._received_unit())
+        self.is_elsewhere = not self.host.share.alone and not units
         for unit in units:
             if unit not in self.units:
                 self.units[unit] = self._state(unit)

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from typing import Any, List, Mapping, Optional
+from typing import Any, Callable, List, Mapping, Optional
 
 from .. import VERSION
 from ..core.convert import rfc3339
@@ -39,11 +39,9 @@ class Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = (
             f"{rfc3339(int(record.created * 1000))} {record.levelname.lower():7s}"
-            f" {_message(record)}"
+            f" {_named(record)}{_message(record)}"
         )
-        if record.exc_info:
-            text += f"\n{self.formatException(record.exc_info)}"
-        return text
+        return text + _trace(record)
 
 
 class Journal(logging.Formatter):
@@ -67,8 +65,7 @@ class Message(logging.Formatter):
     """Messages alone: the journal has their time and their priority."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _message(record)
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        return f"{_named(record)}{_message(record)}{_trace(record)}"
 
 
 def writes_to_journal(stream: Any, environment: Mapping[str, str] = os.environ) -> bool:
@@ -118,9 +115,75 @@ class Ecs(logging.Formatter):
             "service.version": VERSION,
             **getattr(record, "fields", {}),
         }
-        if record.exc_info:
-            fields["error.stack_trace"] = self.formatException(record.exc_info)
+        process = process_of(record)
+        if process:
+            fields["service.node.name"] = process
+        trace = _trace(record)
+        if trace:
+            fields["error.stack_trace"] = trace[1:]
         return json.dumps(fields, ensure_ascii=False)
+
+
+class ToSupervisor(logging.Handler):
+    """Sends what a process logs to its supervisor, whose log it becomes a part of."""
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = {
+            "created": record.created,
+            "level": record.levelno,
+            "message": record.getMessage(),
+            "fields": getattr(record, "fields", {}),
+            "trace": _trace(record),
+        }
+        self.send(json.loads(json.dumps(line, default=str)))
+
+
+def log_of(process: str, line: Mapping[str, Any]) -> None:
+    """Log a line that another process has sent."""
+    if log.isEnabledFor(line["level"]):
+        values = {
+            "name": log.name,
+            "levelno": line["level"],
+            "levelname": logging.getLevelName(line["level"]),
+            "created": line["created"],
+            "msg": line["message"],
+            "fields": line["fields"],
+            "trace": line["trace"],
+            "siemtap_process": process,
+        }
+        log.handle(logging.makeLogRecord(values))
+
+
+def process_of(record: logging.LogRecord) -> str:
+    """Return the process that logged, of several; "" if there is one."""
+    return str(getattr(record, "siemtap_process", ""))
+
+
+def name_process(name: str) -> None:
+    """Name this process in each line that it logs itself."""
+
+    def add(record: logging.LogRecord) -> bool:
+        if not process_of(record):
+            record.siemtap_process = name
+        return True
+
+    log.filters[:] = [add]
+
+
+def _named(record: logging.LogRecord) -> str:
+    process = process_of(record)
+    return f"[{process}] " if process else ""
+
+
+def _trace(record: logging.LogRecord) -> str:
+    """Return the lines of an exception, each after a line end; "" without one."""
+    if record.exc_info:
+        return f"\n{logging.Formatter().formatException(record.exc_info)}"
+    return str(getattr(record, "trace", ""))
 
 
 def _message(record: logging.LogRecord) -> str:

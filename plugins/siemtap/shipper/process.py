@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
@@ -19,6 +18,7 @@ from ..edge.client.http import Http, connect
 from ..edge.clock import SYSTEM, Clock
 from ..edge.receive.receiver import ListenerPool, Receiver
 from ..edge.receive.spool import Spool
+from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.rejected import RejectedEvents
 from ..edge.syslog.listener import open_listener
@@ -31,10 +31,11 @@ from .delivery.routes import Checking, Route
 from .health import Health
 from .input import RunningInput
 from .memory import run_gc_less_often, tune_malloc
+from .processes.share import ALONE, Share
 from .scheduler import Scheduler
-from .stats import Counts, Tally, severity_name
-from .status import verdict
-from .status.verdict import describe_rejected
+from .stats import Counts, Tally
+from .status import numbers, verdict
+from .systemd import hang_of
 from .unit import UnitState
 from .unit_checks import check_unit, warn_of_skew
 
@@ -50,6 +51,23 @@ def added_fields() -> Mapping[str, Any]:
     return {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
 
 
+def receive(input_config: Input, spool: SpoolReader, listeners: Optional[ListenerPool]) -> Receiver:
+    """Return the receiver of an input, listening if it has `listeners`. Otherwise it only reads
+    the spool."""
+    receiving = input_config.receiving
+    assert receiving is not None
+    receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
+    if listeners is not None:
+        try:
+            receiver.open(listeners)
+        except SiemtapError as error:
+            receiver.close()
+            raise error.at(input_config.id) from None
+        if receiver.addresses:
+            log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
+    return receiver
+
+
 class Shipper:
     """The process: opens what the configuration names, runs its inputs until it is stopped, and
     closes everything.
@@ -57,7 +75,8 @@ class Shipper:
     once: collect everything that is due, then end. patience: with `once`, seconds to retry an
     input that fails. time_range: read this range only, and leave checkpoints alone. https: builds
     the HTTP client, for tests. listen: open the listeners of inputs; by default unless `once`.
-    pull: call the vendors' APIs; false processes only what was received.
+    pull: call the vendors' APIs; false processes only what was received. share: the units that
+    this process runs.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class Shipper:
         https: Optional[Callable[[Connection], Http]] = None,
         listen: Optional[bool] = None,
         pull: bool = True,
+        share: Share = ALONE,
     ) -> None:
         self.config = config
         self.once = once
@@ -78,6 +98,7 @@ class Shipper:
         self.time_range = time_range
         self.clock = clock
         self.pull = pull
+        self.share = share
         # a single pass drains what was received, and receives nothing
         self.listen = not once if listen is None else listen
         self.on_progress = progress
@@ -119,7 +140,9 @@ class Shipper:
                 vendor_now=self._vendor_time,
             ),
         )
-        self._seed_tally()
+        # the supervisor of several processes does it for all of them
+        if share.alone and any(output.together for output in self.delivery.outputs.values()):
+            self.tally.add_stored(self.database, clock.now() - 24 * HOUR)
         self.health_events: Optional[Health] = None
         if config.health.enabled:
             self.health_events = Health(
@@ -146,18 +169,8 @@ class Shipper:
         return max(times, default=self.clock.now())
 
     def _deliver_health(self, unit: Unit, events: List[Event]) -> None:
-        self.delivery.outputs[self.config.health.output].checked.deliver(unit, events, None)
+        self.delivery.deliver_health(self.config.health.output, unit, events)
         self.counts.add(accepted=len(events))
-
-    def _seed_tally(self) -> None:
-        """Fill the status page's charts from the embedded store."""
-        if any(output.together for output in self.delivery.outputs.values()):
-            sql = (
-                "SELECT time / 1800000 * 1800000, dataset, severity, action, rule, source, count(*)"
-                " FROM event WHERE time > ? GROUP BY 1, 2, 3, 4, 5, 6"
-            )
-            rows = self.database.read(sql, [self.clock.now() - 24 * HOUR])
-            self.tally.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
 
     def route(self, input_config: Input) -> Route:
         """Return the way of an input's events to its outputs."""
@@ -171,17 +184,11 @@ class Shipper:
         """Open an input's spool and its listeners."""
         receiving = input_config.receiving
         assert receiving is not None
-        spool = Spool(self.config.data / "spool" / input_config.id, receiving.spool_max_bytes)
-        receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
-        if self.listen:
-            try:
-                receiver.open(self.listeners)
-            except SiemtapError as error:
-                receiver.close()
-                raise error.at(input_config.id) from None
-            if receiver.addresses:
-                log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
-        return receiver
+        folder = self.config.data / "spool" / input_config.id
+        if self.share.alone or self.once or not receiving.receives:  # no other process writes it
+            spool: SpoolReader = Spool(folder, receiving.spool_max_bytes)
+            return receive(input_config, spool, self.listeners if self.listen else None)
+        return receive(input_config, SpoolReader(folder), None)
 
     def http(self, connection: Connection) -> Http:
         """Return a client for one input; inputs with equal connection settings share sockets."""
@@ -203,6 +210,10 @@ class Shipper:
         return self.clients[connection].view()
 
     # Configuration
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over what a reload can change."""
+        self.configure(config.inputs, config.outputs)
 
     def configure(self, inputs: Iterable[Input], outputs: Iterable[OutputConfig] = ()) -> None:
         """Start new inputs, stop removed ones, restart changed ones, leave the others alone.
@@ -294,7 +305,7 @@ class Shipper:
         """
         run_gc_less_often()
         tune_malloc()
-        self.delivery.wake(self.delivery.readers)
+        self.delivery.start()
         self.scheduler.start()
         if self.health_events:
             self.health_events.start()
@@ -346,41 +357,10 @@ class Shipper:
         """Return whether everything works, and the first reason if not."""
         return verdict.health(self)
 
+    def hang(self) -> str:
+        """Return what hangs; "" if nothing does."""
+        return hang_of(self)
+
     def stats(self) -> Dict[str, Any]:
         """Return what /stats serves, as JSON values."""
-        now = self.clock.now()
-        healthy, reason = self.health()
-        try:
-            unseen, waiting_rejected = self.rejected_events.unseen(), self.rejected_events.count()
-        except SiemtapError:  # which `reason` tells
-            unseen, waiting_rejected = None, 0
-        return {
-            "version": VERSION,
-            "uptime_s": (now - self.started) // 1000,
-            "pid": os.getpid(),
-            "healthy": healthy,
-            "reason": reason,
-            "inputs": [self._input_stats(running, now) for running in list(self.inputs.values())],
-            "outputs": self.delivery.stats(now),
-            "output": {
-                "name": ", ".join(output.config.type for output in self.delivery.outputs.values()),
-                **self.counts.totals,
-                **self.delivery.counts(),
-                "waiting_rejected": waiting_rejected,
-                "news_of_rejected": describe_rejected(unseen) if unseen else None,
-                "queue": self.database.works.qsize(),
-            },
-        }
-
-    def _input_stats(self, running: RunningInput, now: Millis) -> Dict[str, Any]:
-        stats: Dict[str, Any] = {
-            "id": running.id,
-            "type": running.input_config.plugin.name,
-            "units": [state.stats(now, running.settings) for state in running.states()],
-        }
-        if running.receiver:
-            stats["received"] = running.receiver.show(running.received_until())
-        stats["clock_difference_s"] = {
-            host: skew / 1000 for host, skew in list(running.http.skew.items())
-        }
-        return stats
+        return numbers.stats(self)

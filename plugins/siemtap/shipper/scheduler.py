@@ -61,6 +61,11 @@ class Scheduler:
             heapq.heappush(self.heap, (due, next(self.order), running))
             self.lock.notify_all()
 
+    def scheduled(self) -> List[Scheduled]:
+        """Return what is due now or later, or has its turn."""
+        with self.lock:
+            return [*(running for _, _, running in self.heap), *self.busy]
+
     def is_busy(self, id: str) -> bool:
         """Return whether an input of this id, also a stopped one, has its turn."""
         return any(running.id == id for running in self.busy)

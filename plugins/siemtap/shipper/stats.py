@@ -14,12 +14,16 @@ from ..core.convert import millis_of
 from ..core.rows import Event
 from ..core.settings import SEVERITIES
 from ..core.windows import DAY, MINUTE, Millis, whole
+from ..edge.store.checkpoints import Database
 
 SLOT: Millis = 30 * MINUTE
 SPAN: Millis = 30 * DAY  # older slots are dropped
 # Different values of a field that are counted. With more, the rarer half is dropped.
 MAX_VALUES = 5_000
 MAX_LENGTH = 200  # characters of a value; the rest of it is cut off, as on the page
+TOPS_SENT = 200  # values of a field that one process tells another
+STORED = """SELECT time / 1800000 * 1800000, dataset, severity, action, rule, source, count(*)
+            FROM event WHERE time > ? GROUP BY 1, 2, 3, 4, 5, 6"""
 SEVERITY_NAMES = {number: name for name, number in SEVERITIES.items()}
 
 
@@ -86,6 +90,33 @@ class Tally:
                 ):
                     if value:
                         self.tops[name][value[:MAX_LENGTH]] += number
+            self._limit()
+
+    def add_stored(self, database: Database, since: Millis) -> None:
+        """Count the events of the embedded store from a time on."""
+        rows = database.read(STORED, [since])
+        self.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
+
+    def to_json(self, since: Millis) -> Any:
+        """Return the numbers from a time on, and the most frequent values, as JSON values."""
+        with self.lock:
+            slots = [
+                [start, *key, number]
+                for start, counter in self.slots.items()
+                if start >= since
+                for key, number in counter.items()
+            ]
+            tops = {name: counter.most_common(TOPS_SENT) for name, counter in self.tops.items()}
+        return {"slots": slots, "tops": tops}
+
+    def add_json(self, part: Any) -> None:
+        """Add what `to_json` of another one returned."""
+        with self.lock:
+            for start, dataset, severity, number in part["slots"]:
+                self._slot(start, dataset, severity, number)
+            for name, values in part["tops"].items():
+                for value, number in values:
+                    self.tops[name][value] += number
             self._limit()
 
     def _slot(self, time: Millis, dataset: str, severity: str, number: int) -> None:

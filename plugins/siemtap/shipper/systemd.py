@@ -139,7 +139,7 @@ class Supervision:
 
     def report(self) -> None:
         """Send the status, and that nothing hangs, if so."""
-        hang = hang_of(self.shipper)
+        hang = self.shipper.hang()
         if hang:
             log.error("%s, a defect in siemtap; systemd is not told that it works", hang)
             return

@@ -14,6 +14,7 @@ from ..clock import Clock
 from .addresses import networks, parse_listen
 from .listener import Listener
 from .spool import Spool
+from .spool_reader import SpoolReader
 from .webhook import CLOSING, Endpoint
 
 RECEIVED = "received"  # the scope of pushed events
@@ -138,7 +139,7 @@ class Receiver:
         self,
         plugin: Plugin,
         settings: Receiving,
-        spool: Spool,
+        spool: SpoolReader,
         open_syslog: Optional[OpenSyslog] = None,
     ) -> None:
         self.plugin = plugin
@@ -152,6 +153,7 @@ class Receiver:
 
     def open(self, listeners: ListenerPool) -> None:
         """Start the listeners of the settings."""
+        assert isinstance(self.spool, Spool)  # a reader alone has no room for payloads
         self.listeners = listeners
         sys.setswitchinterval(SWITCH_INTERVAL)
         if self.settings.listen:
@@ -187,15 +189,7 @@ class Receiver:
 
     def problems(self) -> Iterator[str]:
         """Yield why senders are refused, for the status."""
-        if self.spool.check():
-            yield self.spool.failure
-        if self.spool.is_full():
-            yield (
-                "the spool is full; senders are refused until the output accepts the events that"
-                " wait"
-            )
-        if not self.spool.writer.is_alive() and not self.spool.stopping:
-            yield "the thread that writes the spool has ended: restart siemtap"
+        yield from self.spool.problems()
         for listener in self.syslog_listeners:
             yield from listener.problems()
         if self.endpoint and self.listeners:

@@ -14,10 +14,10 @@ import threading
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ...core.errors import ConfigError, Malformed, Retry
-from ...core.model import Cursor, Payload
+from ...core.model import Payload
 from ..store import private
 from .records import (
     LARGEST,
@@ -25,14 +25,12 @@ from .records import (
     NAME,
     Position,
     Record,
-    decode_payload,
     encode_record,
-    position_of,
-    read_records,
     sound_end,
     sync,
     sync_folder,
 )
+from .spool_reader import SpoolReader, encode_end, end_file
 
 log = logging.getLogger("siemtap")
 
@@ -62,36 +60,50 @@ class _Group(NamedTuple):
     size: int
 
 
-class Spool:
-    """A spool in one folder, for one process.
+class Spool(SpoolReader):
+    """A spool in one folder, with one process that writes it.
 
-    Any thread may call `append`; one reader calls `read` and `forget`.
+    Any thread may call `append`; one reader calls `read` and `delete_before`.
 
-    `max_bytes`: the limit of its size on disk.
+    `max_bytes`: the limit of its size on disk. `publish`: tell a `SpoolReader` in another process
+    how far it may read; then nothing is read here.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = 1024**3, segment: int = SEGMENT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int = 1024**3,
+        segment: int = SEGMENT,
+        publish: bool = False,
+    ) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
         # Small segments, because delivered payloads are deleted segment by segment.
         self.segment = max(64 * 1024, min(segment, max_bytes // 8))
-        self.damaged = 0  # damaged bytes skipped since the start
+        self.damaged = 0
+        self.changing = threading.Lock()
         self.lock = threading.Condition()
         self.groups: List[_Group] = []
         self.waiting = 0  # bytes appended and not on disk yet
         self.stopping = False
         self.full = False  # full, and not yet below the low mark
         self.failure = ""  # why nothing more can be written until a restart
+        self.sizes: Dict[int, int] = {}
+        self.end: Optional[BinaryIO] = None
         try:
             private.make_folder(folder)
-            self.name = self._read_name()
-            self.sizes: Dict[int, int] = {
-                number: self._path(number).stat().st_size for number in self._numbers()
-            }
+            # a new name, which no earlier cursor fits, for a new spool
+            self.name = self._stored_name() or uuid.uuid4().hex
+            if publish:
+                private.close_to_others(end_file(folder))
+                self.end = open(end_file(folder), "r+b", buffering=0)  # noqa: SIM115
+            else:
+                end_file(folder).unlink(missing_ok=True)  # of an earlier process: soon outdated
+            self.sizes = {number: self._path(number).stat().st_size for number in self._numbers()}
             last = max(self.sizes, default=0)
             self.file = self._open(last or 1, sound_end(self._path(last)) if last else 0)
-            # No cursor lies beyond this: the end at the start, or the last read.
             self.reached = Position(max(self.sizes), self.sizes[max(self.sizes)])
+            self._publish(self.reached)
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be written: {error.strerror}; check `path.data`"
@@ -150,6 +162,8 @@ class Spool:
     def is_full(self, added: int = 0) -> bool:
         """Return whether the spool refuses `added` more bytes. A full spool accepts payloads again
         below the low mark."""
+        if self.end and (self.full or self.size + added > self.max_bytes):
+            self._forget_deleted()
         size = self.size
         if size + added > self.max_bytes:
             self.full = True
@@ -160,7 +174,20 @@ class Spool:
     @property
     def size(self) -> int:
         """Return the bytes on disk and in the writer's queue."""
-        return sum(self.sizes.copy().values()) + self.waiting
+        return super().size + self.waiting
+
+    def refresh(self) -> None:
+        """Do nothing, unless another process reads and deletes: what this process writes is
+        known."""
+        if self.end:
+            self._forget_deleted()
+
+    def _forget_deleted(self) -> None:
+        """Forget the segments that the reader in another process has deleted."""
+        last = max(self.sizes)
+        for number in list(self.sizes):
+            if number < last and not self._path(number).exists():
+                self.sizes.pop(number, None)
 
     def close(self) -> None:
         """Refuse further payloads, write those that were appended, and close the file."""
@@ -169,112 +196,20 @@ class Spool:
             self.lock.notify_all()
         self.writer.join()
         self.file.close()
+        if self.end:
+            self.end.close()
 
-    # The reader
-
-    def read(
-        self, cursor: Cursor, at_most: int, at_most_bytes: int = 8 * 1024**2
-    ) -> Tuple[List[Payload], Cursor]:
-        """Return the next payloads and the cursor after them.
-
-        A cursor of another spool, or one beyond the end, starts at the first payload. Raise Retry
-        if the disk cannot be read.
-        """
-        try:
-            if cursor.get("spool") == self.name and self._is_beyond(position_of(cursor)):
-                log.error(
-                    "%s: the checkpoint's segment %r and offset %r lie beyond its end: is it an"
-                    " older spool beside newer checkpoints? All its payloads are read; events that"
-                    " were delivered already are recognized by their ids",
-                    self.folder,
-                    cursor.get("segment"),
-                    cursor.get("offset"),
-                )
-                self._rename()
-            return self._read(cursor, at_most, at_most_bytes)
-        except OSError as error:
-            raise Retry(f"the spool {self.folder} cannot be read: {error.strerror}") from None
-
-    def _read(
-        self, cursor: Cursor, at_most: int, at_most_bytes: int
-    ) -> Tuple[List[Payload], Cursor]:
-        position = self._position(cursor)
-        payloads: List[Payload] = []
-        size = 0
-        for number in sorted(self.sizes.copy()):
-            if number < position.segment or len(payloads) >= at_most or size >= at_most_bytes:
-                continue
-            start = position.offset if number == position.segment else NAME.size
-            end = self.sizes[number]
-            for data, after, skipped in read_records(self._path(number), start, end):
-                if skipped:
-                    self.damaged += skipped
-                    log.error(
-                        "%s: %d bytes are damaged and are skipped", self._path(number), skipped
-                    )
-                if data is not None:
-                    payloads.append(decode_payload(data))
-                    size += len(data)
-                position = Position(number, after)
-                if len(payloads) >= at_most or size >= at_most_bytes:
-                    break
-        self.reached = max(self.reached, position)
-        return payloads, {
-            "spool": self.name,
-            "segment": position.segment,
-            "offset": position.offset,
-        }
-
-    def pending(self, cursor: Cursor) -> int:
-        """Return the bytes after the cursor."""
-        position = self._position(cursor)
-        pending = 0
-        for number, size in self.sizes.copy().items():
-            if number >= position.segment:
-                pending += size
-            if number == position.segment:
-                pending -= position.offset
-        return pending
-
-    def delete_before(self, cursor: Cursor) -> None:
-        """Delete the segments before the cursor: all their payloads are delivered."""
-        position = self._position(cursor)
-        for number in sorted(self.sizes.copy()):
-            if number < position.segment:
-                self._path(number).unlink(missing_ok=True)
-                with self.lock:
-                    self.sizes.pop(number, None)
-
-    def _position(self, cursor: Cursor) -> Position:
-        """Return where a cursor points in this spool; its start for a cursor that does not fit."""
-        first = min(self.sizes.copy(), default=1)
-        position = position_of(cursor)
-        if (
-            cursor.get("spool") != self.name
-            or position.segment < first
-            or self._is_beyond(position)
-        ):
-            return Position(first, NAME.size)
-        return Position(position.segment, max(position.offset, NAME.size))
-
-    def _is_beyond(self, position: Position) -> bool:
-        """Return whether this spool never returned such a position, even if it has grown past it
-        since: payloads before it were never read."""
-        return position > self.reached or position.offset > self.sizes.get(
-            position.segment, position.offset
-        )
-
-    def _rename(self) -> None:
-        """Give the spool a new name, which no earlier cursor fits.
-
-        The first segment's name counts, so it is written last.
-        """
-        self.name = uuid.uuid4().hex
-        for number in sorted(self.sizes.copy(), reverse=True):
-            with open(self._path(number), "r+b") as file:
-                file.write(MAGIC + self.name_bytes)  # the key stays
-                file.flush()
-                sync(file)
+    def problems(self) -> Iterator[str]:
+        """Yield why senders are refused, for the status."""
+        if self.check():
+            yield self.failure
+        if self.is_full():
+            yield (
+                "the spool is full; senders are refused until the output accepts the events that"
+                " wait"
+            )
+        if not self.writer.is_alive() and not self.stopping:
+            yield "the thread that writes the spool has ended: restart siemtap"
 
     # The writer
 
@@ -334,6 +269,7 @@ class Spool:
                 end += record.size
             self.file.flush()
             sync(self.file)
+            self._publish(Position(number, end))
         except OSError as error:
             self._undo_write(number)
             reason = error.strerror
@@ -342,6 +278,11 @@ class Spool:
             return Retry(f"the spool {self.folder}: {reason}; nothing was kept")
         self.sizes[number] = end
         return None
+
+    def _publish(self, end: Position) -> None:
+        if self.end:
+            self.end.seek(0)
+            self.end.write(encode_end(end))
 
     def _undo_write(self, number: int) -> None:
         """Cut a partial record at the end of a segment; if this fails too, the reader skips it."""
@@ -365,6 +306,7 @@ class Spool:
         file.seek(0, os.SEEK_END)
         if end < NAME.size:
             self.key = os.urandom(16)
+            self.name = self._stored_name() or self.name  # a reader elsewhere may have renamed it
             file.write(NAME.pack(MAGIC, self.name_bytes, self.key))
             file.flush()
             sync(file)
@@ -372,27 +314,3 @@ class Spool:
             end = NAME.size
         self.sizes[number] = end
         return file
-
-    # Names
-
-    @property
-    def name_bytes(self) -> bytes:
-        """Return the name as a segment stores it."""
-        return bytes.fromhex(self.name)
-
-    def _read_name(self) -> str:
-        """Return the name that the first sound segment stores. Return a new one for a new spool, so
-        that no earlier cursor fits it."""
-        self.sizes = {}
-        for number in self._numbers():
-            with open(self._path(number), "rb") as file:
-                head = file.read(NAME.size)
-            if len(head) == NAME.size and head[:4] == MAGIC:
-                return bytes(NAME.unpack(head)[1]).hex()
-        return uuid.uuid4().hex
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:012d}.spool"
-
-    def _numbers(self) -> List[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("*.spool") if path.stem.isdigit())

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import zlib
 from typing import (
     Any,
@@ -20,7 +19,7 @@ from typing import (
     Tuple,
 )
 
-from ...core.errors import Retry
+from ...core.errors import Retry, SiemtapError
 from ...core.model import Unit
 from ...core.rows import Event
 from ...core.windows import Millis
@@ -40,6 +39,16 @@ TABLES = (
         " PRIMARY KEY (output, number)) WITHOUT ROWID"
     ),
     "CREATE INDEX IF NOT EXISTS queue_output_number ON queue_output (number)",
+    # counted in the same transactions, for every process of a configuration
+    (
+        "CREATE TABLE IF NOT EXISTS queue_waiting (output TEXT PRIMARY KEY, batches INTEGER NOT"
+        " NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+    "DELETE FROM queue_waiting",
+    (
+        "INSERT INTO queue_waiting SELECT output, count(*), sum(events), sum(size)"
+        " FROM queue_output JOIN queue USING (number) GROUP BY output"
+    ),
 )
 INSERT = """INSERT INTO queue (input, dataset, scope, time, events, again, size, content)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -48,8 +57,10 @@ SIZES = """SELECT number, size FROM queue_output JOIN queue USING (number)
 BATCHES = """SELECT number, input, dataset, scope, time, again, size, content
              FROM queue_output JOIN queue USING (number)
              WHERE output = ? AND number > ? AND number <= ? ORDER BY number"""
-WAITING = """SELECT output, count(*), sum(events), sum(size)
-             FROM queue_output JOIN queue USING (number) GROUP BY output"""
+WAITING = "SELECT batches, events, bytes FROM queue_waiting WHERE output = ?"
+COUNT = """INSERT INTO queue_waiting VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+           batches = batches + excluded.batches, events = events + excluded.events,
+           bytes = bytes + excluded.bytes"""
 DELETE_UNNEEDED = """DELETE FROM queue WHERE number = ? AND NOT EXISTS
                      (SELECT 1 FROM queue_output WHERE queue_output.number = queue.number)"""
 Read = Callable[[str, Sequence[Any]], List[Tuple[Any, ...]]]
@@ -82,6 +93,8 @@ class Waiting(NamedTuple):
 class EventQueue:
     """The queues of all outputs. A batch is stored once, whatever the number of its outputs.
 
+    Several processes may put; one at a time reads the queue of an output.
+
     max_bytes: how much may wait for one output. Beyond it nothing more is taken for it.
     """
 
@@ -89,21 +102,23 @@ class EventQueue:
         self.database = database
         self.clock = clock
         self.max_bytes = max_bytes
-        self.lock = threading.Lock()
+        self.known: Dict[str, Waiting] = {}  # what was read last
         database.write(lambda db: [db.execute(statement) for statement in TABLES])
-        self.numbers: Dict[str, Waiting] = {
-            output: Waiting(*numbers) for output, *numbers in database.read(WAITING)
-        }
 
     def waiting(self, output: str) -> Waiting:
-        """Return what waits for an output."""
-        with self.lock:
-            return self.numbers.get(output, Waiting())
+        """Return what waits for an output; what was known last, if the file cannot be read: then
+        every delivery fails, and says so."""
+        try:
+            rows = self.database.read(WAITING, [output])
+        except SiemtapError:
+            return self.known.get(output, Waiting())
+        waiting = self.known[output] = Waiting(*rows[0]) if rows else Waiting()
+        return waiting
 
     def outputs(self) -> List[str]:
         """Return the outputs for which something waits."""
-        with self.lock:
-            return sorted(output for output, waiting in self.numbers.items() if waiting.batches)
+        query = "SELECT output FROM queue_waiting WHERE batches > 0 ORDER BY output"
+        return [output for (output,) in self.database.read(query)]
 
     def is_full(self, output: str) -> bool:
         return self.waiting(output).bytes >= self.max_bytes
@@ -145,14 +160,13 @@ class EventQueue:
                     "INSERT INTO queue_output VALUES (?, ?)",
                     [(output, number) for output in outputs],
                 )
+                db.executemany(
+                    COUNT, [(output, 1, len(events), len(content)) for output in outputs]
+                )
             if save:
                 save(db)
 
         self.database.write(work)
-        if events:
-            with self.lock:
-                for output in outputs:
-                    self._count(output, 1, len(events), len(content))
 
     def first(self, output: str) -> List[QueuedBatch]:
         """Return the oldest batches that wait for an output, in their order."""
@@ -170,14 +184,14 @@ class EventQueue:
                 "DELETE FROM queue_output WHERE output = ? AND number = ?",
                 [(output, batch.number) for batch in batches],
             )
+            events = sum(len(batch.events) for batch in batches)
+            size = sum(batch.size for batch in batches)
+            db.execute(COUNT, [output, -len(batches), -events, -size])
             db.executemany(DELETE_UNNEEDED, numbers)
             if db.execute("PRAGMA freelist_count").fetchone()[0] > 2 * FREED_PAGES:
                 db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall()
 
         self.database.write(work)
-        with self.lock:
-            for batch in batches:
-                self._count(output, -1, -len(batch.events), -batch.size)
 
     def delete(self, output: str) -> int:
         """Delete everything that waits for an output. Return how many events that was."""
@@ -186,12 +200,6 @@ class EventQueue:
             self.remove(output, batches)
             number += sum(len(batch.events) for batch in batches)
         return number
-
-    def _count(self, output: str, batches: int, events: int, size: int) -> None:
-        before = self.numbers.get(output, Waiting())
-        self.numbers[output] = Waiting(
-            before.batches + batches, before.events + events, before.bytes + size
-        )
 
 
 def queued_bytes(db: sqlite3.Connection) -> int:

@@ -39,9 +39,17 @@ def load(
 
     overrides: `key=value` of -E, which win over the file.
     """
-    values = os.environ if environment is None else environment
-    parts = [(str(path), _read(str(path))) for path in input_files(file)]
-    return parse(_read(file), file, values, parts, overrides, Keystore.beside(file, values).get)
+    texts = [(name, _read(name)) for name in [file, *map(str, input_files(file))]]
+    return load_texts(texts, os.environ if environment is None else environment, overrides)
+
+
+def load_texts(
+    texts: Sequence[Tuple[str, str]], environment: Mapping[str, str], overrides: Sequence[str]
+) -> Config:
+    """Check the texts of a configuration file and of those of inputs.d, as (file, text)."""
+    (file, text), *parts = texts
+    keystore = Keystore.beside(file, environment).get
+    return parse(text, file, environment, parts, overrides, keystore)
 
 
 def input_files(file: str) -> List[Path]:
@@ -105,6 +113,7 @@ def parse(
         outputs=configured,
         inputs=tuple(inputs),
         overrides=tuple(overrides),
+        texts=((file, text), *parts),
         warnings=tuple(consistency.warn_of_readers(document.secret_places)),
     )
     document.raise_mistakes()

@@ -14,11 +14,11 @@ from typing import Any, Callable, Iterable, Iterator, List, Protocol, Tuple
 from ...core.errors import SiemtapError
 from . import load as configuration
 from .document import Mistakes
-from .sections import Config, Input, Logging, OutputConfig
+from .sections import Config, Logging, OutputConfig
 
 WATCH_INTERVAL = 5.0  # seconds between two looks at inputs.d
 # read by `siemtap setup` alone, or applied by a reload
-APPLIED = ("file", "inputs", "overrides", "warnings", "logging", "setup", "kibana")
+APPLIED = ("file", "texts", "inputs", "overrides", "warnings", "logging", "setup", "kibana")
 log = logging.getLogger("siemtap")
 
 
@@ -32,7 +32,7 @@ class Host(Protocol):
     config: Config
     stopping: threading.Event
 
-    def configure(self, inputs: Iterable[Input], outputs: Iterable[OutputConfig] = ()) -> None: ...
+    def reconfigure(self, config: Config) -> None: ...
 
 
 class Reloader:
@@ -93,7 +93,7 @@ class Reloader:
             except SiemtapError as error:
                 log.error("logging not reloaded: %s", error)
         try:
-            self.shipper.configure(config.inputs, config.outputs)
+            self.shipper.reconfigure(config)
             log.info("inputs reloaded from %s", config.file)
         except SiemtapError as error:
             log.error("inputs reloaded from %s; one cannot start: %s", config.file, error)

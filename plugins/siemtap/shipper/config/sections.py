@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -56,6 +57,16 @@ class General:
             " output, which is its number of parallel requests."
         ),
     )
+    processes: str = text(
+        "Processes",
+        "1",
+        pattern=r"^(auto|[1-9]|[1-5][0-9]|6[0-4])$",
+        allowed="a number from 1 to 64, or auto",
+        help=(
+            "How many processes read, map and deliver, each on a core of its own; auto is one for"
+            " each core. With more than 1, webhook and syslog have one more process."
+        ),
+    )
     shutdown_timeout: int = duration(
         "Shutdown timeout",
         "30s",
@@ -72,6 +83,15 @@ class General:
             " field is moved to `extra`; an event that fails otherwise is stored as rejected."
         ),
     )
+
+    @property
+    def process_count(self) -> int:
+        """Return the number of processes; for `auto`, of the cores that this process may use."""
+        if self.processes != "auto":
+            return int(self.processes)
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -323,6 +343,8 @@ class Config:
     outputs: Tuple[OutputConfig, ...]
     inputs: Tuple[Input, ...]
     overrides: Tuple[str, ...] = ()  # `key=value` of -E
+    # (file, text) of the file and of those of inputs.d, as they were read
+    texts: Tuple[Tuple[str, str], ...] = ()
     warnings: Tuple[str, ...] = ()  # what works, and should be different
 
     @property

@@ -8,17 +8,21 @@ from typing import Any, Dict, Iterable, List, Optional, Protocol, Tuple
 
 from ...core.errors import ConfigError, SiemtapError
 from ...core.model import Unit
+from ...core.rows import Event
 from ...core.windows import Millis
 from ...edge.store.event_queue import EventQueue
 from ...outputs import OutputContext
 from ..config.reload import can_be_reloaded
 from ..config.sections import OUTPUTS, Config, OutputConfig
+from ..processes.share import OUTPUT
 from ..scheduler import Scheduler
 from . import queue_reader
 from .queue_reader import QueueReader
 from .routes import Checking, OpenOutput, QueuedRoute, Route
 
 log = logging.getLogger("siemtap")
+
+ONE_WRITER = ("file", "stdout")  # outputs that one process may write
 
 
 class Host(queue_reader.Host, Protocol):
@@ -41,10 +45,12 @@ class Outputs:
         self.outputs: Dict[str, OpenOutput] = {}
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}
+        self.elsewhere: Dict[str, OutputConfig] = {}  # that another process has open
         for output in config.outputs:
-            self._add(self._open(output))
+            if self._is_here(output):
+                self._add(self._open(output))
         for name in self.queue.outputs():
-            if name not in self.outputs:
+            if name not in self.outputs and name not in self.elsewhere and self._owns(name):
                 log.warning(
                     "%s events wait for the output %s, which is not configured any more: configure"
                     " it again, or run `siemtap queue delete %s`",
@@ -52,6 +58,18 @@ class Outputs:
                     name,
                     name,
                 )
+
+    def _is_here(self, output: OutputConfig) -> bool:
+        """Return whether this process opens an output. Of those that only one process may write,
+        the one does that owns it; the others reach it by its queue."""
+        if output.type in ONE_WRITER and not self._owns(output.name):
+            self.elsewhere[output.name] = output
+            return False
+        return True
+
+    def _owns(self, name: str) -> bool:
+        """Return whether this process reads the queue of an output."""
+        return bool(self.host.share.owned([Unit(OUTPUT, name)]))
 
     def _open(self, config: OutputConfig) -> OpenOutput:
         return OpenOutput(
@@ -61,7 +79,7 @@ class Outputs:
     def _add(self, output: OpenOutput) -> None:
         """Use an output, new or in the place of one of its name."""
         reader = self.readers.get(output.name)
-        if reader is None:
+        if reader is None and self._owns(output.name):
             self.readers[output.name] = QueueReader(output, self.queue, self.host, self._schedule)
         self.outputs[output.name] = output
         if reader:
@@ -75,6 +93,8 @@ class Outputs:
         try:
             for config in configured:
                 before = self.outputs.get(config.name)
+                if config.name in self.elsewhere or (before is None and not self._is_here(config)):
+                    continue
                 if before is None or (
                     before.config != config and can_be_reloaded(before.config, config)
                 ):
@@ -96,7 +116,8 @@ class Outputs:
         """Close outputs that no input uses any more, each after the delivery in hand of its
         reader."""
         for output in replaced:
-            self.readers[output.name].wait_for_turn()
+            if output.name in self.readers:
+                self.readers[output.name].wait_for_turn()
             output.close()
 
     def _schedule(self, reader: QueueReader) -> None:
@@ -106,19 +127,41 @@ class Outputs:
         """Return the way to the outputs of these names: straight to the only one, or by the
         queue."""
         for name in names:
-            if name not in self.outputs:
+            if name not in self.outputs and name not in self.elsewhere:
                 raise ConfigError(f"the output {name} is not open: restart siemtap")
-        if len(names) == 1:
+        if len(names) == 1 and not self._is_queued(names[0]):
             return self.outputs[names[0]]
         if names not in self.routes:
             self.routes[names] = QueuedRoute(names, self.queue, self.checking, self.wake)
         return self.routes[names]
 
+    def _is_queued(self, name: str) -> bool:
+        """Return whether the only output of an input is reached by its queue all the same. In the
+        process that has it open, too: it must not write what it would deliver from the queue."""
+        if self.host.share.alone:
+            return False
+        return name in self.elsewhere or self.outputs[name].config.type in ONE_WRITER
+
+    def deliver_health(self, name: str, unit: Unit, events: List[Event]) -> None:
+        """Deliver siemtap's own events to an output."""
+        if self._is_queued(name):
+            self.queue.put(unit, events, (name,))
+            self.wake((name,))
+        else:
+            self.outputs[name].checked.deliver(unit, events, None)
+
+    def start(self) -> None:
+        """Let all readers deliver what waits, and look for what other processes queue."""
+        for reader in self.readers.values():
+            if not reader.done or self.host.share.others_queue():
+                reader.wake()
+
     def wake(self, names: Iterable[str]) -> None:
         """Let the readers of these outputs deliver what waits."""
         for name in names:
-            if not self.readers[name].done:
-                self.readers[name].wake()
+            reader = self.readers.get(name)
+            if reader and not reader.done:
+                reader.wake()
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
@@ -140,7 +183,7 @@ class Outputs:
                 "name": name,
                 "type": output.config.type,
                 **output.counts,
-                **self.readers[name].stats(now),
+                **(self.readers[name].stats(now) if name in self.readers else {}),
             }
             for name, output in list(self.outputs.items())
         ]

@@ -15,11 +15,13 @@ from ...engine.cycle import NEVER, Cycle, Policy
 from ...engine.protocols import Sink
 from ...engine.sinks import CheckpointAfter, SkipDelivered
 from ..logs import LogDeliveries, debugging
+from ..processes.share import OUTPUT, Share
 from ..scheduler import LONGEST_TURN
 from .routes import OpenOutput
 
 log = logging.getLogger("siemtap")
 
+LOOK_EVERY = 0.2  # seconds between two looks at what other processes have queued
 MAX_EVENTS = 5_000  # of one delivery, unless a batch holds more
 
 
@@ -29,6 +31,7 @@ class Host(Protocol):
     clock: Clock
     once: bool
     patience: float
+    share: Share
     stopping: threading.Event
 
 
@@ -52,7 +55,7 @@ class QueueReader:
         self.id = f"output {output.name}"
         self.stopped = False
         policy = Policy(patience=host.patience) if host.once else Policy()
-        self.cycle = Cycle(Unit("output", output.name), host.clock.elapsed, policy)
+        self.cycle = Cycle(Unit(OUTPUT, output.name), host.clock.elapsed, policy)
         # Before a start anything that waits may have been delivered: a crash, a restored backup.
         self.doubtful_until = queue.last_number(output.name)
         self.replacement: Optional[OpenOutput] = None
@@ -108,13 +111,19 @@ class QueueReader:
         """Return when the next attempt is due, in seconds of the monotonic clock; None if nothing
         waits."""
         with self.lock:
-            if self.done or self.cycle.due == NEVER:
+            others = self.host.share.others_queue()  # before the look: what they queued is seen
+            done = self.done
+            if (done and not others) or self.cycle.due == NEVER:
                 self.is_scheduled = False
                 return None
+            if done:
+                return self.host.clock.elapsed() + LOOK_EVERY
             return self.cycle.due
 
     def run_due(self) -> None:
         """Deliver what waits; a delivery that fails is attempted again later."""
+        if not self.cycle.failed:  # while nothing waited, there was no time without progress
+            self.cycle.progress()
         with self.turn:
             self._adopt()
             self.cycle.attempt(self._deliver_all, interval=0.0)

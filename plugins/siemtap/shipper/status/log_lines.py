@@ -7,19 +7,17 @@ import threading
 from collections import Counter
 from typing import Any, Dict, Mapping, Protocol
 
+from ..stats import Counts
+
 log = logging.getLogger("siemtap")
 
 
 class Counted(Protocol):
-    """What the lines need of a shipper. `config`: a Config; `counts`: its totals; `delivery`: the
-    outputs; `inputs`: the running inputs by id."""
+    """What the lines need of a shipper. `config`: a Config."""
 
     config: Any
-    counts: Any
-    delivery: Any
 
-    @property
-    def inputs(self) -> Mapping[str, Any]: ...
+    def stats(self) -> Mapping[str, Any]: ...
 
 
 class MetricsLog:
@@ -29,7 +27,7 @@ class MetricsLog:
     def __init__(self, shipper: Counted) -> None:
         self.shipper = shipper
         self.period = shipper.config.metrics.period / 1000
-        self.before = counters(shipper)
+        self.before = counters(shipper.stats())
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self.thread.start()
@@ -43,10 +41,11 @@ class MetricsLog:
 
     def log(self) -> None:
         """Log one line."""
-        now = counters(self.shipper)
+        stats = self.shipper.stats()
+        now = counters(stats)
         numbers = {name: value - self.before.get(name, 0) for name, value in now.items()}
         self.before = now
-        numbers.update(gauges(self.shipper))
+        numbers.update(gauges(stats))
         numbers = {name: value for name, value in numbers.items() if value}
         log.info(
             "Non-zero metrics in the last %gs: %s",
@@ -61,33 +60,33 @@ class MetricsLog:
         self.thread.join()
 
 
-def counters(shipper: Counted) -> Dict[str, int]:
-    """Return the counters since the start."""
-    numbers = {f"events.{name}": value for name, value in shipper.counts.totals.items()}
+def counters(stats: Mapping[str, Any]) -> Dict[str, int]:
+    """Return the counters since the start. `stats`: what /stats serves."""
+    output = stats["output"]
+    numbers = {f"events.{name}": output[name] for name in Counts.NAMES}
     numbers["attempts.failed"] = numbers.pop("events.retried")
     numbers["batches"] = numbers.pop("events.batches")
-    for name, value in shipper.delivery.counts().items():
-        numbers[f"output.{name}"] = value
+    for name, value in output.items():
+        if name not in (*Counts.NAMES, *NO_COUNTERS):
+            numbers[f"output.{name}"] = value
     received: Counter[str] = Counter()
-    for running in list(shipper.inputs.values()):
-        if running.receiver:
-            counts = running.receiver.show(running.received_until())
-            received.update({f"received.{name}": counts.get(name, 0) for name in RECEIVED})
+    for row in stats["inputs"]:
+        counts = row.get("received", {})
+        received.update({f"received.{name}": counts.get(name, 0) for name in RECEIVED})
     return {**numbers, **received}
 
 
+# of the output: not counted by it
+NO_COUNTERS = ("name", "waiting_rejected", "news_of_rejected", "queue")
 RECEIVED = ("kept", "refused", "dropped_by_kernel")
 
 
-def gauges(shipper: Counted) -> Dict[str, int]:
-    """Return the numbers of this moment."""
+def gauges(stats: Mapping[str, Any]) -> Dict[str, int]:
+    """Return the numbers of this moment. `stats`: what /stats serves."""
     numbers: Counter[str] = Counter()
-    for running in list(shipper.inputs.values()):
-        for state in running.states():
-            numbers[f"units.{state.state}"] += 1
-        if running.receiver:
-            waiting = running.receiver.spool.pending(running.received_until())
-            numbers["spool.waiting_bytes"] += waiting
-    for name, reader in list(shipper.delivery.readers.items()):
-        numbers[f"queue.{name}.waiting_events"] = reader.waiting.events
+    for row in stats["inputs"]:
+        numbers.update(f"units.{unit['state']}" for unit in row["units"])
+        numbers["spool.waiting_bytes"] += row.get("received", {}).get("waiting_bytes", 0)
+    for output in stats["outputs"]:
+        numbers[f"queue.{output['name']}.waiting_events"] = output["waiting_events"]
     return dict(numbers)

@@ -1,0 +1,1 @@
+"""`processes: N`: a supervisor, N workers and a process of receivers share one configuration."""

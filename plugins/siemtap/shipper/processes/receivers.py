@@ -1,0 +1,88 @@
+"""The process of receivers: it keeps what is pushed, and does nothing else, so that no mapping
+delays an answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, Iterable, List, Tuple
+
+from ...core.errors import SiemtapError
+from ...edge.clock import SYSTEM
+from ...edge.receive.receiver import ListenerPool, Receiver
+from ...edge.receive.spool import Spool
+from ..config.sections import Config, Input
+from ..process import receive
+
+log = logging.getLogger("siemtap")
+
+
+class Receivers:
+    """The receivers of all inputs, each with its spool, which a worker reads."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.listeners = ListenerPool(SYSTEM)
+        self.open: Dict[str, Tuple[Input, Receiver]] = {}
+
+    def configure(self, inputs: Iterable[Input]) -> None:
+        """Start and stop receivers. One that cannot start with new settings goes on with its old
+        ones; the others start all the same, then the first error is raised."""
+        configured = {each.id: each for each in inputs if receives(each)}
+        errors: List[SiemtapError] = []
+        for id in [id for id in self.open if id not in configured]:
+            self.open.pop(id)[1].close()
+        for id, input_config in configured.items():
+            before = self.open.get(id)
+            if before and before[0].receiving == input_config.receiving:
+                continue
+            if before:
+                self.open.pop(id)[1].close()
+            try:
+                self._open(input_config)
+            except SiemtapError as error:
+                errors.append(error)
+                if before:
+                    self._open(before[0])
+        if errors:
+            raise errors[0]
+
+    def _open(self, input_config: Input) -> None:
+        assert input_config.receiving is not None
+        folder = self.config.data / "spool" / input_config.id
+        spool = Spool(folder, input_config.receiving.spool_max_bytes, publish=True)
+        self.open[input_config.id] = input_config, receive(input_config, spool, self.listeners)
+
+    def stats(self) -> Dict[str, Any]:
+        """Return its part of /stats, as JSON values."""
+        reason = next(
+            (
+                f"{id}: {text}"
+                for id, (_, receiver) in list(self.open.items())
+                for text in receiver.problems()
+            ),
+            "",
+        )
+        rows = [
+            {
+                "id": id,
+                "type": input_config.plugin.name,
+                "units": [],
+                "received": receiver.show({}),
+            }
+            for id, (input_config, receiver) in list(self.open.items())
+        ]
+        return {"healthy": not reason, "reason": reason or "ok", "inputs": rows}
+
+    def close(self) -> None:
+        """Accept nothing more, and close all spools."""
+        for _, receiver in self.open.values():
+            receiver.pause()
+        for _, receiver in self.open.values():
+            receiver.close()
+        self.open.clear()
+
+
+def receives(input_config: Input) -> bool:
+    """Return whether an input listens."""
+    receiving = input_config.receiving
+    return bool(input_config.common.enabled and receiving and receiving.receives)

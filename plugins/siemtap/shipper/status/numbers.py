@@ -1,0 +1,52 @@
+"""The numbers of /stats."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict
+
+from ... import VERSION
+from ...core.errors import SiemtapError
+from ...core.windows import Millis
+from .verdict import describe_rejected
+
+
+def stats(shipper: Any) -> Dict[str, Any]:
+    """Return what /stats serves of a shipper, as JSON values."""
+    now = shipper.clock.now()
+    healthy, reason = shipper.health()
+    try:
+        unseen, waiting_rejected = shipper.rejected_events.unseen(), shipper.rejected_events.count()
+    except SiemtapError:  # which `reason` tells
+        unseen, waiting_rejected = None, 0
+    return {
+        "version": VERSION,
+        "uptime_s": (now - shipper.started) // 1000,
+        "pid": os.getpid(),
+        "healthy": healthy,
+        "reason": reason,
+        "inputs": [_input_stats(running, now) for running in list(shipper.inputs.values())],
+        "outputs": shipper.delivery.stats(now),
+        "output": {
+            "name": ", ".join(output.config.type for output in shipper.delivery.outputs.values()),
+            **shipper.counts.totals,
+            **shipper.delivery.counts(),
+            "waiting_rejected": waiting_rejected,
+            "news_of_rejected": describe_rejected(unseen) if unseen else None,
+            "queue": shipper.database.works.qsize(),
+        },
+    }
+
+
+def _input_stats(running: Any, now: Millis) -> Dict[str, Any]:
+    stats: Dict[str, Any] = {
+        "id": running.id,
+        "type": running.input_config.plugin.name,
+        "units": [state.stats(now, running.settings) for state in running.states()],
+    }
+    if running.receiver:
+        stats["received"] = running.receiver.show(running.received_until())
+    stats["clock_difference_s"] = {
+        host: skew / 1000 for host, skew in list(running.http.skew.items())
+    }
+    return stats
