@@ -139,7 +139,7 @@ class ToSupervisor(logging.Handler):
             "fields": getattr(record, "fields", {}),
             "trace": _trace(record),
         }
-        self.send(json.loads(json.dumps(line, default=str)))
+        self.send(line)
 
 
 def log_of(process: str, line: Mapping[str, Any]) -> None:

@@ -320,10 +320,10 @@ class Shipper:
             raise self.scheduler.fatal
         if self.health_events:
             self.health_events.close()
-        if ended:
-            self.close()
         done = all(state.done for running in self.inputs.values() for state in running.states())
         done = done and all(reader.done for reader in self.delivery.readers.values())
+        if ended:
+            self.close()
         return done and not self.scheduler.internal_error and not self.counts.totals["rejected"]
 
     def stop(self) -> None:
@@ -356,6 +356,11 @@ class Shipper:
     def health(self) -> Tuple[bool, str]:
         """Return whether everything works, and the first reason if not."""
         return verdict.health(self)
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Return what was counted since the start."""
+        return self.counts.totals
 
     def hang(self) -> str:
         """Return what hangs; "" if nothing does."""

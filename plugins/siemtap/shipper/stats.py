@@ -93,7 +93,9 @@ class Tally:
             self._limit()
 
     def add_stored(self, database: Database, since: Millis) -> None:
-        """Count the events of the embedded store from a time on."""
+        """Count the events of the embedded store from a time on; none in a new one."""
+        if not database.read("SELECT 1 FROM sqlite_master WHERE name = 'event'"):
+            return
         rows = database.read(STORED, [since])
         self.add_rows((row[0], row[1], severity_name(row[2]), *row[3:]) for row in rows)
 

@@ -51,6 +51,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.new = not path.exists()
+        self.closed = False
         self.works: queue.SimpleQueue[Optional[Tuple[Work, Future[Any]]]] = queue.SimpleQueue()
         self.local = threading.local()
         try:
@@ -155,6 +156,7 @@ class Database:
 
     def close(self) -> None:
         """Commit what is queued and close the file."""
+        self.closed = True
         self.works.put(None)
         self.writer.join()
         if hasattr(self.local, "db"):

@@ -108,6 +108,8 @@ class EventQueue:
     def waiting(self, output: str) -> Waiting:
         """Return what waits for an output; what was known last, if the file cannot be read: then
         every delivery fails, and says so."""
+        if self.database.closed:
+            return self.known.get(output, Waiting())
         try:
             rows = self.database.read(WAITING, [output])
         except SiemtapError:

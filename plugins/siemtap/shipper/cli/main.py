@@ -14,7 +14,7 @@ import time
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import click
 from rich.console import Console
@@ -26,7 +26,6 @@ from ...core.windows import DAY, Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.limits import raise_file_limit
-from ...edge.store.rejected import UnseenRejections
 from ...testing import simulation
 from .. import demo as demonstration
 from .. import logs
@@ -35,10 +34,12 @@ from ..config.document import Mistakes
 from ..config.reload import Reloader
 from ..config.sections import Config
 from ..process import Shipper
+from ..processes.supervisor import Supervisor
+from ..processes.worker import run_worker
 from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
-from ..status.verdict import describe_rejected
+from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
 from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load
@@ -102,7 +103,7 @@ def main() -> None:
 
 
 @contextmanager
-def signals(shipper: Shipper, reload: Any = None) -> Iterator[None]:
+def signals(shipper: Union[Shipper, Supervisor], reload: Any = None) -> Iterator[None]:
     """Stop the shipper on SIGTERM and Ctrl-C; call `reload` on SIGHUP."""
     before = {
         number: signal.signal(number, lambda *_: shipper.stop())
@@ -189,6 +190,7 @@ def run(
             once=once or time_range is not None,
             patience=parse_duration(patience) / 1000,
             time_range=time_range,
+            ids=ids,
         )
     sys.stdout.flush()
     # a worker that did not end in time holds nothing that the next start does not collect again
@@ -198,17 +200,25 @@ def run(
 
 
 def run_shipper(
-    config: Config, once: bool, patience: float, time_range: Optional[Tuple[Millis, Millis]]
+    config: Config,
+    once: bool,
+    patience: float,
+    time_range: Optional[Tuple[Millis, Millis]],
+    ids: Tuple[str, ...] = (),
 ) -> int:
-    """Run a shipper with its status page until it ends; return the exit code.
+    """Run a shipper, or several processes, with a status page until it ends; return the exit code.
 
-    `patience` is in seconds.
+    `patience` is in seconds. ids: of `--input`.
     """
     log = logging.getLogger("siemtap")
     for warning in exposure.warnings(config):
         log.warning("%s", warning)
     progress = Backfill()
-    shipper = Shipper(config, once, patience, time_range, progress=progress)
+    shipper: Union[Shipper, Supervisor]
+    if config.general.process_count == 1:
+        shipper = Shipper(config, once, patience, time_range, progress=progress)
+    else:
+        shipper = Supervisor(config, once, patience, time_range, ids)
     reloader = Reloader(shipper, logs.start)
     notifier = Notifier()
 
@@ -237,34 +247,23 @@ def run_shipper(
                 metrics.close()
             if page:
                 page.close()
-    if once:
-        _log_failures(shipper)
+    if once and isinstance(shipper, Shipper):  # workers log their own
+        log_failures(shipper)
     log.info(
         "%s events accepted, %s rejected, %s read again and dropped",
-        *(f"{shipper.counts.totals[name]:,}" for name in ("accepted", "rejected", "echoes")),
+        *(f"{shipper.totals[name]:,}" for name in ("accepted", "rejected", "echoes")),
     )
     return 0 if done or not once else 1
 
 
-def _log_failures(shipper: Shipper) -> None:
-    """Log what a run with --once did not finish."""
-    log = logging.getLogger("siemtap")
-    for running in shipper.inputs.values():
-        for state in running.states():
-            if not state.done:
-                log.error("not finished: %s: %s", state.unit, state.error or state.state)
-    for reader in shipper.delivery.readers.values():
-        if not reader.done:
-            log.error(
-                "not finished: %s events wait for the %s: %s",
-                f"{reader.waiting.events:,}",
-                reader.id,
-                reader.cycle.error or "its delivery was not finished",
-            )
-    if shipper.delivery.latest:
-        unit, reason = shipper.delivery.latest
-        rejections = UnseenRejections(shipper.counts.totals["rejected"], unit, reason)
-        log.error("not finished: %s", describe_rejected(rejections))
+@main.command(hidden=True)
+@click.argument("lock", type=click.Path(path_type=Path))
+def worker(lock: Path) -> None:
+    """Run as one of several processes of `siemtap run`, which starts this."""
+    code = run_worker(lock)
+    if threading.active_count() > 1:
+        os._exit(code)
+    sys.exit(code)
 
 
 # demo

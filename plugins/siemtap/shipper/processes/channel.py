@@ -70,7 +70,7 @@ class Channel:
         self._send([TELL, 0, name, value])
 
     def _send(self, message: Any) -> bool:
-        line = json.dumps(message).encode() + b"\n"
+        line = json.dumps(message, default=str).encode() + b"\n"
         try:
             with self.writing:
                 self.write.write(line)

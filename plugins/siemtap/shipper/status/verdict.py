@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Iterator, Tuple
 
 from ...core.errors import SiemtapError
 from ...edge.store.rejected import MAX_BYTES, UnseenRejections
 from ...outputs.validated import escape_controls
 from ..unit_checks import hang_reason, silence_reason
+
+log = logging.getLogger("siemtap")
 
 
 def health(shipper: Any) -> Tuple[bool, str]:
@@ -77,3 +80,23 @@ def describe_rejected(unseen: UnseenRejections, dropped: int = 0) -> str:
             " rejected events are not kept"
         )
     return sentence
+
+
+def log_failures(shipper: Any) -> None:
+    """Log what a run with --once did not finish."""
+    for running in shipper.inputs.values():
+        for state in running.states():
+            if not state.done:
+                log.error("not finished: %s: %s", state.unit, state.error or state.state)
+    for reader in shipper.delivery.readers.values():
+        if not reader.done:
+            log.error(
+                "not finished: %s events wait for the %s: %s",
+                f"{reader.waiting.events:,}",
+                reader.id,
+                reader.cycle.error or "its delivery was not finished",
+            )
+    if shipper.delivery.latest:
+        unit, reason = shipper.delivery.latest
+        rejections = UnseenRejections(shipper.counts.totals["rejected"], unit, reason)
+        log.error("not finished: %s", describe_rejected(rejections))

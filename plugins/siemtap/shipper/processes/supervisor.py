@@ -1,0 +1,340 @@
+"""The supervisor of `processes: N`: it starts the workers and the receivers, says which unit is
+whose, and shows them as one. It reads, maps and delivers nothing itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from concurrent.futures import wait
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+import filelock
+
+from ... import VERSION
+from ...core.errors import ConfigError, Retry, SiemtapError
+from ...core.model import Unit
+from ...core.windows import HOUR, Millis
+from ...edge.clock import SYSTEM
+from ...edge.store import private
+from ...edge.store.checkpoints import Database
+from ...edge.store.event_queue import EventQueue
+from ...edge.store.rejected import RejectedEvents
+from ..config.sections import Config, Input
+from ..logs import name_process
+from ..stats import Counts, Tally
+from ..status.verdict import describe_rejected
+from . import worker
+from .channel import Ended
+from .child import Child
+from .merged import merge_inputs, merge_outputs
+from .receivers import receives
+from .share import Ownership
+
+log = logging.getLogger("siemtap")
+
+STATS_TIMEOUT = 2.0  # seconds: for the status page
+SILENT = 30.0  # seconds without an answer after which a process counts as hanging
+KILL_AFTER = 10.0  # seconds beyond shutdown_timeout
+LOCKS = "siemtap-*.lock"
+
+
+class Configured(NamedTuple):
+    """An input as the status page needs it."""
+
+    input_config: Input
+
+
+class Supervisor:
+    """What runs instead of a `Shipper` where several processes share the work; the status page,
+    the metrics and systemd see it as one. Arguments as those of `Shipper`; ids: of the only inputs
+    to run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        once: bool,
+        patience: float,
+        time_range: Optional[Tuple[Millis, Millis]],
+        ids: Tuple[str, ...] = (),
+    ) -> None:
+        self.config = self.latest = config
+        self.once, self.patience, self.time_range, self.ids = once, patience, time_range, ids
+        self.clock = SYSTEM
+        self.started = self.clock.now()
+        self.stopping = threading.Event()
+        self.changed = threading.Condition()
+        self.reloading = threading.Lock()
+        self.asking = threading.Lock()
+        self.database = Database(config.data / "siemtap.db")
+        self.queue = EventQueue(self.database, config.queue.max_bytes)
+        self.rejected_events = RejectedEvents(self.database)
+        self.health_events = config.health.enabled
+        self.stored = Tally()  # before the start, from the embedded store
+        if config.has_store:
+            self.stored.add_stored(self.database, self.clock.now() - 24 * HOUR)
+        number = config.general.process_count
+        self.ownership = Ownership(number)
+        self.workers = [self._child(f"worker {index + 1}", index) for index in range(number)]
+        self.receivers = self._child(worker.RECEIVERS, -1)
+        self.fatal: Optional[SiemtapError] = None
+        name_process("supervisor")
+
+    def _child(self, name: str, index: int) -> Child:
+        def hello() -> Any:
+            return {
+                "name": name,
+                "role": worker.RECEIVERS if index < 0 else "worker",
+                "first": self.config.texts,
+                "latest": self.latest.texts,
+                "overrides": self.config.overrides,
+                "once": self.once,
+                "patience": self.patience,
+                "time_range": self.time_range,
+                "ids": self.ids,
+            }
+
+        def handle(question: str, value: Any) -> Any:
+            if question == "claim":
+                return self.ownership.claim(index, [Unit(*unit) for unit in value])
+            return None
+
+        lock = self.config.data / f"siemtap-{name.replace(' ', '-')}.lock"
+        return Child(name, lock, hello, handle, self._notify, self.once and index >= 0)
+
+    def _notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    @property
+    def children(self) -> List[Child]:
+        """Return the processes that are started."""
+        return [child for child in (self.receivers, *self.workers) if child.thread.ident]
+
+    @property
+    def inputs(self) -> Mapping[str, Configured]:
+        """Return the inputs by id."""
+        return {each.id: Configured(each) for each in self.latest.inputs if each.common.enabled}
+
+    # Running
+
+    def run(self, started: Callable[[], None] = lambda: None) -> bool:
+        """Run until stopped; with `once`, until everything that is due is done. Return true if
+        everything was done."""
+        try:
+            self._wait_for_earlier()
+            with self.reloading:
+                self._start_receivers()
+            for child in self.workers:
+                child.start()
+            self._wait(lambda: all(child.is_started or child.deaths for child in self.workers))
+            if not self.stopping.is_set():
+                started()
+            self._wait(lambda: self.once and all(child.has_ended for child in self.workers))
+        finally:
+            self._stop_all()
+        if self.fatal:
+            raise self.fatal
+        done = all(child.result for child in self.workers) and not self._left_waiting()
+        self.close()
+        return done
+
+    def _wait_for_earlier(self) -> None:
+        """Wait until no process of an earlier supervisor is left: it may have been killed, and its
+        workers end after their batch in hand."""
+        deadline = time.monotonic() + self.config.general.shutdown_timeout / 1000 + KILL_AFTER
+        for path in sorted(self.config.data.glob(LOCKS)):
+            lock = filelock.FileLock(path, mode=private.FILE)
+            waited = False
+            while not self.stopping.is_set():
+                try:
+                    lock.acquire(timeout=0.2)
+                except filelock.Timeout:
+                    if not waited:
+                        log.info("a process of an earlier siemtap has not ended yet (%s)", path)
+                    waited = True
+                    if time.monotonic() > deadline:
+                        raise Retry(
+                            f"a process of an earlier siemtap still runs and holds {path}: end it"
+                        ) from None
+                else:
+                    lock.release()
+                    break
+
+    def _start_receivers(self) -> None:
+        """Start the process of receivers if there is anything to receive, and wait for it: what
+        reads a spool needs its writer."""
+        if self.once or self.receivers.thread.ident or not any(map(receives, self.latest.inputs)):
+            return
+        self.receivers.start()
+        self._wait(lambda: bool(self.receivers.is_started or self.receivers.deaths))
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition or the end. Workers that have collected everything are told when
+        nobody queues events any more."""
+        with self.changed:
+            while not self.stopping.is_set() and not condition():
+                for child in self.children:
+                    if child.error and not child.has_started:  # the configuration is wrong
+                        self.fatal = self.fatal or child.error
+                        return self.stopping.set()
+                if (
+                    self.once
+                    and self.workers
+                    and all(child.is_collected or child.has_ended for child in self.workers)
+                ):
+                    for child in self.workers:
+                        if child.channel:
+                            child.channel.tell("drain")
+                self.changed.wait(0.5)
+
+    def _left_waiting(self) -> bool:
+        """Return whether events wait for an output although everything has ended; log which."""
+        names = [name for name in self.queue.outputs() if self.once]
+        for name in names:
+            number = self.queue.waiting(name).events
+            log.error("not finished: %s events wait for the output %s", f"{number:,}", name)
+        return bool(names)
+
+    def stop(self) -> None:
+        """Ask all processes to end after the batch in hand."""
+        self.stopping.set()
+
+    def _stop_all(self) -> None:
+        self.stopping.set()
+        children = self.children
+        for child in children:  # first accept nothing new
+            child.stop()
+        deadline = time.monotonic() + self.config.general.shutdown_timeout / 1000 + KILL_AFTER
+        for child in children:
+            child.join(deadline - time.monotonic())
+
+    def close(self) -> None:
+        self.database.close()
+
+    def reconfigure(self, config: Config) -> None:
+        """Let all processes take over what a reload can change. Raise the first error."""
+        with self.reloading:
+            self.latest = config
+            message = {"latest": config.texts, "overrides": config.overrides}
+            # the receivers first: a worker reads a spool that they have made
+            errors = self._configure([self.receivers], message)
+            self._start_receivers()
+            errors += self._configure(self.workers, message)
+        if errors:
+            raise errors[0]
+
+    def _configure(self, children: List[Child], message: Any) -> List[SiemtapError]:
+        asked = [future for child in children if (future := child.ask("configure", message))]
+        errors = []
+        for future in asked:
+            try:
+                future.result()
+            except Ended:  # its successor starts with the new configuration
+                continue
+            except SiemtapError as error:
+                errors.append(error)
+        return errors
+
+    # What the status page shows
+
+    def _look(self) -> None:
+        """Bring the numbers of all processes up to date, if they answer in time."""
+        with self.asking:
+            wait([future for child in self.children if (future := child.look())], STATS_TIMEOUT)
+
+    def health(self) -> Tuple[bool, str]:
+        """Return whether everything works, and the first reason if not."""
+        self._look()
+        return self._verdict()
+
+    def _verdict(self) -> Tuple[bool, str]:
+        reason = next(self._reasons(), "")
+        return (False, reason) if reason else (True, "ok")
+
+    def _reasons(self) -> Iterator[str]:
+        children = self.children
+        for child in children:
+            if child.problem():
+                yield child.problem()
+        for child in children:
+            if child.silence > SILENT:
+                yield f"{child.name} has not answered for {child.silence:.0f} s"
+            if not child.last.get("healthy", True):
+                yield child.last["reason"]
+        try:
+            self.database.check()
+        except ConfigError as error:
+            yield str(error)
+
+    def hang(self) -> str:
+        """Return which process hangs, or does not live; "" if none."""
+        asked = {child: child.ask("hang") for child in self.children}
+        wait([future for future in asked.values() if future], SILENT)
+        now = time.monotonic()
+        for child, future in asked.items():
+            if future and not future.done():
+                return f"{child.name} does not answer"
+            if future and not future.exception() and future.result():
+                return f"{child.name}: {future.result()}"
+            if not child.is_started and not child.has_ended and now - child.began > 2 * SILENT:
+                return f"{child.name} has not run for {now - child.began:.0f} s"
+        return ""
+
+    def stats(self) -> Dict[str, Any]:
+        """Return what /stats serves, as JSON values: the sums of all processes."""
+        self._look()
+        healthy, reason = self._verdict()
+        try:
+            unseen, waiting_rejected = self.rejected_events.unseen(), self.rejected_events.count()
+        except SiemtapError:  # which `reason` tells
+            unseen, waiting_rejected = None, 0
+        children = self.children
+        parts = [child.last for child in children]
+        outputs = merge_outputs(parts)
+        return {
+            "version": VERSION,
+            "uptime_s": (self.clock.now() - self.started) // 1000,
+            "pid": os.getpid(),
+            "healthy": healthy,
+            "reason": reason,
+            "processes": [
+                {
+                    "name": child.name,
+                    "pid": child.process.pid if child.process else None,
+                    "state": "ok" if child.is_started else "starting",
+                    "error": child.problem(),
+                    "restarts": child.restarts,
+                }
+                for child in children
+            ],
+            "inputs": merge_inputs(parts),
+            "outputs": outputs,
+            "output": {
+                "name": ", ".join(row["type"] for row in outputs),
+                **self.totals,
+                "waiting_rejected": waiting_rejected,
+                "news_of_rejected": describe_rejected(unseen) if unseen else None,
+                "queue": sum(part.get("output", {}).get("queue", 0) for part in parts),
+            },
+        }
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Return the sums of what all processes have counted, as they said last."""
+        totals = dict.fromkeys(Counts.NAMES, 0)
+        for child in self.children:
+            for name, number in child.counts().items():
+                totals[name] = totals.get(name, 0) + number
+        return totals
+
+    @property
+    def tally(self) -> Tally:
+        """Return the numbers of the charts, of all processes."""
+        tally = Tally()
+        tally.add_json(self.stored.to_json(0))
+        for child in self.children:
+            child.add_tally(tally)
+        return tally
