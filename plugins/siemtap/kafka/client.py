@@ -52,8 +52,6 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
         given["sasl.mechanism"] = settings.sasl_mechanism or "PLAIN"
         given["sasl.username"] = settings.username
         given["sasl.password"] = settings.password
-    elif settings.sasl_mechanism:
-        raise ConfigError("sasl_mechanism needs `username` and `password`")
     files = {
         "ssl.ca.location": settings.ca_file,
         "ssl.certificate.location": settings.certificate,
@@ -64,8 +62,6 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
         given["enable.ssl.certificate.verification"] = settings.verify
         if not settings.verify:
             given["ssl.endpoint.identification.algorithm"] = "none"
-    elif any(files.values()):
-        raise ConfigError("ca_file, certificate and key need `tls: true`")
     return given
 
 
@@ -101,6 +97,7 @@ class Advice:
     """Commands that put things right, for this user and these brokers."""
 
     def __init__(self, settings: KafkaConnection) -> None:
+        self.client_id = settings.client_id
         self.server = f"--bootstrap-server {settings.hosts[0]}"
         self.principal = f"User:{settings.username or 'ANONYMOUS'}"
 
@@ -152,7 +149,8 @@ def error_from(
         return ConfigError(f"{where}: no right to use the topic {topic}; run {command}")
     if name == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
         command = advice.allow(
-            ("Write", "Describe"), "--transactional-id siemtap- --resource-pattern-type prefixed"
+            ("Write", "Describe"),
+            f"--transactional-id {advice.client_id}- --resource-pattern-type prefixed",
         )
         return ConfigError(f"{where}: no right to use its transactional.id; run {command}")
     if name == "GROUP_AUTHORIZATION_FAILED":

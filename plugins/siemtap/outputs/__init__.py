@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Callable, Mapping, Optional
+from typing import Callable, Mapping, Optional, Tuple
 
 from ..core.rows import Dataset
 from ..core.windows import Millis
@@ -26,3 +26,5 @@ class OutputContext:
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     # Returns the time by the vendors' clocks. None: no vendor is asked.
     vendor_now: Optional[Callable[[], Millis]] = None
+    section: str = ""  # its section in the configuration, for errors
+    delivers: Tuple[str, ...] = ()  # names of the datasets that its inputs give

@@ -13,7 +13,7 @@ from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
 from ..config.sections import Input
 
-UNREADABLE = ("stdout", "splunk_hec")  # outputs that cannot return their events
+UNREADABLE = ("stdout", "splunk_hec", "kafka")  # outputs that cannot return their events
 
 
 class ReadRange(NamedTuple):

@@ -28,7 +28,9 @@ def problems(form: Any) -> Iterator[Problem]:
             yield from _pair_problems(form, first, second)
     if "key" in names and form.key and not form.certificate:
         yield "key", ": a key needs its `certificate`"
-    if "hosts" in names and not getattr(form, "cloud_id", ""):
+    if "tls" in names:
+        yield from _kafka_problems(form)
+    elif "hosts" in names and not getattr(form, "cloud_id", ""):
         for host in form.hosts:
             problem = url_problem(host)
             if problem:
@@ -60,6 +62,14 @@ def _file_problems(name: str, path: str) -> Iterator[Problem]:
             ssl.create_default_context().load_verify_locations(cadata=content.decode("latin-1"))
         except (ssl.SSLError, ValueError) as error:
             yield name, f": {path} holds no certificate that can be read ({type(error).__name__})"
+
+
+def _kafka_problems(form: Any) -> Iterator[Problem]:
+    for name in FILES:
+        if getattr(form, name) and not form.tls:
+            yield name, " needs `tls: true`"
+    if form.sasl_mechanism and not form.username:
+        yield "sasl_mechanism", " needs `username` and `password`"
 
 
 def _pair_problems(form: Any, first: str, second: str) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from ...core.manifest import (
     url,
 )
 from ...core.model import Plugin
+from ...core.rows import Dataset
 from ...core.settings import (
     NAMESPACE,
     NAMESPACE_ALLOWED,
@@ -28,9 +29,11 @@ from ...core.settings import (
 )
 from ...outputs.elasticsearch import Elasticsearch, Opensearch
 from ...outputs.file import File
+from ...outputs.kafka.output import Kafka
 from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
+from ...render import health
 
 OUTPUTS: Dict[str, Any] = {
     "sqlite": Sqlite,
@@ -39,6 +42,7 @@ OUTPUTS: Dict[str, Any] = {
     "elasticsearch": Elasticsearch,
     "opensearch": Opensearch,
     "splunk_hec": SplunkHec,
+    "kafka": Kafka,
 }
 DEFAULT_OUTPUT = "default"  # the name of the output of the section `output`
 
@@ -361,6 +365,13 @@ class Config:
     def has_store(self) -> bool:
         """Return whether one of the outputs is the embedded store."""
         return any(output.type == "sqlite" for output in self.outputs)
+
+    @property
+    def datasets(self) -> List[Dataset]:
+        """Return the datasets of all enabled inputs, and siemtap's own if it is enabled."""
+        plugins = {each.plugin.name: each.plugin for each in self.inputs if each.common.enabled}
+        datasets = [dataset for plugin in plugins.values() for dataset in plugin.datasets]
+        return [*datasets, *([health.DATASET] if self.health.enabled else [])]
 
     def by_output(self) -> List[Config]:
         """Return for each output the part of the configuration that concerns it alone."""

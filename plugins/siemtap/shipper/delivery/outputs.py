@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Optional, Protocol, Tuple
 
 from ...core.errors import ConfigError, SiemtapError
@@ -39,6 +40,10 @@ class Outputs:
     ) -> None:
         assert context.database is not None
         self.host = host
+        self.datasets = {
+            part.output.name: tuple(dataset.name for dataset in part.datasets)
+            for part in config.by_output()
+        }
         self.checking = checking
         self.context = context
         self.queue = EventQueue(context.database, config.queue.max_bytes, context.clock)
@@ -72,9 +77,10 @@ class Outputs:
         return bool(self.host.share.owned([Unit(OUTPUT, name)]))
 
     def _open(self, config: OutputConfig) -> OpenOutput:
-        return OpenOutput(
-            config, OUTPUTS[config.type](config.settings, self.context), self.checking
-        )
+        delivers = self.datasets.get(config.name, ())
+        context = replace(self.context, section=config.section, delivers=delivers)
+        output = OUTPUTS[config.type](config.settings, context)
+        return OpenOutput(config, output, self.checking)
 
     def _add(self, output: OpenOutput) -> None:
         """Use an output, new or in the place of one of its name."""

@@ -11,12 +11,10 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from ...core.errors import ConfigError, Retry
 from ...core.paths import leaves
-from ...core.rows import Dataset
 from ...core.windows import DAY
 from ...elastic.assets import ISM, Asset, TemplateOptions, assets
 from ...elastic.server import Server
 from ...outputs.cluster import FAILURES, build_client, error_from
-from ...render import health
 from ..config.sections import Config
 
 CLUSTERS = ("elasticsearch", "opensearch")  # the outputs that are one
@@ -30,19 +28,6 @@ class Change(NamedTuple):
     asset: Asset
     before: Optional[Dict[str, Any]]  # the one on the server; None: it is missing
     differences: List[str]
-
-
-def enabled_datasets(config: Config) -> List[Dataset]:
-    """Return the datasets of all enabled inputs, and siemtap's own if it is enabled."""
-    plugins = {
-        input_config.plugin.name: input_config.plugin
-        for input_config in config.inputs
-        if input_config.common.enabled
-    }
-    datasets = [dataset for plugin in plugins.values() for dataset in plugin.datasets]
-    if config.health.enabled:
-        datasets.append(health.DATASET)
-    return datasets
 
 
 def cluster(config: Config) -> Elasticsearch:
@@ -130,7 +115,7 @@ def template_options(config: Config) -> TemplateOptions:
 def _assets(config: Config, server: Server) -> List[Asset]:
     return assets(
         server,
-        enabled_datasets(config),
+        config.datasets,
         template_options(config),
     )
 

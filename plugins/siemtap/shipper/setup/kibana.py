@@ -13,7 +13,7 @@ from ...elastic.server import Server
 from ...outputs.index_names import PATTERN
 from ...render import registry
 from ..config.sections import Config
-from .assets import CLUSTERS, Change, enabled_datasets
+from .assets import CLUSTERS, Change
 
 
 def dashboard_changes(config: Config, server: Server) -> Iterator[Change]:
@@ -22,7 +22,7 @@ def dashboard_changes(config: Config, server: Server) -> Iterator[Change]:
         return
     client = kibana_client(config)
     client.check()
-    datasets = enabled_datasets(config)
+    datasets = config.datasets
     for asset in kibana.assets(server, datasets, index_patterns(config, datasets)):
         before = client.read(*asset.path.split("/"))
         changed = [] if before is None else kibana.differences(before, asset.body)
@@ -41,7 +41,7 @@ def write_dashboards(config: Optional[Config], into: Path) -> Iterator[Path]:
     Without a configuration: those of every plugin, for data streams with their usual names.
     """
     if config:
-        datasets = enabled_datasets(config)
+        datasets = config.datasets
         patterns = index_patterns(config, datasets)
     else:
         datasets = list(registry.datasets().values())

@@ -14,7 +14,7 @@ from ...elastic.server import Server
 from ...outputs.cluster import FAILURES, error_from, parse_hits
 from ..config.sections import Config
 from . import canary
-from .assets import Change, changes, cluster, enabled_datasets, read_server
+from .assets import Change, changes, cluster, read_server
 from .hec_check import check_hec
 from .kibana import dashboard_changes
 
@@ -67,7 +67,7 @@ def _rights(config: Config, es: Elasticsearch, server: Server) -> Iterator[Tuple
             "privileges: OpenSearch cannot be asked; the test event shows whether they suffice",
         )
         return
-    names = [f"logs-{dataset.name}-*" for dataset in enabled_datasets(config)]
+    names = [f"logs-{dataset.name}-*" for dataset in config.datasets]
     try:
         body = es.security.has_privileges(
             cluster=[*CLUSTER_RIGHTS, *SETUP_RIGHTS],

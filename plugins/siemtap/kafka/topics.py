@@ -1,0 +1,121 @@
+"""Topics: whether they exist, what this user may do with them, and their creation."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
+
+from ..core.errors import ConfigError
+from .client import Advice, Errors, error_from, library, properties
+from .settings import KafkaConnection
+
+AUTO_CREATION = 5.0  # seconds that a broker may take to create a topic by itself
+
+
+class Topics:
+    """The topics of a cluster, as this user sees them.
+
+    where: the start of error texts. timeout: seconds of one request.
+    """
+
+    def __init__(
+        self, settings: KafkaConnection, where: str = "output.kafka", timeout: float = 10.0
+    ) -> None:
+        self.kafka = library()
+        self.where = where
+        self.timeout = timeout
+        self.advice = Advice(settings)
+        self.errors = Errors()
+        self.properties = {**properties(settings), "error_cb": self.errors.report}
+        self.admin = self.kafka.admin.AdminClient(self.properties)
+
+    def brokers(self) -> List[str]:
+        """Return the addresses of the cluster's brokers. Raise Retry if none answers."""
+        metadata = self._call(lambda: self.admin.list_topics(timeout=self.timeout))
+        return sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values())
+
+    def _call(self, call: Any, topic: str = "", rights: Iterable[str] = ()) -> Any:
+        self.errors.take()
+        try:
+            return call()
+        except self.kafka.KafkaException as raised:
+            self.admin.poll(0)
+            reported = self.errors.take()
+            raise error_from(
+                raised.args[0], self.where, self.advice, topic, rights, reported
+            ) from None
+
+    def check(
+        self, names: Iterable[str], rights: Tuple[str, ...] = ("Write", "Describe")
+    ) -> Iterator[Tuple[str, ConfigError]]:
+        """Yield each topic that is missing, or on which this user lacks a right, and the error that
+        says what to do. A broker that creates topics by itself does it now.
+
+        Raise Retry if no broker answers.
+        """
+        self.brokers()  # a login that is refused is told here
+        for name, answer in self._described(sorted(set(names))).items():
+            try:
+                described = self._call(partial(answer.result, self.timeout), name, rights)
+            except ConfigError as error:
+                if "there is no topic" not in error.message or not self._is_created(name):
+                    yield name, error
+                continue
+            allowed = described.authorized_operations
+            lacking = [
+                right
+                for right in rights
+                if allowed is not None and right.upper() not in {each.name for each in allowed}
+            ]
+            if lacking:
+                command = self.advice.allow(lacking, f"--topic {name}")
+                yield (
+                    name,
+                    ConfigError(
+                        f"{self.where}: the right {' and '.join(lacking)} on the topic {name} is"
+                        f" missing; run {command}"
+                    ),
+                )
+
+    def _described(self, names: List[str]) -> Dict[str, Any]:
+        if not names:
+            return {}
+        answers: Dict[str, Any] = self.admin.describe_topics(
+            self.kafka.TopicCollection(names),
+            include_authorized_operations=True,
+            request_timeout=self.timeout,
+        )
+        return answers
+
+    def _is_created(self, name: str) -> bool:
+        """Return whether the broker creates a topic because a producer asks for it."""
+        producer = self.kafka.Producer(self.properties)
+        end = time.monotonic() + AUTO_CREATION
+        while True:
+            topic = self._call(lambda: producer.list_topics(name, self.timeout)).topics[name]
+            if topic.error is None:
+                return True
+            pending = topic.error.name() == "LEADER_NOT_AVAILABLE"
+            if time.monotonic() > end or not pending:
+                return False
+            time.sleep(0.1)
+
+    def missing(self, names: Iterable[str]) -> List[str]:
+        """Return the names of topics that do not exist."""
+        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        return [name for name in sorted(set(names)) if name not in known]
+
+    def create(self, names: Iterable[str], **config: str) -> None:
+        """Create topics with the brokers' defaults of partitions and replicas. config: of each
+        topic, such as cleanup.policy. Raise what a refusal means."""
+        new = [
+            self.kafka.admin.NewTopic(
+                name, num_partitions=-1, replication_factor=-1, config={**config}
+            )
+            for name in names
+        ]
+        if not new:
+            return
+        for name, answer in self.admin.create_topics(new).items():
+            self._call(partial(answer.result, self.timeout), name, ("Create",))

@@ -1,0 +1,140 @@
+"""The output `kafka` on librdkafka's mock cluster. What it promises is tested on a real broker, in
+tests/live/test_kafka_delivery.py: the mock knows neither aborts nor fencing."""
+
+import json
+import sys
+import threading
+
+import pytest
+from kafka_mock import Mock
+from outputs.output_stores import UNIT, event
+
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.manifest import fill_in
+from siemtap.core.model import Unit
+from siemtap.outputs import OutputContext
+from siemtap.outputs.kafka.output import Kafka, topics_of
+from siemtap.outputs.kafka.settings import Settings
+
+TOPIC = "siemtap.events.acme.event"
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with Mock() as mock:
+        yield mock
+
+
+@pytest.fixture
+def opened():
+    """Return a function that opens an output, to be closed after the test."""
+    outputs = []
+
+    def open_output(mock, context=OutputContext(), **settings):
+        given = {"hosts": mock.hosts, **settings}
+        outputs.append(Kafka(fill_in(Settings, given), context))
+        return outputs[-1]
+
+    yield open_output
+    [output.close() for output in outputs]
+
+
+def test_an_event_is_a_message_keyed_by_its_unit(mock, opened):
+    output = opened(mock, topic="keyed.%{[event.dataset]}")
+    first, second = event(1, ecs={"version": "9.4.0"}), event(2)
+    assert output.deliver(UNIT, [first, second], None) == []
+    assert output.deliver(Unit("it", "acme.event", "b"), [event(3)], None) == []
+    messages = mock.read("keyed.acme.event", 3)
+    assert [json.loads(message.value()) for message in messages] == [first, second, event(3)]
+    assert [message.key() for message in messages] == [
+        b"it/acme.event/a",
+        b"it/acme.event/a",
+        b"it/acme.event/b",
+    ]
+    assert messages[0].headers() == [
+        ("dataset", b"acme.event"),
+        ("schema.version", b"9.4.0"),
+        ("event.id", b"%032x" % 1),
+    ]
+    assert output.holds(UNIT, [first]) is None
+    assert output.read(UNIT, "default", 0, 2**50) is None
+
+
+def test_deliveries_that_wait_share_a_transaction(mock, opened):
+    output = opened(mock, topic="shared")
+    output.deliver(UNIT, [event(0)], None)
+    threads = [
+        threading.Thread(target=output.deliver, args=(UNIT, [event(number)], None))
+        for number in range(1, 41)
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    messages = mock.read("shared", 41)
+    assert {json.loads(message.value())["event"]["id"] for message in messages} == {
+        f"{number:032x}" for number in range(41)
+    }
+    assert output.counts["transactions"] < 41
+
+
+def test_an_event_that_is_too_large_is_rejected_whole(mock, opened):
+    output = opened(mock, topic="large", max_message_bytes=1_000)
+    large = event(2, message="x" * 1_000)
+    (rejected,) = output.deliver(UNIT, [event(1), large, event(3)], None)
+    assert rejected[0] is large
+    assert rejected[1] == "1,175 bytes are more than max_message_bytes (1,000)"
+    assert len(mock.read("large", 2)) == 2
+    assert output.deliver(UNIT, [large], None) == [rejected]
+
+
+def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):
+    class Away:
+        hosts = ["127.0.0.1:1"]
+
+    output = opened(Away, timeout="5s")
+    text = r"^output.kafka: .*127.0.0.1:1.*refused.*; 2 events wait$"
+    with pytest.raises(Retry, match=text):
+        output.deliver(UNIT, [event(1), event(2)], None)
+
+
+def test_no_broker_at_the_start_is_a_warning(opened, caplog):
+    class Away:
+        hosts = ["127.0.0.1:1"]
+
+    stopping = threading.Event()
+    opened(Away, OutputContext(delivers=("acme.event",), stopping=stopping))
+    assert "the inputs wait until it answers" in caplog.text
+    stopping.set()
+
+
+def test_the_extra_is_named_where_it_is_missing(mock, opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(ConfigError, match=r"run `pip install 'siemtap\[kafka\]'`"):
+        opened(mock)
+
+
+@pytest.mark.parametrize(
+    "pattern, topics",
+    [
+        ("siemtap.events.%{[event.dataset]}", ["siemtap.events.a.x", "siemtap.events.b.y"]),
+        ("siem", ["siem"]),
+        ("siem-%{+yyyy.MM}", []),
+        ("siem-%{[event.action]}", []),
+    ],
+)
+def test_topics_that_are_known_before_the_first_event(pattern, topics):
+    assert topics_of(fill_in(Settings, {"topic": pattern}), ["b.y", "a.x"]) == topics
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"hosts": ["https://kafka.example.com:9092"]},
+        {"hosts": ["kafka.example.com"]},
+        {"topic": "a b"},
+        {"topic": ".."},
+        {"compression": "brotli"},
+    ],
+)
+def test_settings_that_are_refused(given):
+    with pytest.raises(ConfigError):
+        fill_in(Settings, given)
