@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from concurrent.futures import Future
@@ -11,6 +12,9 @@ from ..core.errors import Retry
 from .client import error_from
 from .transactions import Message, Transactions, failures
 
+log = logging.getLogger("siemtap")
+
+EVENT_ID = "event.id"  # the header by which a message is recognized after a commit in doubt
 # of one transaction, unless a single delivery has more
 MAX_MESSAGES = 10_000
 MAX_BYTES = 16 * 1024**2
@@ -38,12 +42,20 @@ class Job:
 
 
 class Writer:
-    """A thread that owns a producer. `commits`: transactions so far."""
+    """A thread that owns a producer. `commits`: transactions so far.
+
+    After a commit whose outcome is not known, the next write learns it first, and leaves out the
+    messages that are there already.
+    """
 
     def __init__(self, transactions: Transactions, name: str = "kafka-writer") -> None:
         self.transactions = transactions
         self.limits = transactions.limits
         self.commits = 0
+        # ids of messages of a commit whose outcome is not known, and of such that turned out well
+        self.doubtful: Set[bytes] = set()
+        self.delivered: Set[bytes] = set()
+        self.warned: Set[str] = set()  # topics that take smaller messages than the settings say
         self.jobs: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()
         self.lock = threading.Lock()
         self.closed = False
@@ -55,9 +67,10 @@ class Writer:
         reasons of those that are too large for their topic and left out, by their index.
 
         required: so many messages at the end are not left out; ConfigError if one is too large.
-        Raise Retry if the brokers do not commit in time; nothing is visible then, unless
-        `transactions.in_doubt`. Raise Fenced if another process uses the id.
+        Raise Retry if the brokers do not commit in time, Fenced if another process uses the id.
         """
+        if not messages:
+            return {}
         job = Job(messages, required)
         with self.lock:
             if self.closed:
@@ -112,10 +125,18 @@ class Writer:
 
     def _write(self, jobs: List[Job]) -> None:
         """Write until each job is committed or has its error."""
+        self._resolve()
+        for job in jobs:
+            self._skip_delivered(job)
         try:
             while jobs:
                 messages = [part.message for job in jobs for part in job.parts]
-                errors = self.transactions.write(messages) if messages else {}
+                try:
+                    errors = self.transactions.write(messages) if messages else {}
+                except Retry:
+                    if self.transactions.in_doubt:
+                        self.doubtful |= {id for id in map(_id_of, messages) if id}
+                    raise
                 if not errors:
                     self.commits += 1
                     for job in jobs:
@@ -125,6 +146,21 @@ class Writer:
         finally:
             if self.transactions.limits.alone:
                 self.transactions.with_limits(self.limits)
+
+    def _resolve(self) -> None:
+        """Learn what became of a commit without an answer. Raise Retry if nobody knows yet."""
+        if not self.transactions.in_doubt:
+            return
+        if self.transactions.resolve():
+            self.delivered |= self.doubtful
+        self.doubtful = set()
+
+    def _skip_delivered(self, job: Job) -> None:
+        if not self.delivered:
+            return
+        ids = {_id_of(part.message) for part in job.parts} & self.delivered
+        job.parts = [part for part in job.parts if _id_of(part.message) not in ids]
+        self.delivered -= ids
 
     def _without_failed(self, jobs: List[Job], errors: Dict[int, Any]) -> List[Job]:
         """Return the jobs to write again: without those that failed, and without messages that are
@@ -162,5 +198,17 @@ class Writer:
         for at in places:
             index, message = job.parts[at]
             size = len(message.value or b"")
-            job.refused[index] = f"{size:,} bytes are more than the topic {message.topic} takes"
+            reason = f"{size:,} bytes are more than the topic {message.topic} takes"
+            job.refused[index] = reason
+            if message.topic not in self.warned:
+                self.warned.add(message.topic)
+                log.warning(
+                    "%s: %s; lower `max_message_bytes`, or raise the topic's max.message.bytes",
+                    self.transactions.where,
+                    reason,
+                )
         job.parts = [part for at, part in enumerate(job.parts) if at not in places]
+
+
+def _id_of(message: Message) -> Optional[bytes]:
+    return next((value for name, value in message.headers if name == EVENT_ID), None)
