@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from ..core.errors import Retry
+from ..core.errors import ConfigError, Retry
 from .client import error_from
 from .transactions import Message, Transactions, failures
 
@@ -23,7 +23,7 @@ MAX_BYTES = 16 * 1024**2
 class Numbered(NamedTuple):
     """A message, and its index in the call that wrote it."""
 
-    index: int
+    place: int
     message: Message
 
 
@@ -31,7 +31,7 @@ class Job:
     """Messages that wait for their transaction. The last `required` of them are never left out."""
 
     def __init__(self, messages: List[Message], required: int) -> None:
-        self.parts = [Numbered(index, message) for index, message in enumerate(messages)]
+        self.parts = [Numbered(place, message) for place, message in enumerate(messages)]
         self.optional = len(messages) - required
         self.refused: Dict[int, str] = {}
         self.future: Future[Dict[int, str]] = Future()
@@ -174,9 +174,10 @@ class Writer:
             start = own.stop
             failed = [index - own.start for index in others if index in own]
             too_large = {index - own.start for index in large if index in own}
-            required = [at for at in too_large if job.parts[at].index >= job.optional]
+            required = [at for at in too_large if job.parts[at].place >= job.optional]
             if alone and required:
-                failed = required
+                job.future.set_exception(self._too_large(job.parts[required[0]].message))
+                continue
             if failed:
                 topic = job.parts[failed[0]].message.topic
                 error = errors[own.start + failed[0]]
@@ -194,12 +195,22 @@ class Writer:
             self.transactions.with_limits(self.limits._replace(alone=True))
         return rest
 
+    def _too_large(self, message: Message) -> ConfigError:
+        size = len(message.value or b"")
+        command = self.transactions.advice.configure(
+            message.topic, "max.message.bytes", str(max(self.limits.mark_bytes, 2 * size))
+        )
+        return ConfigError(
+            f"{self.transactions.where}: {size:,} bytes are more than the topic {message.topic}"
+            f" takes; run {command}"
+        )
+
     def _refuse(self, job: Job, places: Set[int]) -> None:
         for at in places:
-            index, message = job.parts[at]
+            place, message = job.parts[at]
             size = len(message.value or b"")
             reason = f"{size:,} bytes are more than the topic {message.topic} takes"
-            job.refused[index] = reason
+            job.refused[place] = reason
             if message.topic not in self.warned:
                 self.warned.add(message.topic)
                 log.warning(

@@ -48,7 +48,6 @@ class Kafka:
         self.settings = settings
         self.context = context
         self.where = context.section or "output.kafka"
-        self.limits = Limits(settings.max_message_bytes, settings.timeout, settings.compression)
         self.heads: Dict[str, Tuple[Tuple[str, bytes], ...]] = {}
         if settings.tls and not settings.verify:
             log.warning(
@@ -59,7 +58,11 @@ class Kafka:
         self._check_topics()
         self.writer = Writer(
             Transactions(
-                settings, self._transactional_id(), self.limits, self.where, context.stopping
+                settings,
+                self._transactional_id(),
+                limits_of(settings),
+                self.where,
+                context.stopping,
             )
         )
 
@@ -139,7 +142,9 @@ class Kafka:
             message = self._message(key, event)
             size = len(message.value or b"")
             if size > limit:
-                refused.append((event, f"{size:,} bytes are more than max_message_bytes ({limit:,})"))
+                refused.append(
+                    (event, f"{size:,} bytes are more than max_message_bytes ({limit:,})")
+                )
             else:
                 written.append(event)
                 messages.append(message)
@@ -161,6 +166,11 @@ class Kafka:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits of a transaction's messages."""
+    return Limits(settings.max_message_bytes, settings.timeout, settings.compression)
 
 
 def topics_of(settings: Settings, datasets: Iterable[str]) -> List[str]:

@@ -20,12 +20,13 @@ from ...render import registry
 from ...render.config import file_schema, forms, input_schema
 from ...render.datasets import added_paths
 from ..processors.steps import compile_processors
-from . import consistency, outputs
+from . import consistency, fleet, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
+FIELDS = {"cluster.kafka": "cluster"}  # sections whose field of Config has another name
 DROP_KEYS = ("severity", "action", "dataset")
 
 
@@ -97,8 +98,13 @@ def parse(
     for name, form in TOP.items():
         if name:
             path = tuple(names(name))
-            sections[path[-1]] = document.fill_in_and_check(path, form, _section(tree, name))
+            sections[FIELDS.get(name, path[-1])] = document.fill_in_and_check(
+                path, form, _section(tree, name)
+            )
+    filled = document.fill_in_and_check((), General, general)
     configured = outputs.read_outputs(document)
+    if sections["cluster"].enabled:
+        configured = fleet.outputs_of(document, sections["cluster"], filled, configured)
     inputs = [
         input_config
         for number, entry in enumerate(_entries(tree))
@@ -108,7 +114,7 @@ def parse(
     _check_ids(document)
     config = Config(
         file=file,
-        general=document.fill_in_and_check((), General, general),
+        general=filled,
         **sections,
         outputs=configured,
         inputs=tuple(inputs),

@@ -34,6 +34,7 @@ from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
 from ...render import health
+from ..fleet.settings import Cluster
 
 OUTPUTS: Dict[str, Any] = {
     "sqlite": Sqlite,
@@ -292,6 +293,7 @@ TOP: Dict[str, Any] = {
     "logging.metrics": Metrics,
     "health": Health,
     "queue": Queue,
+    "cluster.kafka": Cluster,
     "setup": Setup,
     "setup.kibana": Kibana,
 }
@@ -342,6 +344,7 @@ class Config:
     metrics: Metrics
     health: Health
     queue: Queue
+    cluster: Cluster
     setup: Setup
     kibana: Kibana
     outputs: Tuple[OutputConfig, ...]

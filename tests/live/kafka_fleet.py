@@ -1,0 +1,188 @@
+"""A fleet in tests: many simulated vendors behind one address, workers as real processes, and the
+comparison of the topics with what the vendors know."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kafka_broker import create, read
+
+from siemtap.testing import simulation
+
+COMMAND = [sys.executable, "-m", "siemtap.shipper.cli.main"]
+PLUGINS = Path(__file__).parents[2] / "plugins"
+EVENTS = "siemtap.events.apptrana.attack"
+OVERLAP = 12  # seconds
+
+
+class Vendors:
+    """Many simulators behind one address: the first part of the path says which. Each has events
+    of its own."""
+
+    def __init__(self, number, **knobs):
+        self.simulated = {
+            f"v{index}": simulation.simulator(
+                "apptrana",
+                {"seed": index + 1, "websites": [f"shop{index}.example.com"], **knobs},
+            )
+            for index in range(number)
+        }
+        self.server = simulation.Server(self)
+
+    @property
+    def url(self):
+        return self.server.url
+
+    def answer(self, request, now):
+        name = request.url.removeprefix(self.url).split("/")[1]
+        return self.simulated[name].answer(request, now)
+
+    def input(self, name, **more):
+        return {
+            "type": "apptrana",
+            "id": name,
+            **self.simulated[name].settings(f"{self.url}/{name}"),
+            "interval": "1s",
+            "lag": "1s",
+            "overlap": f"{OVERLAP}s",
+            "concurrency": 2,
+            **more,
+        }
+
+    def close(self):
+        self.server.close()
+
+
+class Worker:
+    """A worker of the fleet, as a process of its own. `log`: the file of its standard error."""
+
+    def __init__(self, folder, name, config, page=False):
+        self.name = name
+        self.folder = folder / name
+        self.folder.mkdir(exist_ok=True)
+        self.file = self.folder / "siemtap.yml"
+        self.log = self.folder / "log"
+        self.file.write_text(
+            json.dumps(
+                {
+                    "path.data": str(self.folder / "data"),
+                    "http": {"enabled": page, "port": 0},
+                    "logging": {"metrics": {"enabled": False}},
+                    **config,
+                }
+            )
+        )
+        self.start()
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "run", "-c", str(self.file)],
+                env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self):
+        """Stop it cleanly; return the exit code."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        return self.process.wait(timeout=120)
+
+    def until(self, *patterns, seconds=120):
+        """Wait until the log has matches of these patterns, one after the other."""
+        deadline = time.monotonic() + seconds
+        while not re.search(".*".join(patterns), self.said(), re.DOTALL):
+            assert time.monotonic() < deadline, f"no {patterns} in:\n{self.said()}"
+            time.sleep(0.2)
+
+    def said(self):
+        return self.log.read_text(errors="replace")
+
+
+class World:
+    """A broker, vendors, topics and workers."""
+
+    def __init__(self, broker, vendors, partitions, lookback, session="6s", **more):
+        self.broker = broker
+        self.vendors = vendors
+        self.first = time.time()
+        self.lookback = lookback
+        self.folder = Path(tempfile.mkdtemp(prefix="siemtap-fleet-"))
+        self.workers = {}
+        self.config = {
+            "cluster": {"kafka": {"hosts": [broker.address], "session_timeout": session}},
+            "workers": 4,
+            "inputs": [
+                vendors.input(name, lookback=f"{lookback}s", **more) for name in vendors.simulated
+            ],
+        }
+        for name in ("siemtap.units", "siemtap.checkpoints"):
+            create(broker, name, partitions=partitions, **{"cleanup.policy": "compact"})
+        for dataset in ("attack", "activity"):
+            create(broker, f"siemtap.events.apptrana.{dataset}", partitions=4)
+
+    def add(self, name, **more):
+        self.workers[name] = Worker(self.folder, name, {**self.config, **more})
+        return self.workers[name]
+
+    def close(self):
+        for worker in self.workers.values():
+            if worker.process.poll() is None:
+                worker.signal(signal.SIGCONT)
+                worker.kill()
+
+    def checkpoints(self):
+        """Return input -> the time in milliseconds up to which its unit is read, as committed."""
+        until = {}
+        for message in read(self.broker, "siemtap.checkpoints"):
+            value = json.loads(message.value())
+            if value["dataset"] == "apptrana.attack":
+                until[value["input"]] = value["cursor"]["until"]
+        return until
+
+    def wait_until_read(self, moment, seconds=600):
+        """Wait until every input is read up to a time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            until = self.checkpoints()
+            behind = [name for name in self.vendors.simulated if until.get(name, 0) < moment]
+            if not behind:
+                return until
+            dead = [w.name for w in self.workers.values() if w.process.poll() not in (None, -9, 0)]
+            assert not dead and time.monotonic() < deadline, (
+                f"{len(behind)} inputs are behind, such as {behind[:5]}; logs:\n"
+                + "\n".join(f"{w.name}: {w.said()[-3000:]}" for w in self.workers.values())
+            )
+            time.sleep(1.0)
+
+    def compare(self, until):
+        """Return (events in the topic, those that must be there, lost, twice, unknown)."""
+        ids = collections.Counter(
+            json.loads(message.value())["event"]["id"] for message in read(self.broker, EVENTS)
+        )
+        now = int(time.time() * 1000)
+        begin = int((self.first - self.lookback + 60) * 1000)
+        must, may = set(), set()
+        for name, simulated in self.vendors.simulated.items():
+            stop = until[name] - (OVERLAP - 2) * 1000
+            must |= simulated.ledger(now, start=begin, stop=stop)
+            may |= simulated.ledger(now, start=begin - 240_000)
+        twice = sum(number > 1 for number in ids.values())
+        return len(ids), len(must), len(must - set(ids)), twice, len(set(ids) - may)
