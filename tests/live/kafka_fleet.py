@@ -84,6 +84,7 @@ class Worker:
         self.start()
 
     def start(self):
+        self.paused = False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*COMMAND, "run", "-c", str(self.file)],
@@ -91,6 +92,15 @@ class Worker:
                 stdout=log,
                 stderr=log,
             )
+
+    def pause(self):
+        """Freeze it, as a machine that is suspended."""
+        self.paused = True
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.paused = False
+        self.signal(signal.SIGCONT)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -165,7 +175,7 @@ class World:
             behind = [name for name in self.vendors.simulated if until.get(name, 0) < moment]
             if not behind:
                 return until
-            dead = [w.name for w in self.workers.values() if w.process.poll() not in (None, -9, 0)]
+            dead = [w.name for w in self.workers.values() if w.process.poll() not in (None, -15, -9, 0)]
             assert not dead and time.monotonic() < deadline, (
                 f"{len(behind)} inputs are behind, such as {behind[:5]}; logs:\n"
                 + "\n".join(f"{w.name}: {w.said()[-3000:]}" for w in self.workers.values())

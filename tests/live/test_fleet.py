@@ -1,6 +1,5 @@
 """Workers of a fleet on a real broker: `ci/live kafka`."""
 
-import signal
 import time
 
 import pytest
@@ -40,9 +39,9 @@ def test_a_paused_worker_is_fenced_and_rejoins_by_itself(world):
     """A zombie: it is paused past the session timeout, with a vendor's answer in hand."""
     first, second = world.add("first"), world.add("second")
     world.wait_until_read(int((time.time() - 590) * 1000))
-    first.signal(signal.SIGSTOP)
+    first.pause()
     world.wait_until_read(int(time.time() * 1000))  # the other one has everything by now
-    first.signal(signal.SIGCONT)
+    first.resume()
     first.until("joins the group again", "got partitions .* of 4")
     until = world.wait_until_read(int(time.time() * 1000) + 10_000)
     assert first.end() == second.end() == 0
