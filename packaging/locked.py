@@ -61,7 +61,7 @@ PINNED = {
     # What builds the shipper's wheel
     "wheel": ("setuptools==80.9.0",),
     # The libraries of the shipper's Debian package, for Python 3.10 and newer: its requirements and
-    # those of its extras `mongodb` and `geoip`. uvicorn, jsonschema-rs and click as in
+    # those of its extras `mongodb`, `geoip` and `kafka`. uvicorn, jsonschema-rs and click as in
     # ci/constraints.txt.
     "shipper": (
         "attrs==26.1.0",
@@ -70,6 +70,7 @@ PINNED = {
         "charset-normalizer==3.5.3",
         "click==8.5.1",
         "communityid==1.5",
+        "confluent-kafka==2.16.1",
         "cryptography==50.0.2",
         "dnspython==2.8.0",
         "elastic-transport==8.19.0",

@@ -24,7 +24,7 @@ IDENTIFIERS = {
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
-EXTRAS = ("", "mongodb", "geoip")  # whose libraries the locked requirements hold
+EXTRAS = ("", "mongodb", "geoip", "kafka")  # whose libraries the locked requirements hold
 
 
 def bill(shipper: Path, libraries: Iterable[Path], target: Target) -> str:

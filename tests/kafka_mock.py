@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 
 class Mock:
@@ -43,6 +43,16 @@ class Mock:
                     assert not message.error(), message.error()
                     messages.append(message)
             return sorted(messages, key=lambda message: message.value())
+        finally:
+            consumer.close()
+
+    def committed(self, group: str, topic: str) -> int:
+        """Return how many messages of a topic a group has committed."""
+        consumer = Consumer({"bootstrap.servers": ",".join(self.hosts), "group.id": group})
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            places = [TopicPartition(topic, number) for number in partitions]
+            return sum(max(0, each.offset) for each in consumer.committed(places, timeout=10))
         finally:
             consumer.close()
 

@@ -116,6 +116,7 @@ def test_pins_satisfy_the_requirements():
     lines = setup["options"]["install_requires"].split("\n")
     lines += setup["options.extras_require"]["mongodb"].split("\n")
     lines += setup["options.extras_require"]["geoip"].split("\n")
+    lines += setup["options.extras_require"]["kafka"].split("\n")
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert len(requirements) > 15
     for requirement in requirements:

@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | hec | receive | apis | splunk | processors"""
+elasticsearch | hec | kafka | receive | apis | splunk | processors"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bench_hec
 import bench_inputs
+import bench_kafka
 import bench_processors
 import bench_receive
 import bench_reports
@@ -215,6 +216,7 @@ if __name__ == "__main__":
         "inputs": bench_inputs.run,
         "elasticsearch": elasticsearch,
         "hec": bench_hec.run,
+        "kafka": bench_kafka.run,
         "receive": bench_receive.run,
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,

@@ -103,7 +103,7 @@ def campaign(units, lookback, minutes, workers, seed, rate=5.0):
             chaos = Chaos(world, workers, rng)
             end = time.monotonic() + minutes * 60
             while time.monotonic() < end:
-                time.sleep(rng.uniform(1, 5))
+                time.sleep(rng.uniform(2, 12))
                 chaos.settle()
                 chaos.fail()
             chaos.end()

@@ -175,7 +175,9 @@ class World:
             behind = [name for name in self.vendors.simulated if until.get(name, 0) < moment]
             if not behind:
                 return until
-            dead = [w.name for w in self.workers.values() if w.process.poll() not in (None, -15, -9, 0)]
+            dead = [
+                w.name for w in self.workers.values() if w.process.poll() not in (None, -15, -9, 0)
+            ]
             assert not dead and time.monotonic() < deadline, (
                 f"{len(behind)} inputs are behind, such as {behind[:5]}; logs:\n"
                 + "\n".join(f"{w.name}: {w.said()[-3000:]}" for w in self.workers.values())

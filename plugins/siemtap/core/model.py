@@ -103,6 +103,14 @@ class Records(NamedTuple):
     confirmations: Tuple[Confirmation, ...] = ()
 
 
+class Unreadable(NamedTuple):
+    """A record of a plugin with `reads_events` that is no event. `event`: what is kept of it, as
+    an event with an id; `reason`: why, and where it comes from."""
+
+    event: Event
+    reason: str
+
+
 class Batch(NamedTuple):
     """Records that are delivered together, with the cursor that is valid once they are.
 
@@ -274,6 +282,8 @@ class Plugin:
     # shipper only; the same twice does no harm
     confirm: Optional[Callable[[Any, Any, Confirmation], str]] = None
     commands: Tuple[Command, ...] = ()
+    # its records are events that another siemtap made: they pass unmapped (engine.passing)
+    reads_events: bool = False
     # (settings) -> how many units of an input may be read at the same time
     parallel_units: Callable[[Any], int] = _one
 

@@ -217,5 +217,7 @@ class Receiving:
         return bool(self.listen or self.syslog)
 
 
+# The settings of CommonSettings that change events.
+EVENT_SETTINGS = ("tags", "fields", "namespace")
 # The settings of Receiving that only a webhook has.
 WEBHOOK_SETTINGS = ("listen", "secret", "plain_http", "max_body_bytes")

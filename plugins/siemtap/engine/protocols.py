@@ -60,6 +60,16 @@ class CheckpointStore(MarkStore, Protocol):
     def load(self, unit: Unit) -> Mark: ...
 
 
+class EventSource(MarkStore, Protocol):
+    """The client of a plugin with `reads_events`: it keeps the marks of its units itself, such as
+    the offsets of a consumer group."""
+
+    def origin(self, event: Event) -> str:
+        """Return where an event of the batch in hand was read; "" for another event."""
+
+    def close(self) -> None: ...
+
+
 class Feed(NamedTuple):
     """The batches of a unit from its cursor on.
 

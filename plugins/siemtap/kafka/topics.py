@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
@@ -106,6 +107,16 @@ class Topics:
         """Return the names of topics that do not exist."""
         known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
         return [name for name in sorted(set(names)) if name not in known]
+
+    def matching(self, names: Iterable[str]) -> List[str]:
+        """Return the topics of these names, and those that exist and fit a regular expression: a
+        name that begins with ^, of which librdkafka demands a match at the start."""
+        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        topics = {name for name in names if not name.startswith("^")}
+        for pattern in names:
+            if pattern.startswith("^"):
+                topics |= {name for name in known if re.match(pattern, name)}
+        return sorted(topics)
 
     def partitions(self, names: Iterable[str]) -> Dict[str, int]:
         """Return how many partitions topics have."""

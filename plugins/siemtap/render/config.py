@@ -9,7 +9,7 @@ from ..core.manifest import describe
 from ..core.model import Plugin
 from ..core.paths import put
 from ..core.rows import Given
-from ..core.settings import WEBHOOK_SETTINGS, CommonSettings, Connection, Receiving
+from ..core.settings import EVENT_SETTINGS, WEBHOOK_SETTINGS, CommonSettings, Connection, Receiving
 from .kinds import rendering_of
 
 PROCESSORS: Dict[str, Any] = {
@@ -50,12 +50,15 @@ def schema_of_setting(s: Mapping[str, Any]) -> Dict[str, Any]:
 
 def forms(plugin: Plugin) -> List[Any]:
     """Return the forms of an input: the plugin's settings and those that every input has."""
-    return [plugin.settings, CommonSettings, Connection, *([Receiving] if plugin.receive else [])]
+    calls = [] if plugin.reads_events else [Connection]
+    return [plugin.settings, CommonSettings, *calls, *([Receiving] if plugin.receive else [])]
 
 
 def absent_settings(plugin: Plugin) -> Collection[str]:
     """Return the settings of these forms that an input does not have: those of a webhook, if the
-    vendor sends syslog only."""
+    vendor sends syslog only; those that change events, if these are read as they are."""
+    if plugin.reads_events:
+        return EVENT_SETTINGS
     return WEBHOOK_SETTINGS if plugin.receive and not plugin.webhook else ()
 
 

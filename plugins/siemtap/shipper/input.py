@@ -20,12 +20,22 @@ from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
 from ..edge.receive.spool import Spool
 from ..edge.store.checkpoints import Checkpoints, Database
-from ..edge.store.first_reads import note_first_read
+from ..edge.store.first_reads import noting_first_read
+from ..edge.store.rejected import RejectedEvents
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
 from ..engine.mapper import batch_mapper
-from ..engine.protocols import Delivery, Feed, MarkStore
+from ..engine.passing import event_passer
+from ..engine.protocols import (
+    Delivery,
+    EventSource,
+    Feed,
+    MapBatch,
+    MarkStore,
+    Rejections,
+    Sink,
+)
 from ..engine.pump import pump
 from .config.sections import Input
 from .config.time_range import settings_of
@@ -53,6 +63,7 @@ class Host(Protocol):
     once: bool
     patience: float
     pull: bool
+    rejected_events: RejectedEvents
     share: Share
     stopping: threading.Event
     tally: Tally
@@ -67,6 +78,8 @@ class Host(Protocol):
     def receive(self, input_config: Input) -> Receiver: ...
 
     def route(self, input_config: Input) -> Route: ...
+
+    def reject(self, unit: Unit, refused: Rejections, new: int) -> None: ...
 
     def after_attempt(self, running: RunningInput, state: UnitState) -> None: ...
 
@@ -98,6 +111,8 @@ class RunningInput:
             self.settings, self.time_range = settings_of(input_config, time_range, host.clock.now())
         self.http = host.http(input_config.connection)
         self.client = input_config.plugin.connect(self.settings, self.http)
+        # what keeps the marks itself, if this input reads events
+        self.source: Optional[EventSource] = None
         self.receiver: Optional[Receiver] = None
         self.delivered_ids: Optional[DeliveredIds] = None
         receiving = input_config.receiving
@@ -107,14 +122,7 @@ class RunningInput:
         if receiving and self.receiver:
             self.delivered_ids = DeliveredIds(host.database, receiving.remember, host.clock)
             self.confirmations = self._confirmations()
-        map_batch = batch_mapper(
-            plugin=input_config.plugin,
-            settings=self.settings,
-            common=input_config.common,
-            added_fields=host.added_fields,
-            created=lambda: rfc3339(host.clock.now()),
-        )
-        self.map_batch = process(map_batch, input_config.processors)
+        self.map_batch = process(self._mapper(), input_config.processors)
         spool = self.receiver.spool if self.receiver else None
         # a reader alone has the receiver in another process, and its interpreter to itself
         self.yield_to_receiver = YieldToReceiver(spool if isinstance(spool, Spool) else None)
@@ -122,6 +130,21 @@ class RunningInput:
     @property
     def id(self) -> str:
         return self.input_config.id
+
+    def _mapper(self) -> MapBatch:
+        plugin, common = self.input_config.plugin, self.input_config.common
+        if plugin.reads_events:
+            self.source = self.client
+            unit = Unit(self.id, plugin.datasets[0].name)
+            self.host.rejected_events.origins[unit] = self.source.origin
+            return event_passer(common.drop, partial(self.host.reject, unit))
+        return batch_mapper(
+            plugin=plugin,
+            settings=self.settings,
+            common=common,
+            added_fields=self.host.added_fields,
+            created=lambda: rfc3339(self.host.clock.now()),
+        )
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
         """Return the receiver of an input that listens, replays, or has payloads left in its spool
@@ -152,7 +175,9 @@ class RunningInput:
         return confirmations
 
     def close_receiver(self) -> None:
-        """Receive and confirm nothing more."""
+        """Receive, confirm and read events nothing more."""
+        if self.source:
+            self.source.close()
         if self.confirmations:
             self.confirmations.close()
         if self.receiver:
@@ -282,15 +307,19 @@ class RunningInput:
         checkpoints: MarkStore = self._marks(state.unit)
         if received and self.delivered_ids:
             checkpoints = self.delivered_ids
-        sink = self.route.sink(
-            save_checkpoints=not self.time_range,
-            skip_delivered=state.in_doubt,
-            checkpoints=checkpoints,
-        )
+        sink: Sink
+        if self.source:
+            sink = self.route.sink_before(self.source, state.in_doubt)
+        else:
+            sink = self.route.sink(
+                save_checkpoints=not self.time_range,
+                skip_delivered=state.in_doubt,
+                checkpoints=checkpoints,
+            )
         finished = pump(
             unit=state.unit,
             mark=mark,
-            feed=self._received(state.unit, mark) if received else self._pulled(state.unit, mark),
+            feed=self._feed(state.unit, mark),
             map_batch=self._map_with_pauses if received else self.map_batch,
             sink=LogDeliveries(sink) if debugging() else sink,
             on_delivery=partial(self._count, state),
@@ -298,7 +327,7 @@ class RunningInput:
         )
         if finished:
             state.success = self.host.clock.now()
-            state.reached = 0 if received else state.until
+            state.reached = 0 if received or self.source else state.until
         return finished
 
     def _marks(self, unit: Unit) -> MarkKeeper:
@@ -319,6 +348,15 @@ class RunningInput:
             state.reached = min(max(mark.seen.values(), default=0), self.http.now())
         return mark
 
+    def _feed(self, unit: Unit, mark: Mark) -> Feed:
+        if unit.scope == RECEIVED:
+            return self._received(unit, mark)
+        if self.source:
+            now = self.host.clock.now()
+            batches = self.input_config.plugin.collect(self.client, unit, mark.cursor, now)
+            return Feed(batches, known=lambda events: set())  # its offsets tell what was read
+        return self._pulled(unit, mark)
+
     def _pulled(self, unit: Unit, mark: Mark) -> Feed:
         batches = pulled_batches(
             plugin=self.input_config.plugin,
@@ -331,16 +369,10 @@ class RunningInput:
             stop=self.time_range[1] if self.time_range else None,
         )
         is_first = not mark.cursor and not self.time_range and hasattr(self.settings, "lookback")
-        return Feed(self._note_start(unit, batches) if is_first else batches)
-
-    def _note_start(self, unit: Unit, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches of a first read; before the first of them, note for `siemtap audit`
-        where the read begins."""
-        start = self.http.now() - self.settings.lookback
-        for number, batch in enumerate(batches):
-            if not number:
-                note_first_read(self.host.database, unit, start)
-            yield batch
+        if is_first:
+            start = self.http.now() - self.settings.lookback
+            batches = noting_first_read(self.host.database, unit, start, batches)
+        return Feed(batches)
 
     def _received(self, unit: Unit, mark: Mark) -> Feed:
         assert self.receiver is not None

@@ -23,8 +23,10 @@ from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.identity import identity
 from ..edge.store.rejected import RejectedEvents
 from ..edge.syslog.listener import open_listener
+from ..engine.protocols import Rejections
 from ..outputs import OutputContext
 from ..outputs.kafka.output import limits_of
+from ..outputs.validated import escape_controls
 from ..render import registry
 from ..render.event_check import SchemaCheck
 from .config.sections import Config, Input, OutputConfig
@@ -172,6 +174,17 @@ class Shipper:
 
     def _count_rejected(self, number: int) -> None:
         self.counts.add(rejected=number, accepted=-number)
+
+    def reject(self, unit: Unit, refused: Rejections, new: int) -> None:
+        """Store what an input read and cannot deliver; count and log those that are `new`."""
+        self.rejected_events.store(unit, refused)
+        self.counts.add(rejected=new)
+        if new:
+            log.warning(
+                "%s: rejected and stored: %s; see `siemtap rejected list`",
+                unit,
+                escape_controls(refused[0][1]),
+            )
 
     def _vendor_time(self) -> Millis:
         """Return the latest time that a vendor's `Date` header gave; else this machine's time.

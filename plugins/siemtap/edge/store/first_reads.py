@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import List
+from typing import Iterable, Iterator, List
 
-from ...core.model import Unit
+from ...core.model import Batch, Unit
 from ...core.windows import Millis
 from .checkpoints import Database, to_sqlite
 
@@ -40,3 +40,13 @@ def confirm_first_read(database: Database, unit: Unit) -> None:
         db.execute(CONFIRM, to_sqlite(unit))
 
     database.write(work)
+
+
+def noting_first_read(
+    database: Database, unit: Unit, start: Millis, batches: Iterable[Batch]
+) -> Iterator[Batch]:
+    """Yield the batches of a first read; before the first of them, note where the read begins."""
+    for number, batch in enumerate(batches):
+        if not number:
+            note_first_read(database, unit, start)
+        yield batch

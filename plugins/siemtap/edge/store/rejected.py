@@ -11,7 +11,7 @@ import json
 import logging
 import sqlite3
 import time as clock
-from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ...core.model import Unit
 from ...core.rows import Event
@@ -66,6 +66,8 @@ class RejectedEvents:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        # unit -> where an event of its batch in hand was read; "": nowhere that is worth a word
+        self.origins: Dict[Unit, Callable[[Event], str]] = {}
         self.dropped = 0  # deleted since the start, because there were too many
         database.write(_create_table)
 
@@ -73,9 +75,13 @@ class RejectedEvents:
         """Store (event, reason) pairs durably. An event that is rejected twice is stored once, with
         the later reason; one that several outputs reject, once for each."""
         now = int(clock.time() * 1000)
+        origin = self.origins.get(unit)
         rows = []
         for event, reason in refused:
             id = str(event["event"]["id"])
+            place = origin(event) if origin else ""
+            if place:
+                reason = f"{reason}; {place}"
             text = json.dumps(event, default=str)
             size = len(text) + len(reason)
             rows.append(to_sqlite([id, output, unit.input, unit.dataset, reason, now, text, size]))

@@ -31,8 +31,9 @@ from ...render.datasets import schema_of
 from ..config import exposure
 from ..config.load import whole_schema
 from ..config.sections import Config, Input
+from ..config.types import input_type
 from ..processors.steps import process
-from ..setup import assets, kibana, output_check
+from ..setup import assets, kafka_check, kibana, output_check
 from .options import (
     CONFIG_FILE,
     cluster_parts,
@@ -98,6 +99,10 @@ def test_inputs(file: str, preview: bool) -> None:
 
 
 def _test_input(input_config: Input, preview: bool) -> None:
+    if input_config.plugin.reads_events:
+        for line in kafka_check.check_source(input_config):
+            click.echo(f"{input_config.id}: {printable(line)}")
+        return
     settings = input_config.settings
     if hasattr(settings, "lookback"):
         longest = LONGEST_LOOKBACK + getattr(settings, "lag", 0)
@@ -171,7 +176,8 @@ def _read_once(
 @config_option
 @output_option
 def test_output(file: str, outputs: Tuple[str, ...]) -> None:
-    """Connect to the output (elasticsearch, opensearch or splunk_hec) and check it. Of a cluster:
+    """Connect to the output (elasticsearch, opensearch, splunk_hec or kafka) and check it. Of a
+    cluster:
     its version, privileges and templates, and the dashboards of `setup.kibana`; write test events
     and find them.
 
@@ -181,10 +187,13 @@ def test_output(file: str, outputs: Tuple[str, ...]) -> None:
 
     Of splunk_hec: the health of each host, the token, and indexer acknowledgement. No event is
     sent, because HEC deletes none.
+
+    Of kafka: the brokers, whether topics exist and may be written to, and whether transactions are
+    allowed. No event is written.
     """
     ok = True
     config = load(file)
-    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "splunk_hec")):
+    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "splunk_hec", "kafka")):
         _print_output(config, part)
         for passed, message in output_check.check_output(part):
             ok = ok and passed
@@ -204,17 +213,21 @@ def _print_output(config: Config, part: Config) -> None:
 @output_option
 def setup_cluster(file: str, dry_run: bool, outputs: Tuple[str, ...]) -> None:
     """Install templates, ingest pipelines and lifecycle in Elasticsearch or OpenSearch, and
-    dashboards in Kibana.
+    dashboards in Kibana; create the topics that are missing in Kafka.
 
     Objects that are up to date are not changed.
     """
     config = load(file)
-    for part in cluster_parts(config, outputs):
+    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "kafka")):
         _print_output(config, part)
         _set_up(part, dry_run)
 
 
 def _set_up(config: Config, dry_run: bool) -> None:
+    if config.output.type == "kafka":
+        for line in kafka_check.set_up_topics(config, dry_run):
+            click.echo(line)
+        return
     es = assets.cluster(config)
     server = assets.read_server(config, es)
     changed = 0
@@ -276,7 +289,7 @@ def export_schema(name: str) -> None:
     elif "." in name:
         schema = schema_of(schemas.read("event.schema.json"), dataset_named(name))
     else:
-        schema = input_schema(registry.plugin(name))
+        schema = input_schema(input_type(name))
     click.echo(json.dumps(schema, indent=1))
 
 
@@ -370,7 +383,7 @@ def _print_paths(paths: Iterable[Path]) -> None:
 @click.argument("plugin")
 def export_sample(plugin: str) -> None:
     """Print a sample input of PLUGIN for siemtap.yml, with every setting."""
-    click.echo(sample(registry.plugin(plugin)), nl=False)
+    click.echo(sample(input_type(plugin)), nl=False)
 
 
 def dataset_named(name: str) -> Any:

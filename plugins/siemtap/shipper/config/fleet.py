@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
+from ...core.model import Plugin
 from ...kafka.settings import KafkaConnection
 from .document import Document
 from .outputs import named_outputs
@@ -39,6 +40,16 @@ def outputs_of(
         )
         return outputs
     return (_connected(document, cluster, outputs[0]),)
+
+
+def check_inputs(document: Document, plugins: Sequence[Optional[Plugin]]) -> None:
+    """Report inputs that no worker can have. plugins: those of the entries of `inputs`."""
+    for number, plugin in enumerate(plugins):
+        if plugin and plugin.reads_events:
+            document.report(
+                ("inputs", number, "type"),
+                " belongs in the configuration of a writer, without cluster.kafka",
+            )
 
 
 def _connected(document: Document, cluster: KafkaConnection, output: OutputConfig) -> OutputConfig:

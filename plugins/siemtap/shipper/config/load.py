@@ -24,6 +24,7 @@ from . import consistency, fleet, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
+from .types import input_type, input_types
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
 FIELDS = {"cluster.kafka": "cluster"}  # sections whose field of Config has another name
@@ -105,6 +106,7 @@ def parse(
     configured = outputs.read_outputs(document)
     if sections["cluster"].enabled:
         configured = fleet.outputs_of(document, sections["cluster"], filled, configured)
+        fleet.check_inputs(document, [_plugin_of(entry) for entry in _entries(tree)])
     inputs = [
         input_config
         for number, entry in enumerate(_entries(tree))
@@ -159,7 +161,7 @@ def _keep_texts(document: Document) -> None:
 def _plugin_of(entry: Any) -> Optional[Plugin]:
     """Return the plugin of an entry of `inputs`; None if it names none."""
     name = entry.get("type") if isinstance(entry, dict) else None
-    return registry.installed().get(name) if isinstance(name, str) else None
+    return input_types().get(name) if isinstance(name, str) else None
 
 
 def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
@@ -175,13 +177,13 @@ def whole_schema() -> Dict[str, Any]:
     return file_schema(
         TOP,
         {name: output.settings_type for name, output in OUTPUTS.items()},
-        registry.installed().values(),
+        input_types().values(),
     )
 
 
 @cache
 def _input_validator(plugin: str) -> Any:
-    return jsonschema.Draft7Validator(input_schema(registry.plugin(plugin)))
+    return jsonschema.Draft7Validator(input_schema(input_type(plugin)))
 
 
 def _names(form: Any) -> List[str]:
@@ -223,9 +225,7 @@ def _read_processors(
     """Return the processors of an input and then those of the file; report the first mistake in
     each list. A list that is none has been reported."""
     plugins = [
-        registry.plugin(other["type"])
-        for other in _entries(document.tree)
-        if isinstance(other, dict) and other.get("type") in registry.installed()
+        named for other in _entries(document.tree) if (named := _plugin_of(other)) is not None
     ]
     processors: List[Any] = []
     for place, owner, allowed in (
@@ -252,7 +252,7 @@ def _is_field(plugins: Iterable[Plugin], path: str) -> bool:
         or path in added_paths(dataset)
         or path.startswith(f"{dataset.namespace}.extra.")
         for plugin in plugins
-        for dataset in plugin.datasets
+        for dataset in (registry.datasets().values() if plugin.reads_events else plugin.datasets)
     )
 
 

@@ -33,7 +33,7 @@ from ...outputs.kafka.output import Kafka
 from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
-from ...render import health
+from ...render import health, registry
 from ..fleet.settings import Cluster
 
 OUTPUTS: Dict[str, Any] = {
@@ -322,7 +322,7 @@ class Input:
     plugin: Plugin
     settings: Any
     common: CommonSettings
-    connection: Connection
+    connection: Connection = Connection()
     receiving: Optional[Receiving] = None  # of a plugin that receives
     outputs: Tuple[str, ...] = (DEFAULT_OUTPUT,)
     processors: Tuple[Any, ...] = ()  # those of the input, then those of the file
@@ -330,6 +330,13 @@ class Input:
     @property
     def id(self) -> str:
         return self.common.id or self.plugin.name
+
+    @property
+    def datasets(self) -> Tuple[Dataset, ...]:
+        """Return the datasets of its events: of an input that reads events, all there are."""
+        if self.plugin.reads_events:
+            return tuple(registry.datasets().values())
+        return self.plugin.datasets
 
 
 @dataclass(frozen=True)
@@ -372,9 +379,15 @@ class Config:
     @property
     def datasets(self) -> List[Dataset]:
         """Return the datasets of all enabled inputs, and siemtap's own if it is enabled."""
-        plugins = {each.plugin.name: each.plugin for each in self.inputs if each.common.enabled}
-        datasets = [dataset for plugin in plugins.values() for dataset in plugin.datasets]
-        return [*datasets, *([health.DATASET] if self.health.enabled else [])]
+        by_name = {
+            dataset.name: dataset
+            for each in self.inputs
+            if each.common.enabled
+            for dataset in each.datasets
+        }
+        if self.health.enabled:
+            by_name[health.DATASET.name] = health.DATASET
+        return list(by_name.values())
 
     def by_output(self) -> List[Config]:
         """Return for each output the part of the configuration that concerns it alone."""

@@ -103,6 +103,9 @@ class Route(Protocol):
         ask the output which events it has. checkpoints: where marks are saved.
         """
 
+    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
+        """Return what a cycle delivers to if its marks are saved elsewhere, behind the events."""
+
 
 class OpenOutput:
     """An output that is open. As a route: the way to it alone.
@@ -144,10 +147,13 @@ class OpenOutput:
             return self.checked
         if isinstance(checkpoints, DeliveringMarks):
             return self._sink_of(checkpoints)
+        return self.sink_before(checkpoints, skip_delivered)
+
+    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
         sink: Sink = self.checked
         if skip_delivered:
             sink = SkipDelivered(sink, self.holds, self.unsaved)
-        return CheckpointAfter(sink, checkpoints, self.unsaved)
+        return CheckpointAfter(sink, marks, self.unsaved)
 
     def _sink_of(self, checkpoints: DeliveringMarks) -> Sink:
         """Return what delivers by a store of marks; it lives as long as the store."""
@@ -214,6 +220,8 @@ class QueuedRoute:
         self.wake = wake
         # one for each store of marks, for what it remembers of reasons that were logged
         self.checked: Dict[Tuple[Any, bool], IsolateFailures] = {}
+        # ids of events queued, their mark not saved yet where it is saved elsewhere
+        self.unsaved: Set[str] = set()
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
@@ -225,12 +233,21 @@ class QueuedRoute:
     def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
         assert isinstance(checkpoints, TransactionalMarks)
         again = skip_delivered or not save_checkpoints
+        checked = self._checked(checkpoints, again)
+        return checked if save_checkpoints else WithoutCheckpoint(checked)
+
+    def _checked(self, checkpoints: Optional[TransactionalMarks], again: bool) -> IsolateFailures:
         key = (id(checkpoints), again)
         if key not in self.checked:
             output = _IntoQueue(self, checkpoints, again)
             self.checked[key] = self.checking.checked(output, "", self.checking.check)
-        checked = self.checked[key]
-        return checked if save_checkpoints else WithoutCheckpoint(checked)
+        return self.checked[key]
+
+    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
+        sink: Sink = self._checked(None, skip_delivered)
+        if skip_delivered:
+            sink = SkipDelivered(sink, self.holds, self.unsaved)
+        return CheckpointAfter(sink, marks, self.unsaved)
 
 
 class _IntoQueue:
@@ -238,13 +255,17 @@ class _IntoQueue:
 
     together = True
 
-    def __init__(self, route: QueuedRoute, checkpoints: TransactionalMarks, again: bool) -> None:
+    def __init__(
+        self, route: QueuedRoute, checkpoints: Optional[TransactionalMarks], again: bool
+    ) -> None:
         self.route = route
         self.checkpoints = checkpoints
         self.again = again
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
-        save = None if mark is None else self.checkpoints.saving(unit, mark)
+        save = None
+        if mark is not None and self.checkpoints:
+            save = self.checkpoints.saving(unit, mark)
         self.route.queue.put(unit, events, self.route.outputs, save, self.again)
         if events:
             self.route.wake(self.route.outputs)

@@ -34,7 +34,7 @@ def cluster(config: Config) -> Elasticsearch:
     """Return a client for the output's cluster. Raise ConfigError for another output."""
     if config.output.type not in CLUSTERS:
         raise ConfigError(
-            f"{config.output.section} needs no setup; elasticsearch and opensearch do"
+            f"{config.output.section} needs no setup; elasticsearch, opensearch and kafka do"
         )
     return build_client(config.output.settings, config.output.type)
 

@@ -59,7 +59,7 @@ def _targets(config: Config) -> Iterator[Tuple[Dataset, str, str]]:
 def _collected(input_config: Input) -> Iterator[Dataset]:
     """Yield the datasets that an input collects: those of its setting `datasets`, or all."""
     names = getattr(input_config.settings, "datasets", None)
-    for dataset in input_config.plugin.datasets:
+    for dataset in input_config.datasets:
         if names is None or dataset.short_name in names:
             yield dataset
 

@@ -16,6 +16,7 @@ from ..config.sections import Config
 from . import canary
 from .assets import Change, changes, cluster, read_server
 from .hec_check import check_hec
+from .kafka_check import check_kafka
 from .kibana import dashboard_changes
 
 # Privileges that each step needs. docs/elasticsearch.md lists the same.
@@ -28,6 +29,9 @@ def check_output(config: Config) -> Iterator[Tuple[bool, str]]:
     """Test the output step by step; yield (whether the step succeeded, a sentence)."""
     if config.output.type == "splunk_hec":
         yield from check_hec(config)
+        return
+    if config.output.type == "kafka":
+        yield from check_kafka(config)
         return
     es = cluster(config)
     server = read_server(config, es)

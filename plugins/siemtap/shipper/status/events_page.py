@@ -148,8 +148,8 @@ def _render(
 
 
 def _render_form(shipper: Any, fields: Fields, query: Query) -> Iterator[str]:
-    plugins = [running.input_config.plugin for running in list(shipper.inputs.values())]
-    datasets = {dataset.name for plugin in plugins for dataset in plugin.datasets}
+    inputs = [running.input_config for running in list(shipper.inputs.values())]
+    datasets = {dataset.name for each in inputs for dataset in each.datasets}
     if shipper.health_events:
         datasets.add("siemtap.health")
     actions = [name for name, _ in shipper.tally.top("action", 30)]

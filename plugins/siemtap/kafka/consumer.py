@@ -1,0 +1,316 @@
+"""A consumer of a group, polled by a thread of its own: while the SIEM is slow its partitions are
+paused, and the group does not evict it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+from ..core.errors import Retry, SiemtapError
+from .client import Advice, Errors, error_from, library, properties
+from .settings import KafkaConnection
+
+log = logging.getLogger("siemtap")
+
+Partition = Tuple[str, int]  # topic, number
+
+# What may wait for the SIEM before partitions are paused; below half of it they are resumed.
+MAX_WAITING = 4_000  # messages
+MAX_WAITING_BYTES = 8 * 1024**2
+AT_ONCE = 500  # messages of one poll
+POLL = 0.1  # seconds
+POLL_IN_HAND = 0.005  # the same while a batch is in hand, whose commit will follow
+COMMIT_TIMEOUT = 30.0  # seconds
+REVOKE_WAIT = 10.0  # seconds that a batch in hand may take before its partitions are given away
+REFRESH_MS = 30_000  # between two looks for new topics
+READ_RIGHTS = ("Read", "Describe")
+
+
+class Received(NamedTuple):
+    """A message as it was read. `time`: milliseconds, by its timestamp."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: Optional[bytes]
+    headers: Dict[str, bytes]
+    time: int
+
+    @property
+    def place(self) -> Partition:
+        return self.topic, self.partition
+
+
+class Commit(NamedTuple):
+    """Offsets that the reader's thread is asked to commit. Only that thread calls the consumer:
+    while one thread polls, librdkafka lets no other in."""
+
+    offsets: Dict[Partition, int]
+    done: Future[None]
+
+
+class Consumer:
+    """The messages of a group's partitions, in the order of each partition.
+
+    `take` hands out messages; `done` says that the last ones are delivered and their offsets are
+    committed, `again` that they have to be handed out once more.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaConnection,
+        topics: Iterable[str],
+        group: str,
+        from_start: bool,
+        where: str,
+    ) -> None:
+        self.kafka = library()
+        self.topics = list(topics)
+        self.group = group
+        self.where = where
+        self.advice = Advice(settings)
+        self.errors = Errors()
+        self.common = properties(settings)
+        self.properties = {
+            **self.common,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest" if from_start else "latest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "queued.max.messages.kbytes": 16_384,
+            "topic.metadata.refresh.interval.ms": REFRESH_MS,
+            "error_cb": self.errors.report,
+        }
+        self.changed = threading.Condition()
+        self.waiting: Deque[Received] = deque()
+        self.waiting_bytes = 0
+        self.in_hand: List[Received] = []
+        self.commits: queue.SimpleQueue[Commit] = queue.SimpleQueue()
+        self.owned: Optional[Set[Partition]] = None  # None: the group has not assigned any yet
+        self.at_end: Set[Partition] = set()
+        self.paused = False
+        self.failure: Optional[Any] = None  # the KafkaError of a topic or of the group
+        self.closing = False
+        self.consumer: Any = None
+        self.thread: Optional[threading.Thread] = None
+
+    def start(self) -> None:
+        """Join the group, unless that was done."""
+        if self.thread is None:
+            self.consumer = self.kafka.Consumer(self.properties)
+            self.consumer.subscribe(
+                self.topics,
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._lost,
+            )
+            self.thread = threading.Thread(target=self._poll_all, name="kafka-reader", daemon=True)
+            self.thread.start()
+
+    def close(self) -> None:
+        """Leave the group."""
+        with self.changed:
+            self.closing = True
+            self.changed.notify_all()
+        if self.thread is not None:
+            self.thread.join()
+
+    # The reader's thread
+
+    def _poll_all(self) -> None:
+        try:
+            while not self.closing:
+                try:
+                    self._commit_requested()
+                    self._poll()
+                except (self.kafka.KafkaException, RuntimeError) as raised:
+                    with self.changed:
+                        self.failure = getattr(raised, "args", [None])[0]
+                    time.sleep(POLL)
+            self._commit_requested()
+        finally:
+            self.consumer.close()
+
+    def _poll(self) -> None:
+        messages = self.consumer.consume(AT_ONCE, POLL_IN_HAND if self.in_hand else POLL)
+        with self.changed:
+            for message in messages:
+                self._sort(message)
+            if messages:
+                self.changed.notify_all()
+            too_much = len(self.waiting) >= MAX_WAITING or self.waiting_bytes >= MAX_WAITING_BYTES
+            little = (
+                len(self.waiting) <= MAX_WAITING // 2
+                and self.waiting_bytes <= MAX_WAITING_BYTES // 2
+            )
+        if too_much and not self.paused:
+            self.consumer.pause(self.consumer.assignment())
+            self.paused = True
+        elif little and self.paused:
+            self.consumer.resume(self.consumer.assignment())
+            self.paused = False
+
+    def _sort(self, message: Any) -> None:
+        """Keep a message or an error. Called with the lock held."""
+        error = message.error()
+        place = (message.topic(), message.partition())
+        if error is None:
+            self.failure = None
+            self.at_end.discard(place)
+            if self.owned is None or place not in self.owned:
+                return
+            headers = {name: value or b"" for name, value in message.headers() or ()}
+            received = Received(
+                *place, message.offset(), message.value(), headers, max(0, message.timestamp()[1])
+            )
+            self.waiting.append(received)
+            self.waiting_bytes += len(received.value or b"")
+        elif error.name() == "_PARTITION_EOF":
+            self.failure = None
+            self.at_end.add(place)
+        elif error.name() == "_MAX_POLL_EXCEEDED":
+            log.warning("%s: %s", self.where, error.str())
+        else:
+            self.failure = error
+
+    def _commit_requested(self) -> None:
+        """Commit what was asked for, of partitions that are still ours."""
+        while not self.commits.empty():
+            commit = self.commits.get()
+            positions = [
+                self.kafka.TopicPartition(*place, offset)
+                for place, offset in commit.offsets.items()
+                if place in (self.owned or ())
+            ]
+            try:
+                if positions:
+                    self.consumer.commit(offsets=positions, asynchronous=False)
+                commit.done.set_result(None)
+            except self.kafka.KafkaException as raised:
+                commit.done.set_exception(self._error(raised.args[0]))
+
+    # Partitions that come and go; called in the reader's thread, within a poll
+
+    def _assigned(self, consumer: Any, partitions: List[Any]) -> None:
+        with self.changed:
+            new = {(each.topic, each.partition) for each in partitions}
+            self.owned = (self.owned or set()) | new
+            self.changed.notify_all()
+        consumer.incremental_assign(partitions)
+        if self.paused:
+            consumer.pause(partitions)
+
+    def _revoked(self, consumer: Any, partitions: List[Any]) -> None:
+        """Give partitions away, after the batch in hand if it is soon delivered: the next owner
+        then reads nothing twice."""
+        places = {(each.topic, each.partition) for each in partitions}
+        end = time.monotonic() + REVOKE_WAIT
+        while time.monotonic() < end and not self.closing:
+            self._commit_requested()
+            with self.changed:
+                if not any(each.place in places for each in self.in_hand):
+                    break
+                self.changed.wait(POLL_IN_HAND)
+        with self.changed:
+            self._forget(places)
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Any, partitions: List[Any]) -> None:
+        with self.changed:
+            self._forget({(each.topic, each.partition) for each in partitions})
+        consumer.incremental_unassign(partitions)
+
+    def _forget(self, places: Set[Partition]) -> None:
+        self.owned = (self.owned or set()) - places
+        self.at_end -= places
+        self.waiting = deque(each for each in self.waiting if each.place not in places)
+        self.waiting_bytes = sum(len(each.value or b"") for each in self.waiting)
+        self.changed.notify_all()
+
+    # The worker's thread
+
+    def take(self, number: int, size: int, patience: float) -> List[Received]:
+        """Return the next messages, at most `number` and about `size` bytes; [] once all
+        partitions are read to their ends. They are in hand until `done` or `again`.
+
+        Raise Retry if the group assigns nothing within `patience` seconds, and what Kafka reports.
+        """
+        end = time.monotonic() + patience
+        with self.changed:
+            while not self.waiting:
+                if self.failure is not None:
+                    raise self._error(self.failure)
+                if self.owned is not None and self.owned <= self.at_end:
+                    break
+                if time.monotonic() > end:
+                    break
+                self.changed.wait(POLL)
+            while self.waiting and len(self.in_hand) < number and size > 0:
+                message = self.waiting.popleft()
+                self.in_hand.append(message)
+                length = len(message.value or b"")
+                self.waiting_bytes -= length
+                size -= length
+            if self.in_hand:
+                return list(self.in_hand)
+        self._check_brokers()
+        return []
+
+    def done(self) -> None:
+        """Forget the messages in hand: their offsets are committed."""
+        with self.changed:
+            self.in_hand = []
+            self.changed.notify_all()
+
+    def again(self) -> None:
+        """Put the messages in hand back, those of partitions that are still ours."""
+        with self.changed:
+            back = [each for each in self.in_hand if each.place in (self.owned or ())]
+            self.in_hand = []
+            self.waiting.extendleft(reversed(back))
+            self.waiting_bytes += sum(len(each.value or b"") for each in back)
+            self.changed.notify_all()
+
+    def commit(self, offsets: Dict[Partition, int]) -> None:
+        """Commit the offsets to go on from, of partitions that are still ours.
+
+        Raise Retry if the group is being shared out anew, or no broker answers.
+        """
+        commit = Commit(offsets, Future())
+        self.commits.put(commit)
+        try:
+            commit.done.result(COMMIT_TIMEOUT)
+        except FutureTimeout:
+            raise Retry(
+                f"{self.where}: no broker has committed the offsets within {COMMIT_TIMEOUT:g} s"
+            ) from None
+
+    def _check_brokers(self) -> None:
+        """Raise Retry if no broker answers, or what a refused login means. Only asked after an
+        error beside the calls, or while the group has assigned nothing."""
+        reported = self.errors.take()
+        if reported is None and self.owned is not None:
+            return
+        try:
+            self.kafka.admin.AdminClient(self.common).list_topics(timeout=5)
+        except self.kafka.KafkaException as raised:
+            raise error_from(
+                raised.args[0], self.where, self.advice, rights=READ_RIGHTS, reported=reported
+            ) from None
+        if self.owned is None:
+            raise Retry(f"{self.where}: the group {self.group} has assigned no partition yet")
+
+    def _error(self, error: Any) -> SiemtapError:
+        topic = next((name for name in self.topics if not name.startswith("^")), "<topic>")
+        for name in self.topics:
+            if name in str(error.str()):
+                topic = name
+        return error_from(error, self.where, self.advice, topic, READ_RIGHTS, self.errors.take())

@@ -1,0 +1,187 @@
+"""The input `kafka`: events that a siemtap wrote, for another output. They pass unmapped, with
+their own ids; the group's offsets are the mark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
+
+import orjson
+
+from ..core.convert import rfc3339
+from ..core.manifest import choice, duration, text, text_list
+from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
+from ..core.rows import Dataset, Event
+from ..core.windows import Millis
+from .consumer import Consumer, Received
+from .settings import KafkaConnection
+
+BATCH_MESSAGES = 2_000
+BATCH_BYTES = 4 * 1024**2
+PATIENCE = 10.0  # seconds for messages, or for the group to assign partitions
+EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
+LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson reads one beyond 64 bits as a float
+REQUIRED = ("id", "dataset")  # of `event`, beside what the schema says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(KafkaConnection):
+    """Settings of an input of the type kafka."""
+
+    topics: Tuple[str, ...] = text_list(
+        "Topics",
+        ("^siemtap\\.events\\..*",),
+        help=(
+            "Topics to read; one that begins with ^ is a regular expression, and new topics that"
+            " fit are read, too."
+        ),
+    )
+    group_id: str = text(
+        "Group id",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        allowed="letters, digits, `.`, `_` and `-`",
+        help=(
+            "The consumer group. Inputs with the same group share the partitions; one group for"
+            " each SIEM, such as siemtap-elasticsearch."
+        ),
+    )
+    initial_offset: str = choice(
+        "Initial offset",
+        "oldest",
+        "newest",
+        help="Where a new group begins: with the oldest event of a topic, or with new ones.",
+    )
+    interval: int = duration(
+        "Interval", "1s", least="100ms", most="1h", help="How often to look for new messages."
+    )
+
+
+class Client:
+    """A consumer, and where the events of the batch in hand come from."""
+
+    def __init__(self, settings: Settings, http: Any = None) -> None:
+        self.consumer = Consumer(
+            settings,
+            settings.topics,
+            settings.group_id,
+            settings.initial_offset == "oldest",
+            f"the group {settings.group_id}",
+        )
+        self.places: Dict[str, str] = {}  # id of an event -> topic, partition and offset
+
+    def save(self, unit: Unit, mark: Mark) -> None:
+        """Commit the offsets of a mark to the group, as `CheckpointAfter` wants a mark saved."""
+        self.consumer.commit(
+            {
+                (topic, int(number)): offset
+                for topic, partitions in mark.cursor.items()
+                for number, offset in partitions.items()
+            }
+        )
+
+    def origin(self, event: Event) -> str:
+        """Return where an event of the batch in hand was read; "" for another event."""
+        return self.places.get(event["event"]["id"], "")
+
+    def close(self) -> None:
+        self.consumer.close()
+
+
+def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+    """Yield what the group's partitions hold, to their ends. What was handed out and not delivered
+    comes again first. Records are events, or Unreadable."""
+    client.consumer.start()
+    client.consumer.again()
+    while messages := client.consumer.take(BATCH_MESSAGES, BATCH_BYTES, PATIENCE):
+        records = [event_of(message) for message in messages]
+        client.places = {
+            record["event"]["id"]: place_of(message)
+            for record, message in zip(records, messages)
+            if isinstance(record, dict)
+        }
+        until = min(now, max(message.time for message in messages))
+        yield Batch(EVENTS, records, cursor_of(messages), until)
+        client.consumer.done()
+        client.places = {}
+
+
+def cursor_of(messages: List[Received]) -> Cursor:
+    """Return {topic: {partition: offset to go on from}}."""
+    cursor: Dict[str, Dict[str, int]] = {}
+    for message in messages:
+        cursor.setdefault(message.topic, {})[str(message.partition)] = message.offset + 1
+    return cursor
+
+
+def place_of(message: Received) -> str:
+    return f"topic {message.topic}, partition {message.partition}, offset {message.offset}"
+
+
+def event_of(message: Received) -> Any:
+    """Return the event that a message holds, or Unreadable."""
+    try:
+        value = message.value or b""
+        event = (json if LONG_NUMBER.search(value) else orjson).loads(value)
+        reason = fault_of(event)
+    except (ValueError, RecursionError) as error:
+        reason = f"it is no JSON ({type(error).__name__})"
+    if not reason:
+        return event
+    reason = f"a message that is no event of siemtap: {reason}"
+    return Unreadable(kept(message, reason), f"{reason}; {place_of(message)}")
+
+
+def fault_of(event: Any) -> str:
+    """Return what keeps a value from being an event; "" if nothing does. The schema says more."""
+    if not isinstance(event, dict):
+        return "it is no JSON object"
+    details = event.get("event")
+    if not isinstance(details, dict):
+        return "it has no object `event`"
+    for name in REQUIRED:
+        if not isinstance(details.get(name), str) or not details[name]:
+            return f"it has no event.{name}"
+    if not isinstance(event.get("@timestamp"), str):
+        return "it has no @timestamp"
+    return ""
+
+
+def kept(message: Received, reason: str) -> Event:
+    """Return what is kept of a message that is rejected: its value as it is, as text or Base64."""
+    value = message.value or b""
+    try:
+        original = value.decode()
+    except UnicodeDecodeError:
+        original = f"base64:{base64.b64encode(value).decode()}"
+    place = place_of(message)
+    dataset = message.headers.get("dataset", b"").decode("utf-8", "replace")
+    return {
+        "@timestamp": rfc3339(message.time),
+        "event": {
+            "id": hashlib.sha256(place.encode() + b"\n" + value).hexdigest()[:32],
+            "kind": "pipeline_error",
+            "dataset": dataset or message.topic,
+            "original": original,
+        },
+        "error": {"message": reason},
+    }
+
+
+def units(client: Client, settings: Settings) -> Iterable[Tuple[str, str]]:
+    return [(EVENTS.name, "")]
+
+
+PLUGIN = Plugin(
+    "kafka",
+    Settings,
+    (EVENTS,),
+    connect=Client,
+    units=units,
+    collect=collect,
+    title="Apache Kafka",
+    reads_events=True,
+)

@@ -1,0 +1,183 @@
+"""The input `kafka` on librdkafka's mock cluster."""
+
+import json
+import threading
+import time
+
+import pytest
+from kafka_mock import Mock
+from shipper.kafka_events import config, event, stored, value
+
+from siemtap.core.errors import Retry
+from siemtap.kafka.consumer import Received
+from siemtap.kafka.input import event_of
+from siemtap.shipper.process import Shipper
+
+SQLITE = '"output": {"sqlite": {"retention": "0s"}}'
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with Mock() as mock:
+        yield mock
+
+
+def once(folder, mock, output=SQLITE, **settings):
+    """Run a writer once; return the shipper, its inputs and output closed, and whether all is
+    done."""
+    shipper = Shipper(config(folder, mock.hosts, output, **settings), once=True, patience=30)
+    return shipper, shipper.run()
+
+
+def read_store(folder):
+    from siemtap.edge.store.checkpoints import Database
+
+    class Closed:
+        database = Database(folder / "data/siemtap.db")
+
+    try:
+        return stored(Closed), Closed.database.read("SELECT reason, event, dataset FROM rejected")
+    finally:
+        Closed.database.close()
+
+
+def test_events_pass_unmapped_and_offsets_are_the_mark(tmp_path, mock):
+    mock.write("passed", *map(value, range(10)))
+    topics = {"topics": ["passed"], "group_id": "passed"}
+    _, done = once(tmp_path, mock, **topics)
+    assert done
+    numbers, rejected = read_store(tmp_path)
+    assert sorted(numbers) == list(range(10)) and rejected == []
+    assert mock.committed("passed", "passed") == 10
+
+
+def test_an_event_is_delivered_as_it_was_written(tmp_path, mock):
+    odd = event(1)
+    odd["apptrana"]["extra"] = {"big": 2**70, "small": 1.5, "text": "ü\u2028", "none": None}
+    mock.write("exact", json.dumps(odd).encode())
+    output = json.dumps({"file": {"path": str(tmp_path / "out")}})
+    once(tmp_path, mock, f'"output": {output}', topics=["exact"], group_id="exact")
+    (path,) = (tmp_path / "out").glob("*.ndjson")
+    assert json.loads(path.read_bytes()) == odd
+
+
+POISON = {
+    "not JSON": (b"{", "it is no JSON (JSONDecodeError)"),
+    "deep": (b"[" * 100_000, "it is no JSON"),
+    "nothing": (b"", "it is no JSON"),
+    "a list": (b"[]", "it is no JSON object"),
+    "no id": (b'{"event": {"dataset": "x"}}', "it has no event.id"),
+    "no time": (b'{"event": {"dataset": "x", "id": "y"}}', "it has no @timestamp"),
+    "bytes": (b"\xff\xfe", "it is no JSON"),
+    "another plugin": (
+        b'{"event": {"dataset": "x.y", "id": "z"}, "@timestamp": "2026-03-04T10:00:00.000Z"}',
+        "no installed plugin has the dataset x.y",
+    ),
+    "against the schema": (
+        json.dumps({**event(9), "unknown": 1}).encode(),
+        "the event breaks additionalProperties",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_a_poison_message_is_rejected_and_the_partition_goes_on(tmp_path, mock, name):
+    poison, reason = POISON[name]
+    topic = f"poison-{name.replace(' ', '-')}"
+    mock.write(topic, value(1), poison, value(2))
+    _, done = once(tmp_path, mock, topics=[topic], group_id=topic)
+    assert not done
+    numbers, ((why, kept, _),) = read_store(tmp_path)
+    assert numbers == [1, 2]
+    assert reason in why and f"topic {topic}, partition " in why and "offset 1" in why
+    kept = json.loads(kept)
+    original = kept["event"].get("original", "")
+    if original.startswith("base64:"):
+        assert original == "base64://4="
+    elif "against" in name or "another" in name:
+        assert kept == json.loads(poison)
+    else:
+        assert original == poison.decode()
+    assert mock.committed(topic, topic) == 3, "it is not read again"
+
+
+def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
+    mock.write("again", *map(value, range(50)))
+    shipper = Shipper(config(tmp_path, mock.hosts, SQLITE, topics=["again"], group_id="again"))
+    output = shipper.delivery.outputs["default"].output
+    deliver, failures = output.deliver, []
+
+    def fail_at_first(unit, events, mark):
+        if len(failures) < 3:
+            failures.append(len(events))
+            raise Retry("the SIEM is away")
+        return deliver(unit, events, mark)
+
+    output.deliver = fail_at_first
+    runner = threading.Thread(target=shipper.run)
+    runner.start()
+    try:
+        wait_until(lambda: len(stored(shipper)) == 50)
+        assert len(failures) == 3
+        assert shipper.health()[0]
+        stats = shipper.stats()["inputs"][0]
+        assert (stats["type"], stats["units"][0]["events"]) == ("kafka", 50)
+    finally:
+        shipper.stop()
+        runner.join()
+
+
+def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatch):
+    """What waits in memory is bounded, and the group does not evict the reader."""
+    monkeypatch.setattr("siemtap.kafka.consumer.MAX_WAITING", 100)
+    monkeypatch.setattr("siemtap.kafka.consumer.AT_ONCE", 50)
+    monkeypatch.setattr("siemtap.kafka.input.BATCH_MESSAGES", 40)
+    mock.write("slow", *map(value, range(1_000)))
+    shipper = Shipper(config(tmp_path, mock.hosts, SQLITE, topics=["slow"], group_id="slow"))
+    output = shipper.delivery.outputs["default"].output
+    consumer = shipper.inputs["kafka"].client.consumer
+    deliver, go_on, most = output.deliver, threading.Event(), []
+
+    def wait(unit, events, mark):
+        go_on.wait(60)
+        most.append(len(consumer.waiting))
+        return deliver(unit, events, mark)
+
+    output.deliver = wait
+    runner = threading.Thread(target=shipper.run)
+    runner.start()
+    try:
+        wait_until(lambda: consumer.paused)
+        time.sleep(1)
+        assert consumer.paused and len(consumer.waiting) <= 100 + 50
+        go_on.set()
+        wait_until(lambda: len(stored(shipper)) == 1_000)
+        assert sorted(stored(shipper)) == list(range(1_000))
+        assert max(most) <= 100 + 50
+    finally:
+        go_on.set()
+        shipper.stop()
+        runner.join()
+
+
+def test_brokers_that_are_away_are_told_by_the_health(tmp_path, monkeypatch):
+    monkeypatch.setattr("siemtap.kafka.input.PATIENCE", 1.0)
+    shipper = Shipper(config(tmp_path, ["127.0.0.1:1"], SQLITE), once=True, patience=5)
+    assert not shipper.run()
+    (state,) = shipper.inputs["kafka"].units.values()
+    assert "the group writer: " in state.error and "127.0.0.1:1" in state.error
+    assert "refused" in state.error
+
+
+def wait_until(is_true, seconds=60):
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end, "it does not become true"
+        time.sleep(0.05)
+
+
+def test_a_tombstone_is_no_event():
+    unreadable = event_of(Received("t", 0, 7, None, {"dataset": b"a.b"}, 1_772_618_400_000))
+    assert unreadable.event["event"]["dataset"] == "a.b"
+    assert unreadable.event["@timestamp"] == "2026-03-04T10:00:00.000Z"
+    assert unreadable.reason.endswith("topic t, partition 0, offset 7")
