@@ -100,6 +100,7 @@ def campaign(units, lookback, minutes, workers, seed, rate=5.0):
             interval="10s",
         )
         try:
+            world.set_up()
             chaos = Chaos(world, workers, rng)
             end = time.monotonic() + minutes * 60
             while time.monotonic() < end:

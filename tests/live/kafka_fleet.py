@@ -14,13 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from kafka_broker import create, read
+from kafka_broker import read
 
 from siemtap.testing import simulation
 
 COMMAND = [sys.executable, "-m", "siemtap.shipper.cli.main"]
 PLUGINS = Path(__file__).parents[2] / "plugins"
-EVENTS = "siemtap.events.apptrana.attack"
 OVERLAP = 12  # seconds
 
 
@@ -65,7 +64,7 @@ class Vendors:
 class Worker:
     """A worker of the fleet, as a process of its own. `log`: the file of its standard error."""
 
-    def __init__(self, folder, name, config, page=False):
+    def __init__(self, folder, name, config, page=False, run=True):
         self.name = name
         self.folder = folder / name
         self.folder.mkdir(exist_ok=True)
@@ -81,7 +80,19 @@ class Worker:
                 }
             )
         )
-        self.start()
+        self.process = None
+        if run:
+            self.start()
+
+    def siemtap(self, *arguments):
+        """Run another command with its configuration."""
+        return subprocess.run(
+            [*COMMAND, *arguments, "-c", str(self.file)],
+            env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
 
     def start(self):
         self.paused = False
@@ -129,24 +140,39 @@ class Worker:
 class World:
     """A broker, vendors, topics and workers."""
 
-    def __init__(self, broker, vendors, partitions, lookback, session="6s", **more):
+    def __init__(
+        self, broker, vendors, partitions, lookback, session="6s", name="siemtap", **more
+    ):
         self.broker = broker
+        self.name = name  # of the topics and the group
         self.vendors = vendors
         self.first = time.time()
         self.lookback = lookback
         self.folder = Path(tempfile.mkdtemp(prefix="siemtap-fleet-"))
         self.workers = {}
         self.config = {
-            "cluster": {"kafka": {"hosts": [broker.address], "session_timeout": session}},
+            "cluster": {
+                "kafka": {
+                    "hosts": [broker.address],
+                    "session_timeout": session,
+                    "prefix": name,
+                    "group": name,
+                    "partitions": partitions,
+                }
+            },
+            "output": {"kafka": {"topic": f"{name}.events.%{{[event.dataset]}}"}},
             "workers": 4,
             "inputs": [
                 vendors.input(name, lookback=f"{lookback}s", **more) for name in vendors.simulated
             ],
         }
-        for name in ("siemtap.units", "siemtap.checkpoints"):
-            create(broker, name, partitions=partitions, **{"cleanup.policy": "compact"})
-        for dataset in ("attack", "activity"):
-            create(broker, f"siemtap.events.apptrana.{dataset}", partitions=4)
+
+    def set_up(self):
+        """Create the topics, as a person does."""
+        worker = Worker(self.folder, "setup", self.config, run=False)
+        done = worker.siemtap("setup")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def add(self, name, **more):
         self.workers[name] = Worker(self.folder, name, {**self.config, **more})
@@ -161,7 +187,7 @@ class World:
     def checkpoints(self):
         """Return input -> the time in milliseconds up to which its unit is read, as committed."""
         until = {}
-        for message in read(self.broker, "siemtap.checkpoints"):
+        for message in read(self.broker, f"{self.name}.checkpoints"):
             value = json.loads(message.value())
             if value["dataset"] == "apptrana.attack":
                 until[value["input"]] = value["cursor"]["until"]
@@ -186,9 +212,15 @@ class World:
 
     def compare(self, until):
         """Return (events in the topic, those that must be there, lost, twice, unknown)."""
-        ids = collections.Counter(
-            json.loads(message.value())["event"]["id"] for message in read(self.broker, EVENTS)
-        )
+        return self.compare_ids(until, self.ids())
+
+    def ids(self):
+        """Return the ids of attacks in the topic, as committed."""
+        messages = read(self.broker, f"{self.name}.events.apptrana.attack")
+        return [json.loads(message.value())["event"]["id"] for message in messages]
+
+    def compare_ids(self, until, ids):
+        ids = collections.Counter(ids)
         now = int(time.time() * 1000)
         begin = int((self.first - self.lookback + 60) * 1000)
         must, may = set(), set()

@@ -130,22 +130,6 @@ class Topics:
         entries = self._call(partial(answer.result, self.timeout), name, ("DescribeConfigs",))
         return {key: str(entry.value) for key, entry in entries.items()}
 
-    def check_group(self, group: str) -> None:
-        """Raise ConfigError if this user may not join a consumer group."""
-        (answer,) = self.admin.describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=self.timeout
-        ).values()
-        try:
-            described = self._call(partial(answer.result, self.timeout))
-        except ConfigError as error:
-            raise ConfigError(error.message.replace("<group_id>", group)) from None
-        allowed = described.authorized_operations
-        if allowed is not None and "READ" not in {each.name for each in allowed}:
-            raise ConfigError(
-                f"{self.where}: no right to use the consumer group {group}; run"
-                f" {self.advice.allow(('Read', 'Describe'), f'--group {group}')}"
-            )
-
     def create(self, names: Iterable[str], partitions: int = -1, **config: str) -> None:
         """Create topics, with the brokers' defaults of replicas and, by default, partitions.
         config: of each topic, such as cleanup.policy. Raise what a refusal means."""

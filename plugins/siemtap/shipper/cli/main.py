@@ -41,7 +41,18 @@ from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
-from . import audit, bundles, checks, events, plugin_commands, queues, secrets, stores, vendors
+from . import (
+    audit,
+    bundles,
+    checks,
+    events,
+    fleet,
+    plugin_commands,
+    queues,
+    secrets,
+    stores,
+    vendors,
+)
 from .options import config_option, data_folder_lock, enabled_inputs, load
 
 
@@ -175,6 +186,8 @@ def run(
     raise_file_limit()  # before the listeners: their limits are a part of it
     if stop and not start:
         raise ConfigError("--to needs --from")
+    if once and config.cluster.enabled:
+        raise ConfigError("--once: a worker of a fleet (cluster.kafka) runs until it is stopped")
     if ids:
         if not (start or once):
             raise ConfigError("--input needs --from or --once: `siemtap run` runs all inputs")
@@ -371,6 +384,7 @@ for command in (
     *checks.COMMANDS,
     audit.audit_all,
     *queues.COMMANDS,
+    *fleet.COMMANDS,
     *stores.COMMANDS,
     *events.COMMANDS,
     *secrets.COMMANDS,

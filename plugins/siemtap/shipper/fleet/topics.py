@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Dict, List
 
 from ...core.errors import ConfigError
+from ...kafka.groups import Groups
 from ...kafka.topics import Topics
 from .partition import MARK_BYTES
 from .settings import Cluster
@@ -25,7 +26,7 @@ def topic_settings(name: str, settings: Cluster) -> Dict[str, str]:
 def check(settings: Cluster) -> int:
     """Return the number of partitions. Raise ConfigError, with the command that puts it right, if a
     topic or a right is missing or a topic is not as it must be; Retry if no broker answers."""
-    topics = Topics(settings, "cluster.kafka", TIMEOUT)
+    topics = Groups(settings, "cluster.kafka", TIMEOUT)
     names = [settings.units, settings.checkpoints]
     missing = topics.missing(names)
     if missing:
@@ -67,10 +68,10 @@ def _differs(topics: Topics, settings: Cluster, numbers: Dict[str, int]) -> str:
     )
 
 
-def create_missing(settings: Cluster) -> List[str]:
+def set_up(settings: Cluster, dry_run: bool) -> List[str]:
     """Create the topics that do not exist; return their names."""
     topics = Topics(settings, "cluster.kafka", TIMEOUT)
-    missing: List[Any] = topics.missing([settings.units, settings.checkpoints])
-    for name in missing:
+    missing = topics.missing([settings.units, settings.checkpoints])
+    for name in [] if dry_run else missing:
         topics.create([name], settings.partitions, **topic_settings(name, settings))
     return missing
