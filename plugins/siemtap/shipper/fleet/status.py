@@ -66,7 +66,8 @@ def status(settings: Cluster, events: List[str], now: Millis) -> Status:
         parts = json.loads(message.value)
         unit = Unit(parts["input"], parts["dataset"], parts["scope"])
         mark = marks.get(key)
-        age = None if mark is None else (now - _until(mark)) / 1000
+        # a vendor whose clock is ahead is not read in the future
+        age = None if mark is None else max(0, now - _until(mark)) / 1000
         owner = owners.get(message.partition, "")
         units.append(UnitStatus(unit, message.partition, owner, age))
     inputs = Counter(worker for worker, _ in {(each.worker, each.unit.input) for each in units})
