@@ -1,7 +1,7 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | backfill | inputs |
-elasticsearch | hec | kafka | receive | apis | splunk | processors"""
+elasticsearch | hec | kafka | receive | apis | splunk | processors | processes"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import bench_hec
 import bench_inputs
 import bench_kafka
+import bench_processes
 import bench_processors
 import bench_receive
 import bench_reports
@@ -221,6 +222,7 @@ if __name__ == "__main__":
         "apis": bench_reports.apis,
         "splunk": bench_splunk.run,
         "processors": bench_processors.processors,
+        "processes": bench_processes.run,
     }
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()

@@ -15,6 +15,8 @@ from ...core.manifest import suggest
 from ...edge.store import private
 from ..config import load as configuration
 from ..config.sections import Config, Input
+from ..processes.child import KILL_AFTER
+from ..processes.locks import wait_for_processes
 from ..setup.assets import CLUSTERS
 
 CONFIG_FILE = "siemtap.yml"
@@ -125,7 +127,7 @@ def cluster_parts(
 
 @contextmanager
 def data_folder_lock(config: Config) -> Iterator[None]:
-    """Hold the lock of path.data: one process a data folder.
+    """Hold the lock of path.data: one process a data folder, or one supervisor with its own.
 
     Raise Retry if another process holds it: the same command succeeds once that one has ended.
     """
@@ -154,6 +156,7 @@ def data_folder_lock(config: Config) -> Iterator[None]:
             pid_file.write_text(str(os.getpid()))
         except OSError as error:
             raise data_folder_error(config, error) from None
+        wait_for_processes(config.data, config.general.shutdown_timeout / 1000 + KILL_AFTER)
         yield
     finally:
         with suppress(OSError):  # a leftover names a process that is gone, and misleads nobody

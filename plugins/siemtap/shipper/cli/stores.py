@@ -19,6 +19,7 @@ from ...core.windows import Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.receiver import RECEIVED
+from ...edge.receive.spool import Spool
 from ...edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
 from ...edge.store.first_reads import confirm_first_read
 from ...edge.store.rejected import Rejected, RejectedEvents
@@ -301,7 +302,7 @@ def replay(file: str, files: Tuple[Path, ...], id: str, path: str) -> None:
             dataclasses.replace(config, inputs=(input_config,)), once=True, pull=False
         )
         receiver = shipper.inputs[input_config.id].receiver
-        assert receiver is not None
+        assert receiver is not None and isinstance(receiver.spool, Spool)
         number = 0
         unit = Unit(input_config.id, input_config.plugin.datasets[0].name, RECEIVED)
         waiting = receiver.spool.pending(shipper.checkpoints.load(unit).cursor)

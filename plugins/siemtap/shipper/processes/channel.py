@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from concurrent.futures import Future
-from typing import Any, BinaryIO, Callable, Dict, Optional
+from typing import IO, Any, Callable, Dict, Optional
 
 from ...core.errors import ConfigError, Retry, SiemtapError
 from ...engine.mapper import traceback_text
@@ -37,8 +37,8 @@ class Channel:
 
     def __init__(
         self,
-        read: BinaryIO,
-        write: BinaryIO,
+        read: IO[bytes],
+        write: IO[bytes],
         handle: Handle,
         ended: Callable[[], None],
         blocks: bool = False,

@@ -10,14 +10,11 @@ import time
 from concurrent.futures import wait
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-import filelock
-
 from ... import VERSION
-from ...core.errors import ConfigError, Retry, SiemtapError
+from ...core.errors import ConfigError, SiemtapError
 from ...core.model import Unit
 from ...core.windows import HOUR, Millis
 from ...edge.clock import SYSTEM
-from ...edge.store import private
 from ...edge.store.checkpoints import Database
 from ...edge.store.event_queue import EventQueue
 from ...edge.store.rejected import RejectedEvents
@@ -27,7 +24,8 @@ from ..stats import Counts, Tally
 from ..status.verdict import describe_rejected
 from . import worker
 from .channel import Ended
-from .child import Child
+from .child import KILL_AFTER, Child
+from .locks import lock_file
 from .merged import merge_inputs, merge_outputs
 from .receivers import receives
 from .share import Ownership
@@ -36,8 +34,6 @@ log = logging.getLogger("siemtap")
 
 STATS_TIMEOUT = 2.0  # seconds: for the status page
 SILENT = 30.0  # seconds without an answer after which a process counts as hanging
-KILL_AFTER = 10.0  # seconds beyond shutdown_timeout
-LOCKS = "siemtap-*.lock"
 
 
 class Configured(NamedTuple):
@@ -84,6 +80,8 @@ class Supervisor:
 
     def _child(self, name: str, index: int) -> Child:
         def hello() -> Any:
+            if index >= 0:
+                self._wait_for_receivers()
             return {
                 "name": name,
                 "role": worker.RECEIVERS if index < 0 else "worker",
@@ -101,7 +99,7 @@ class Supervisor:
                 return self.ownership.claim(index, [Unit(*unit) for unit in value])
             return None
 
-        lock = self.config.data / f"siemtap-{name.replace(' ', '-')}.lock"
+        lock = lock_file(self.config.data, name)
         return Child(name, lock, hello, handle, self._notify, self.once and index >= 0)
 
     def _notify(self) -> None:
@@ -124,9 +122,7 @@ class Supervisor:
         """Run until stopped; with `once`, until everything that is due is done. Return true if
         everything was done."""
         try:
-            self._wait_for_earlier()
-            with self.reloading:
-                self._start_receivers()
+            self._start_receivers()
             for child in self.workers:
                 child.start()
             self._wait(lambda: all(child.is_started or child.deaths for child in self.workers))
@@ -141,35 +137,26 @@ class Supervisor:
         self.close()
         return done
 
-    def _wait_for_earlier(self) -> None:
-        """Wait until no process of an earlier supervisor is left: it may have been killed, and its
-        workers end after their batch in hand."""
-        deadline = time.monotonic() + self.config.general.shutdown_timeout / 1000 + KILL_AFTER
-        for path in sorted(self.config.data.glob(LOCKS)):
-            lock = filelock.FileLock(path, mode=private.FILE)
-            waited = False
-            while not self.stopping.is_set():
-                try:
-                    lock.acquire(timeout=0.2)
-                except filelock.Timeout:
-                    if not waited:
-                        log.info("a process of an earlier siemtap has not ended yet (%s)", path)
-                    waited = True
-                    if time.monotonic() > deadline:
-                        raise Retry(
-                            f"a process of an earlier siemtap still runs and holds {path}: end it"
-                        ) from None
-                else:
-                    lock.release()
-                    break
-
     def _start_receivers(self) -> None:
-        """Start the process of receivers if there is anything to receive, and wait for it: what
-        reads a spool needs its writer."""
-        if self.once or self.receivers.thread.ident or not any(map(receives, self.latest.inputs)):
+        """Start the process of receivers if there is anything to receive."""
+        if self.once or self.receivers.thread.ident:
             return
-        self.receivers.start()
-        self._wait(lambda: bool(self.receivers.is_started or self.receivers.deaths))
+        if any(map(receives, self.latest.inputs)):
+            self.receivers.start()
+
+    def _wait_for_receivers(self) -> None:
+        """Wait until the receivers, if there are any, have started, or failed to: what reads a
+        spool needs its writer."""
+        with self.changed:
+            self.changed.wait_for(
+                lambda: (
+                    self.stopping.is_set()
+                    or not self.receivers.thread.ident
+                    or self.receivers.is_started
+                    or self.receivers.deaths
+                ),
+                timeout=SILENT,
+            )
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition or the end. Workers that have collected everything are told when
@@ -192,18 +179,20 @@ class Supervisor:
 
     def _left_waiting(self) -> bool:
         """Return whether events wait for an output although everything has ended; log which."""
-        names = [name for name in self.queue.outputs() if self.once]
+        configured = {output.name for output in self.config.outputs}
+        names = [name for name in self.queue.outputs() if self.once and name in configured]
         for name in names:
             number = self.queue.waiting(name).events
             log.error("not finished: %s events wait for the output %s", f"{number:,}", name)
         return bool(names)
 
     def stop(self) -> None:
-        """Ask all processes to end after the batch in hand."""
+        """Ask all processes to end after the batch in hand. A signal handler calls this."""
         self.stopping.set()
 
     def _stop_all(self) -> None:
         self.stopping.set()
+        self._notify()
         children = self.children
         for child in children:  # first accept nothing new
             child.stop()
@@ -222,6 +211,7 @@ class Supervisor:
             # the receivers first: a worker reads a spool that they have made
             errors = self._configure([self.receivers], message)
             self._start_receivers()
+            self._wait_for_receivers()
             errors += self._configure(self.workers, message)
         if errors:
             raise errors[0]

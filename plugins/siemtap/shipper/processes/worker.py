@@ -25,6 +25,7 @@ from ..config.load import load_texts
 from ..config.sections import Config, Input
 from ..input import RunningInput
 from ..process import Shipper
+from ..progress import Backfill
 from ..status.verdict import log_failures
 from .channel import Channel, Ended
 from .receivers import Receivers
@@ -122,6 +123,7 @@ class Process:
             patience=start["patience"],
             time_range=start["time_range"] and tuple(start["time_range"]),
             share=claims,
+            progress=Backfill(is_terminal=False),
         )
         self.shipper = shipper
         shipper.configure(self._chosen(latest), latest.outputs)

@@ -59,6 +59,7 @@ class _Collector:
         yield from self._collect_units()
         yield from self._collect_receivers()
         yield from self._collect_queues()
+        yield from self._collect_processes()
 
     def _collect_output(self, output: Mapping[str, Any]) -> Iterator[Any]:
         for name, key, help in OUTPUT_METRICS:
@@ -102,6 +103,22 @@ class _Collector:
             for output in self.stats["outputs"]:
                 family.add_metric([output["name"]], output[key])
             yield family
+
+    def _collect_processes(self) -> Iterator[Any]:
+        rows = self.stats.get("processes", ())
+        if not rows:
+            return
+        up = GaugeMetricFamily("siemtap_process_up", "1: the process runs", labels=["process"])
+        restarts = CounterMetricFamily(
+            "siemtap_process_restarts",
+            "How often the process was started again",
+            labels=["process"],
+        )
+        for row in rows:
+            up.add_metric([row["name"]], int(row["state"] == "ok"))
+            restarts.add_metric([row["name"]], row["restarts"])
+        yield up
+        yield restarts
 
 
 def render_metrics(stats: Mapping[str, Any], datasets: List[Tuple[str, int]]) -> bytes:

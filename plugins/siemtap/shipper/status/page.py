@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 from urllib.parse import quote
 
 from ...core.convert import rfc3339
@@ -68,6 +68,7 @@ def render_page(stats: Mapping[str, Any], tally: Any, now: Millis) -> Iterator[s
     yield from render_received([row for row in stats["inputs"] if "received" in row])
     yield from render_output(stats["output"])
     yield from render_queues(stats["outputs"])
+    yield from render_processes(stats.get("processes", ()))
     start = now - 24 * HOUR
     yield from stacked_chart(
         "by-dataset",
@@ -222,6 +223,23 @@ def render_queues(rows: List[Mapping[str, Any]]) -> Iterator[str]:
 def series(top: List[Tuple[str, int]]) -> Dict[str, str]:
     """Return value -> colour, for as many values as there are colours."""
     return {name: colour for (name, _), colour in zip(top, SERIES)}
+
+
+def render_processes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of processes; nothing if there is one."""
+    if not rows:
+        return
+    yield (
+        '<section><h2>Processes</h2><table id="processes"><tr><th>process</th><th>state</th><th'
+        ' class="number">PID</th><th class="number">restarts</th><th>error</th></tr>'
+    )
+    for row in rows:
+        yield (
+            f'<tr><td class="name">{escape(row["name"])}</td><td class="{row["state"]}">'
+            f'{row["state"]}</td><td class="number">{row["pid"] or "–"}</td><td class="number">'
+            f'{row["restarts"]:,}</td><td class="error">{escape(row["error"])}</td></tr>'
+        )
+    yield "</table></section>"
 
 
 def stacked_chart(
