@@ -184,14 +184,24 @@ class World:
                 worker.signal(signal.SIGCONT)
                 worker.kill()
 
-    def checkpoints(self):
-        """Return input -> the time in milliseconds up to which its unit is read, as committed."""
-        until = {}
+    def _cursors(self):
+        """Yield (input, time in milliseconds up to which it is read), as committed."""
         for message in read(self.broker, f"{self.name}.checkpoints"):
             value = json.loads(message.value())
             if value["dataset"] == "apptrana.attack":
-                until[value["input"]] = value["cursor"]["until"]
-        return until
+                yield value["input"], value["cursor"]["until"]
+
+    def checkpoints(self):
+        """Return input -> the time in milliseconds up to which it is read, as committed."""
+        return dict(self._cursors())
+
+    def starts(self):
+        """Return input -> where its first read began: its first checkpoint, which no compaction
+        takes out of the active segment."""
+        starts = {}
+        for name, until in self._cursors():
+            starts.setdefault(name, until)
+        return starts
 
     def wait_until_read(self, moment, seconds=600):
         """Wait until every input is read up to a time."""
@@ -222,11 +232,12 @@ class World:
     def compare_ids(self, until, ids):
         ids = collections.Counter(ids)
         now = int(time.time() * 1000)
-        begin = int((self.first - self.lookback + 60) * 1000)
+        starts = self.starts()
         must, may = set(), set()
         for name, simulated in self.vendors.simulated.items():
-            stop = until[name] - (OVERLAP - 2) * 1000
-            must |= simulated.ledger(now, start=begin, stop=stop)
-            may |= simulated.ledger(now, start=begin - 240_000)
+            begin, stop = starts[name], until[name] - (OVERLAP - 2) * 1000
+            assert begin >= (self.first - self.lookback) * 1000
+            must |= simulated.ledger(now, start=begin + 1, stop=stop)
+            may |= simulated.ledger(now, start=begin - 1_000 * OVERLAP)
         twice = sum(number > 1 for number in ids.values())
         return len(ids), len(must), len(must - set(ids)), twice, len(set(ids) - may)
