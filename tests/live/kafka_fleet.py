@@ -129,20 +129,18 @@ class Worker:
     def until(self, *patterns, seconds=120):
         """Wait until the log has matches of these patterns, one after the other."""
         deadline = time.monotonic() + seconds
-        while not re.search(".*".join(patterns), self.said(), re.DOTALL):
-            assert time.monotonic() < deadline, f"no {patterns} in:\n{self.said()}"
+        while not re.search(".*".join(patterns), self.log_text(), re.DOTALL):
+            assert time.monotonic() < deadline, f"no {patterns} in:\n{self.log_text()}"
             time.sleep(0.2)
 
-    def said(self):
+    def log_text(self):
         return self.log.read_text(errors="replace")
 
 
 class World:
     """A broker, vendors, topics and workers."""
 
-    def __init__(
-        self, broker, vendors, partitions, lookback, session="6s", name="siemtap", **more
-    ):
+    def __init__(self, broker, vendors, partitions, lookback, session="6s", name="siemtap", **more):
         self.broker = broker
         self.name = name  # of the topics and the group
         self.vendors = vendors
@@ -216,7 +214,7 @@ class World:
             ]
             assert not dead and time.monotonic() < deadline, (
                 f"{len(behind)} inputs are behind, such as {behind[:5]}; logs:\n"
-                + "\n".join(f"{w.name}: {w.said()[-3000:]}" for w in self.workers.values())
+                + "\n".join(f"{w.name}: {w.log_text()[-3000:]}" for w in self.workers.values())
             )
             time.sleep(1.0)
 

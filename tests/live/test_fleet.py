@@ -179,7 +179,7 @@ def test_a_second_worker_with_the_same_instance_id_ends_the_first(world):
     second = world.add("second")
     second.until("got partitions")
     assert first.process.wait(timeout=60) == 1
-    assert "another process has joined the group" in first.said()
+    assert "another process has joined the group" in first.log_text()
     assert second.end() == 0
 
 

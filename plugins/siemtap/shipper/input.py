@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import logging
-import threading
 from functools import partial
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from ..core.convert import rfc3339
 from ..core.events import ids_of
 from ..core.model import Batch, Cursor, Mark, Payload, Records, Unit
 from ..core.rows import Event
-from ..core.settings import Connection, Receiving
+from ..core.settings import Receiving
 from ..core.windows import HOUR, Millis
 from ..edge.client.ahead import ahead
-from ..edge.client.http import Http
-from ..edge.clock import Clock
 from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
 from ..edge.receive.spool import Spool
-from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.first_reads import noting_first_read
-from ..edge.store.rejected import RejectedEvents
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
@@ -33,57 +28,22 @@ from ..engine.protocols import (
     Feed,
     MapBatch,
     MarkStore,
-    Rejections,
     Sink,
 )
 from ..engine.pump import pump
+from ..engine.time_range import settings_of
 from .config.sections import Input
-from .config.time_range import settings_of
-from .delivery.routes import Route
+from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
-from .processes.share import Lease, MarkKeeper, Share
+from .processes.share import Lease, MarkKeeper
 from .processors.steps import process
 from .scheduler import LONGEST_TURN
-from .stats import Counts, Tally
 from .unit import UnitState
 
 log = logging.getLogger("siemtap")
 
 REDISCOVER = 1 * HOUR  # between two searches for units
 RECORDS_PER_PAUSE = 5
-
-
-class Host(Protocol):
-    """What a running input needs of the process it runs in: the shipper."""
-
-    added_fields: Mapping[str, Any]
-    clock: Clock
-    counts: Counts
-    database: Database
-    once: bool
-    patience: float
-    pull: bool
-    rejected_events: RejectedEvents
-    share: Share
-    stopping: threading.Event
-    tally: Tally
-
-    @property
-    def checkpoints(self) -> Checkpoints: ...
-
-    def http(self, connection: Connection) -> Http: ...
-
-    def has_spool(self, input: str) -> bool: ...
-
-    def receive(self, input_config: Input) -> Receiver: ...
-
-    def route(self, input_config: Input) -> Route: ...
-
-    def reject(self, unit: Unit, refused: Rejections, new: int) -> None: ...
-
-    def after_attempt(self, running: RunningInput, state: UnitState) -> None: ...
-
-    def progress(self, running: RunningInput, state: UnitState) -> None: ...
 
 
 class RunningInput:
@@ -108,7 +68,9 @@ class RunningInput:
         self.discovery = self._state(Unit(input_config.id, "discovery"))
         self.settings = input_config.settings
         if time_range and hasattr(input_config.settings, "lookback"):
-            self.settings, self.time_range = settings_of(input_config, time_range, host.clock.now())
+            self.settings, self.time_range = settings_of(
+                self.id, input_config.settings, time_range, host.clock.now()
+            )
         self.http = host.http(input_config.connection)
         self.client = input_config.plugin.connect(self.settings, self.http)
         # what keeps the marks itself, if this input reads events

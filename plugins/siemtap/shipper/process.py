@@ -22,7 +22,6 @@ from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.identity import identity
 from ..edge.store.rejected import RejectedEvents
-from ..edge.syslog.listener import open_listener
 from ..engine.protocols import Rejections
 from ..outputs import OutputContext
 from ..outputs.kafka.output import limits_of
@@ -36,13 +35,14 @@ from .fleet.fleet import Fleet
 from .health import Health
 from .input import RunningInput
 from .memory import run_gc_less_often, tune_malloc
+from .processes.receivers import receive
 from .processes.share import ALONE, Share
 from .scheduler import Scheduler
 from .stats import Counts, Tally
 from .status import numbers, verdict
+from .status.unit_checks import check_unit, warn_of_skew
 from .systemd import hang_of
 from .unit import UnitState
-from .unit_checks import check_unit, warn_of_skew
 
 log = logging.getLogger("siemtap")
 
@@ -54,23 +54,6 @@ Hook = Callable[..., None]
 def added_fields() -> Mapping[str, Any]:
     """Return the `agent.*` fields that every event gets."""
     return {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
-
-
-def receive(input_config: Input, spool: SpoolReader, listeners: Optional[ListenerPool]) -> Receiver:
-    """Return the receiver of an input, listening if it has `listeners`. Otherwise it only reads
-    the spool."""
-    receiving = input_config.receiving
-    assert receiving is not None
-    receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
-    if listeners is not None:
-        try:
-            receiver.open(listeners)
-        except SiemtapError as error:
-            receiver.close()
-            raise error.at(input_config.id) from None
-        if receiver.addresses:
-            log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
-    return receiver
 
 
 class Shipper:

@@ -34,6 +34,7 @@ from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
 from ...render import health, registry
+from ..delivery.settings import Queue
 from ..fleet.settings import Cluster
 
 OUTPUTS: Dict[str, Any] = {
@@ -267,21 +268,6 @@ class Health:
         "Output",
         "",
         help=("The name of the output of these events; by default the only output, or `default`."),
-    )
-
-
-@dataclass(frozen=True)
-class Queue:
-    """The section `queue`: events that wait for one of several outputs."""
-
-    max_bytes: int = integer(
-        "Maximum size",
-        10 * 1024**3,
-        least=1024**2,
-        help=(
-            "Of an input with several outputs: how many bytes of events may wait in `path.data` for"
-            " one of them, such as while it is down. Above it the inputs of that output wait, too."
-        ),
     )
 
 

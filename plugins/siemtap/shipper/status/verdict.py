@@ -8,7 +8,7 @@ from typing import Any, Iterator, Tuple
 from ...core.errors import SiemtapError
 from ...edge.store.rejected import MAX_BYTES, UnseenRejections
 from ...outputs.validated import escape_controls
-from ..unit_checks import hang_reason, silence_reason
+from .unit_checks import hang_reason, silence_reason
 
 log = logging.getLogger("siemtap")
 

@@ -6,15 +6,14 @@ import logging
 from dataclasses import replace
 from typing import Any, Tuple
 
-from ...core.convert import rfc3339
-from ...core.windows import Millis
-from .sections import Input
+from ..core.convert import rfc3339
+from ..core.windows import Millis
 
 log = logging.getLogger("siemtap")
 
 
 def settings_of(
-    input_config: Input, time_range: Tuple[Millis, Millis], now: Millis
+    input: str, settings: Any, time_range: Tuple[Millis, Millis], now: Millis
 ) -> Tuple[Any, Tuple[Millis, Millis]]:
     """Return the settings that read a range, and (its start, the `now` to read it with).
 
@@ -23,13 +22,13 @@ def settings_of(
     the lag may still change.
     """
     start, stop = time_range
-    lag = getattr(input_config.settings, "lag", 0)
+    lag = getattr(settings, "lag", 0)
     if stop + lag > now:
         log.info(
             "%s: reads up to %s: events younger than `lag` (%d s) may still change",
-            input_config.id,
+            input,
             rfc3339(max(start, now - lag)),
             lag // 1000,
         )
     end = min(stop + lag, now)
-    return replace(input_config.settings, lookback=max(0, end - start)), (start, end)
+    return replace(settings, lookback=max(0, end - start)), (start, end)
