@@ -236,6 +236,7 @@ class World:
             begin, stop = starts[name], until[name] - (OVERLAP - 2) * 1000
             assert begin >= (self.first - self.lookback) * 1000
             must |= simulated.ledger(now, start=begin + 1, stop=stop)
-            may |= simulated.ledger(now, start=begin - 1_000 * OVERLAP)
+            # the first checkpoint follows the first window
+            may |= simulated.ledger(now, start=int((self.first - self.lookback - 60) * 1000))
         twice = sum(number > 1 for number in ids.values())
         return len(ids), len(must), len(must - set(ids)), twice, len(set(ids) - may)
