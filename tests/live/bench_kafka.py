@@ -3,6 +3,7 @@ CPU, into the broker and out of it to a bulk server that stores nothing: `ci/ben
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -11,12 +12,12 @@ from pathlib import Path
 
 from bench_hec import UNIT, made
 from kafka_broker import Broker, create
-from shipper.kafka_events import config
 
 from siemtap.core.manifest import fill_in
 from siemtap.outputs import OutputContext
 from siemtap.outputs.kafka.output import Kafka
 from siemtap.outputs.kafka.settings import Settings
+from siemtap.shipper.config.load import parse
 from siemtap.shipper.memory import run_gc_less_often
 from siemtap.shipper.process import Shipper
 
@@ -87,9 +88,13 @@ def out_of_the_broker(broker, url, number):
     cpu = waited = float("inf")
     for attempt in range(3):
         with tempfile.TemporaryDirectory() as folder:
-            output = f'"output": {{"elasticsearch": {{"hosts": ["{url}"]}}}}'
-            settings = {"topics": [TOPIC], "group_id": f"bench-{attempt}"}
-            shipper = Shipper(config(Path(folder), [broker.address], output, **settings), once=True)
+            source = {"type": "kafka", "hosts": [broker.address], "topics": [TOPIC]}
+            config = {
+                "path": {"data": folder},
+                "inputs": [{**source, "group_id": f"bench-{attempt}"}],
+                "output": {"elasticsearch": {"hosts": [url]}},
+            }
+            shipper = Shipper(parse(json.dumps(config)), once=True)
             began, started = time.process_time(), time.perf_counter()
             assert shipper.run()
             cpu = min(cpu, time.process_time() - began)

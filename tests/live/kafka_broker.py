@@ -217,6 +217,18 @@ class Broker:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def run_java(self, source: str, *words: str | Path) -> str:
+        """Run a program of the folder `kafka` with Kafka's jars; return what it printed."""
+        done = subprocess.run(
+            self._java(HERE / source, *words),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def close(self) -> None:
         if hasattr(self, "pid"):
             self._end()

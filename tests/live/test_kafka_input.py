@@ -102,6 +102,19 @@ def test_an_independent_client_reads_what_the_output_wrote(broker):
     assert [json.loads(line) for line in printed.splitlines()] == [event(n) for n in range(20)]
 
 
+def test_the_documented_transforms_put_the_id_into_the_key(broker, tmp_path):
+    """Kafka Connect's own transforms, with the settings of docs/kafka.md."""
+    page = (Path(__file__).parents[2] / "docs/kafka.md").read_text()
+    recipe = page.partition("```properties\n")[2].partition("```")[0]
+    assert "ElasticsearchSinkConnector" in recipe
+    (tmp_path / "value.json").write_text(json.dumps(event(5)))
+    printed = broker.run_java(
+        "Transforms.java", str(UNIT), tmp_path / "value.json", *recipe.splitlines()
+    )
+    key, _, value = printed.partition("\n")
+    assert key == event(5)["event"]["id"] and json.loads(value) == event(5)
+
+
 def test_aborted_events_are_not_read(broker, tmp_path):
     create(broker, "aborted", partitions=1)
     output = Kafka(fill_in(Settings, {"hosts": [broker.address], "topic": "aborted"}))
@@ -132,55 +145,52 @@ def test_the_next_member_goes_on_where_the_first_stopped(broker, tmp_path):
 
 WRITER = """
 import sys
+from pathlib import Path
 from shipper.kafka_events import config
 from siemtap.shipper.process import Shipper
-folder, address, output = sys.argv[1:]
-from pathlib import Path
-Shipper(config(Path(folder), [address], output, topics=["killed"], group_id="killed")).run()
+folder, address, topic, output = sys.argv[1:]
+Shipper(config(Path(folder), [address], output, topics=[topic], group_id=topic)).run()
 """
 
 
+def start_writer(*words):
+    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "plugins")]
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stderr=subprocess.DEVNULL,
+    )
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
-def test_a_killed_writer_leaves_every_event_once(broker, tmp_path, kind, monkeypatch):
+def test_a_killed_writer_leaves_every_event_once(broker, tmp_path, kind):
     """The writer is killed at random, also between the output's answer and the offsets' commit."""
-    topic = "killed"
-    create(broker, topic) if kind == "sqlite" else None
-    rng = random.Random(7)
-    total = 6_000
-    output = SQLITE
-    if kind == "file":
-        output = f'"output": {json.dumps({"file": {"path": str(tmp_path / "out")}})}'
-        broker.tool(f"kafka-topics.sh --delete --topic {topic}")
-        create(broker, topic)
-    stop = threading.Event()
+    topic, total, rng = f"killed-{kind}", 6_000, random.Random(7)
+    create(broker, topic)
+    outputs = {"sqlite": {"retention": "0s"}, "file": {"path": str(tmp_path / "out")}}
+    output = f'"output": {json.dumps({kind: outputs[kind]})}'
 
     def write():
         for start in range(0, total, 200):
             deliver(broker, topic, range(start, start + 200))
-            stop.wait(0.05)
 
-    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "plugins")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    script = WRITER.replace("killed", topic)
     producer = threading.Thread(target=write)
     producer.start()
-    kills = 0
-    end = time.monotonic() + 240
-    try:
-        while committed(broker, "killed", topic) < total or kills < 4:
-            assert time.monotonic() < end, committed(broker, "killed", topic)
-            writer = subprocess.Popen(
-                [sys.executable, "-c", script, str(tmp_path), broker.address, output],
-                env=environment,
-                stderr=subprocess.DEVNULL,
-            )
-            time.sleep(rng.uniform(5, 12) if kills < 4 else 15)
-            writer.send_signal(signal.SIGKILL)
-            writer.wait()
-            kills += 1
-    finally:
-        stop.set()
-        producer.join()
+    reached = []
+    for kill in range(5):
+        writer = start_writer(str(tmp_path), broker.address, topic, output)
+        # soon after it has committed something, and at last everything
+        start = committed(broker, topic, topic)
+        end = time.monotonic() + 120
+        while committed(broker, topic, topic) < (start + 1 if kill < 4 else total):
+            assert time.monotonic() < end and writer.poll() is None, reached
+        time.sleep(rng.uniform(0, 0.2))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        reached.append(committed(broker, topic, topic))
+        if reached[-1] == total:
+            break
+    producer.join()
     if kind == "sqlite":
         actual = numbers_in(tmp_path)
     else:
@@ -189,7 +199,8 @@ def test_a_killed_writer_leaves_every_event_once(broker, tmp_path, kind, monkeyp
             for path in (tmp_path / "out").glob("*.ndjson")
             for line in path.read_bytes().splitlines()
         ]
-    assert sorted(actual) == list(range(total))
+    assert sorted(actual) == list(range(total)), reached
+    assert len(reached) > 1, "it was never killed before the end"
 
 
 def test_a_commit_that_fails_after_the_delivery_doubles_nothing(broker, tmp_path, monkeypatch):

@@ -47,6 +47,7 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
         "security.protocol": _protocol(settings),
         "socket.keepalive.enable": True,
         "logger": silent,
+        "log_level": 3,  # what is logged when a client ends goes to standard error
     }
     if settings.username:
         given["sasl.mechanism"] = settings.sasl_mechanism or "PLAIN"

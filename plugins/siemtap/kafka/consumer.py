@@ -28,6 +28,7 @@ POLL = 0.1  # seconds
 POLL_IN_HAND = 0.005  # the same while a batch is in hand, whose commit will follow
 COMMIT_TIMEOUT = 30.0  # seconds
 REVOKE_WAIT = 10.0  # seconds that a batch in hand may take before its partitions are given away
+SESSION_MS = 10_000  # until the group misses a reader that died; librdkafka's default is 45 s
 REFRESH_MS = 30_000  # between two looks for new topics
 READ_RIGHTS = ("Read", "Describe")
 
@@ -85,6 +86,7 @@ class Consumer:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest" if from_start else "latest",
             "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": SESSION_MS,
             "queued.max.messages.kbytes": 16_384,
             "topic.metadata.refresh.interval.ms": REFRESH_MS,
             "error_cb": self.errors.report,

@@ -22,7 +22,7 @@ from .settings import KafkaConnection
 
 BATCH_MESSAGES = 2_000
 BATCH_BYTES = 4 * 1024**2
-PATIENCE = 10.0  # seconds for messages, or for the group to assign partitions
+PATIENCE = 15.0  # seconds for messages, or for the group to assign partitions
 EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
 LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson reads one beyond 64 bits as a float
 REQUIRED = ("id", "dataset")  # of `event`, beside what the schema says
