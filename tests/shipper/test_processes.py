@@ -327,7 +327,7 @@ def test_a_mistake_that_only_a_worker_finds_ends_all(supervisor, tmp_path):
 
 
 def test_commands_wait_for_processes_that_outlive_their_supervisor(tmp_path, caplog):
-    held = filelock.FileLock(lock_file(tmp_path, "worker 2"))
+    held = filelock.FileLock(lock_file(tmp_path, "worker 2"), thread_local=False)
     held.acquire()
     caplog.set_level(logging.INFO, "siemtap")
     with pytest.raises(Retry, match="still runs, and holds .*siemtap-worker-2.lock: end it"):
