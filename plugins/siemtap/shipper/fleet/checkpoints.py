@@ -11,7 +11,7 @@ from ...core.errors import Retry
 from ...core.model import Mark, Unit, damaged
 from ...core.windows import Millis
 from ...kafka.client import Advice, Errors, error_from, library, properties
-from ...kafka.settings import KafkaConnection
+from .settings import Cluster
 
 STEP = 1.0  # seconds of one wait for messages
 END = "_PARTITION_EOF"
@@ -41,7 +41,7 @@ class Latest(NamedTuple):
 
 
 def latest(
-    settings: KafkaConnection,
+    settings: Cluster,
     topic: str,
     partitions: Iterable[int],
     stopping: threading.Event,
@@ -65,7 +65,7 @@ def latest(
 
 
 def _committed(
-    settings: KafkaConnection,
+    settings: Cluster,
     topic: str,
     partitions: List[int],
     stopping: threading.Event,
@@ -79,7 +79,7 @@ def _committed(
     consumer = kafka.Consumer(
         {
             **properties(settings),
-            "group.id": f"{settings.client_id}-checkpoints",  # nothing is committed to it
+            "group.id": settings.group,  # it is not joined, and nothing is committed
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "enable.auto.commit": False,

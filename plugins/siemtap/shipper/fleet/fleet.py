@@ -58,6 +58,7 @@ class Fleet(Share):
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.count = 0  # of partitions; 0: not known yet
+        self.has_grown = False  # the topic has other partitions than this process counts with
         self.partitions: Dict[int, Partition] = {}  # those assigned, open or not
         self.open: Dict[int, Partition] = {}
         self.problems: Dict[int, str] = {}  # of partitions that do not open; -1: of the topics
@@ -90,8 +91,8 @@ class Fleet(Share):
 
     def close(self) -> None:
         """Write nothing more, and stop being heard in the group."""
-        self.revoked(list(self.partitions))
         self.closing.set()
+        self.revoked(list(self.partitions))
         self.membership.close()
         self.openers.shutdown(wait=False, cancel_futures=True)
 
@@ -150,6 +151,8 @@ class Fleet(Share):
             log.info("fleet: got partitions %s of %d", _listed(partitions), self.count)
 
     def _begin(self, number: int, limits: Limits) -> None:
+        if self.closing.is_set() or self.has_grown:
+            return
         partition = Partition(self.settings, limits, number, self._failed)
         with self.lock:
             self.partitions[number] = partition
@@ -227,8 +230,9 @@ class Fleet(Share):
         self.stop(Replaced(1))
 
     def has_partitions(self, number: int) -> None:
-        if number == self.count:
+        if number == self.count or self.has_grown:
             return
+        self.has_grown = True
         log.error("%s", self._grown(number))
         self.problems[-1] = self._grown(number)
         self.revoked(list(self.partitions))

@@ -19,6 +19,7 @@ from .settings import Cluster
 
 log = logging.getLogger("siemtap")
 
+PRODUCERS = "siemtap"  # the beginning of every partition's transactional.id
 MARK_BYTES = 16 * 1024**2  # of the ids that a checkpoint remembers, as JSON
 
 
@@ -76,6 +77,9 @@ class Partition:
             "cluster.kafka",
             self.stopping,
         )
+
+        # the same for every worker, whatever its client_id
+        self.transactions.advice.client_id = PRODUCERS
 
     @property
     def marks(self) -> Partition:
@@ -201,4 +205,4 @@ def key_of(unit: Unit) -> bytes:
 def transactional_id(settings: Cluster, number: int) -> str:
     """Return the id of a partition's producer: the same for every worker, so that the owner of the
     partition fences the one before it."""
-    return f"siemtap-{settings.group}-{number}"
+    return f"{PRODUCERS}-{settings.group}-{number}"
