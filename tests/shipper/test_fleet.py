@@ -57,7 +57,7 @@ def test_an_input_of_kafka_belongs_to_a_writer():
 
 
 def test_a_checkpoint_is_a_message_and_back():
-    mark = Mark({"until": 5}, {"%032x" % 1: 4, "%032x" % 2: 4})
+    mark = Mark({"until": 5}, {"0" * 32: 4, "1" * 32: 4})
     assert checkpoints.from_message(checkpoints.to_message(UNIT, mark)) == (UNIT, mark)
     with pytest.raises(ConfigError, match="the checkpoint's `message`"):
         checkpoints.from_message(b'{"input": "a"}')

@@ -123,11 +123,11 @@ class Topics:
         known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
         return {name: len(known[name].partitions) if name in known else 0 for name in names}
 
-    def config(self, name: str) -> Dict[str, str]:
-        """Return the settings of a topic."""
+    def config(self, name: str, rights: Tuple[str, ...] = ("DescribeConfigs",)) -> Dict[str, str]:
+        """Return the settings of a topic. rights: that the error names if this one is missing."""
         resource = self.kafka.admin.ConfigResource(self.kafka.admin.ResourceType.TOPIC, name)
         (answer,) = self.admin.describe_configs([resource]).values()
-        entries = self._call(partial(answer.result, self.timeout), name, ("DescribeConfigs",))
+        entries = self._call(partial(answer.result, self.timeout), name, rights)
         return {key: str(entry.value) for key, entry in entries.items()}
 
     def create(self, names: Iterable[str], partitions: int = -1, **config: str) -> None:

@@ -16,7 +16,7 @@ log = logging.getLogger("siemtap")
 
 POLL = 0.5  # seconds
 LOOK_EVERY = 60.0  # seconds between two looks at the number of partitions
-REPLACED = ("FENCED_INSTANCE_ID", "_FENCED")
+REPLACED = ("_FATAL", "FENCED_INSTANCE_ID", "_FENCED")
 
 
 class Handler(Protocol):

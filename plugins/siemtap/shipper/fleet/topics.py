@@ -30,6 +30,7 @@ def check(settings: Cluster) -> int:
     names = [settings.units, settings.checkpoints]
     missing = topics.missing(names)
     if missing:
+        _check_visible(topics, missing)
         commands = "; ".join(_create(topics, name, settings) for name in missing)
         raise ConfigError(
             f"cluster.kafka: there is no topic {' and no topic '.join(missing)}; run"
@@ -50,6 +51,16 @@ def check(settings: Cluster) -> int:
             )
     topics.check_group(settings.group)
     return numbers[settings.units]
+
+
+def _check_visible(topics: Topics, names: List[str]) -> None:
+    """Raise ConfigError if topics only seem to be missing, because this user may not see them."""
+    for name in names:
+        try:
+            topics.config(name, RIGHTS)
+        except ConfigError as error:
+            if "no right" in error.message:
+                raise
 
 
 def _create(topics: Topics, name: str, settings: Cluster) -> str:
