@@ -19,7 +19,7 @@ from siemtap.engine.cycle import NEVER, Cycle, Policy
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.process import Shipper
 from siemtap.shipper.status import verdict
-from siemtap.shipper.unit_checks import hang_reason, silence_reason
+from siemtap.shipper.status.unit_checks import hang_reason, silence_reason
 from siemtap.testing import simulation
 
 

@@ -8,4 +8,5 @@ passing     events that another siemtap made, unmapped
 sinks       wrappers around an output: save the checkpoint, skip what was delivered before
 confirmations  what senders ask to be confirmed, in a thread of its own
 cycle       the attempts of a unit: what a failure means, when the next attempt is due
+time_range  the settings of an input that reads a chosen time range
 """

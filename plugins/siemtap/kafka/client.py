@@ -108,6 +108,10 @@ class Advice:
             f"kafka-topics.sh {self.server} --create --topic {topic}{more}" for topic in topics
         )
 
+    def configure(self, topic: str, name: str, value: str) -> str:
+        """Return the command that sets a setting of a topic."""
+        return f"kafka-configs.sh {self.server} --alter --topic {topic} --add-config {name}={value}"
+
     def allow(self, operations: Iterable[str], resource: str) -> str:
         """Return the command that grants rights. resource: such as `--topic a.b`."""
         named = " ".join(f"--operation {operation}" for operation in operations)

@@ -12,6 +12,8 @@ TOPIC = r"^(?!\.{1,2}$)([A-Za-z0-9._-]|%\{\+[A-Za-z._-]+\}|%\{\[[A-Za-z0-9_.@]+\
 TOPIC_ALLOWED = (
     "letters, digits, `.`, `_`, `-`, and %{+yyyy.MM.dd} or %{[event.dataset]}; at most 249"
 )
+HOST = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
+HOST_ALLOWED = "write kafka.example.com:9092"
 MECHANISMS = ("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -22,8 +24,8 @@ class KafkaConnection:
     hosts: Tuple[str, ...] = text_list(
         "Hosts",
         ("127.0.0.1:9092",),
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
-        allowed="write kafka.example.com:9092",
+        pattern=HOST,
+        allowed=HOST_ALLOWED,
         help=(
             "Brokers to start from, such as kafka.example.com:9092; the other brokers of the"
             " cluster are learnt from them."

@@ -67,7 +67,8 @@ class Topics:
             lacking = [
                 right
                 for right in rights
-                if allowed is not None and right.upper() not in {each.name for each in allowed}
+                if allowed is not None
+                and right.upper() not in {each.name.replace("_", "") for each in allowed}
             ]
             if lacking:
                 command = self.advice.allow(lacking, f"--topic {name}")
@@ -117,12 +118,24 @@ class Topics:
                 topics |= {name for name in known if re.match(pattern, name)}
         return sorted(topics)
 
-    def create(self, names: Iterable[str], **config: str) -> None:
-        """Create topics with the brokers' defaults of partitions and replicas. config: of each
-        topic, such as cleanup.policy. Raise what a refusal means."""
+    def partitions(self, names: Iterable[str]) -> Dict[str, int]:
+        """Return how many partitions topics have."""
+        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        return {name: len(known[name].partitions) if name in known else 0 for name in names}
+
+    def config(self, name: str, rights: Tuple[str, ...] = ("DescribeConfigs",)) -> Dict[str, str]:
+        """Return the settings of a topic. rights: that the error names if this one is missing."""
+        resource = self.kafka.admin.ConfigResource(self.kafka.admin.ResourceType.TOPIC, name)
+        (answer,) = self.admin.describe_configs([resource]).values()
+        entries = self._call(partial(answer.result, self.timeout), name, rights)
+        return {key: str(entry.value) for key, entry in entries.items()}
+
+    def create(self, names: Iterable[str], partitions: int = -1, **config: str) -> None:
+        """Create topics, with the brokers' defaults of replicas and, by default, partitions.
+        config: of each topic, such as cleanup.policy. Raise what a refusal means."""
         new = [
             self.kafka.admin.NewTopic(
-                name, num_partitions=-1, replication_factor=-1, config={**config}
+                name, num_partitions=partitions, replication_factor=-1, config={**config}
             )
             for name in names
         ]

@@ -20,22 +20,26 @@ STEP = 5.0  # seconds of one call that is repeated
 
 
 class Message(NamedTuple):
-    """A message to write. `value` None removes the key from a compacted topic."""
+    """A message to write. `value` None removes the key from a compacted topic. `partition`: -1 for
+    the one that the key gives."""
 
     topic: str
     key: bytes
     value: Optional[bytes]
     headers: Tuple[Tuple[str, bytes], ...] = ()
+    partition: int = -1
 
 
 class Limits(NamedTuple):
     """`message_bytes`: of one message. `timeout`: milliseconds of one transaction. `alone`: each
-    message has a batch of its own, so that a broker's refusal of a size is about one message."""
+    message has a batch of its own, so that a broker's refusal of a size is about one message.
+    `mark_bytes`: of a mark, if it may be larger than other messages."""
 
     message_bytes: int = 1_000_000
     timeout: int = 30_000
     compression: str = "zstd"
     alone: bool = False
+    mark_bytes: int = 0
 
 
 class Transactions:
@@ -75,7 +79,7 @@ class Transactions:
             "message.timeout.ms": limits.timeout,
             "compression.type": limits.compression,
             "linger.ms": LINGER_MS,
-            "message.max.bytes": limits.message_bytes + OVERHEAD,
+            "message.max.bytes": max(limits.message_bytes, limits.mark_bytes) + OVERHEAD,
             "batch.size": limits.message_bytes,
             "topic.metadata.propagation.max.ms": 5_000,  # a topic that is just being created
             "partitioner": "murmur2_random",  # as Java's clients
@@ -162,6 +166,7 @@ class Transactions:
                     message.topic,
                     message.value,
                     message.key,
+                    message.partition,
                     on_delivery=partial(self._delivered, index),
                     headers=list(message.headers),
                 )

@@ -3,79 +3,47 @@
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import replace
 from functools import partial
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Set, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from ..core.convert import rfc3339
 from ..core.events import ids_of
 from ..core.model import Batch, Cursor, Mark, Payload, Records, Unit
 from ..core.rows import Event
-from ..core.settings import Connection, Receiving
+from ..core.settings import Receiving
 from ..core.windows import HOUR, Millis
 from ..edge.client.ahead import ahead
-from ..edge.client.http import Http
-from ..edge.clock import Clock
 from ..edge.receive.delivered import DeliveredIds
 from ..edge.receive.receiver import RECEIVED, RECEIVED_EVERY, Receiver, YieldToReceiver
 from ..edge.receive.spool import Spool
-from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.first_reads import noting_first_read
-from ..edge.store.rejected import RejectedEvents
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
 from ..engine.mapper import batch_mapper
 from ..engine.passing import event_passer
-from ..engine.protocols import Delivery, EventSource, Feed, MapBatch, Rejections, Sink
+from ..engine.protocols import (
+    Delivery,
+    EventSource,
+    Feed,
+    MapBatch,
+    MarkStore,
+    Sink,
+)
 from ..engine.pump import pump
+from ..engine.time_range import settings_of
 from .config.sections import Input
-from .delivery.routes import Route, TransactionalMarks
+from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
-from .processes.share import Share
+from .processes.share import Lease, MarkKeeper
 from .processors.steps import process
 from .scheduler import LONGEST_TURN
-from .stats import Counts, Tally
 from .unit import UnitState
 
 log = logging.getLogger("siemtap")
 
 REDISCOVER = 1 * HOUR  # between two searches for units
 RECORDS_PER_PAUSE = 5
-
-
-class Host(Protocol):
-    """What a running input needs of the process it runs in: the shipper."""
-
-    added_fields: Mapping[str, Any]
-    clock: Clock
-    counts: Counts
-    database: Database
-    once: bool
-    patience: float
-    pull: bool
-    rejected_events: RejectedEvents
-    share: Share
-    stopping: threading.Event
-    tally: Tally
-
-    @property
-    def checkpoints(self) -> Checkpoints: ...
-
-    def http(self, connection: Connection) -> Http: ...
-
-    def has_spool(self, input: str) -> bool: ...
-
-    def receive(self, input_config: Input) -> Receiver: ...
-
-    def route(self, input_config: Input) -> Route: ...
-
-    def reject(self, unit: Unit, refused: Rejections, new: int) -> None: ...
-
-    def after_attempt(self, running: RunningInput, state: UnitState) -> None: ...
-
-    def progress(self, running: RunningInput, state: UnitState) -> None: ...
 
 
 class RunningInput:
@@ -95,11 +63,14 @@ class RunningInput:
         self.policy = Policy(patience=host.patience) if host.once else Policy()
         self.route = host.route(input_config)
         self.units: Dict[Unit, UnitState] = {}
-        self.is_elsewhere = False  # other processes run all its units
+        self.is_elsewhere = False  # others run all its units
+        self.lease: Optional[Lease] = host.share.lease(self.id)  # of the pulled units
         self.discovery = self._state(Unit(input_config.id, "discovery"))
         self.settings = input_config.settings
         if time_range and hasattr(input_config.settings, "lookback"):
-            self.settings = self._of_time_range()
+            self.settings, self.time_range = settings_of(
+                self.id, input_config.settings, time_range, host.clock.now()
+            )
         self.http = host.http(input_config.connection)
         self.client = input_config.plugin.connect(self.settings, self.http)
         # what keeps the marks itself, if this input reads events
@@ -180,27 +151,6 @@ class RunningInput:
     def _state(self, unit: Unit) -> UnitState:
         return UnitState(unit, self.host.clock.elapsed, self.policy)
 
-    def _of_time_range(self) -> Any:
-        """Return settings that read the chosen range; set `time_range` to (its start, `now`).
-
-        A plugin gets the range as `now` and `lookback` only: `lag: 0` could break rules of its own.
-        So `now` is the end of the range plus the lag, but never in the future: events younger than
-        the lag may still change.
-        """
-        assert self.time_range
-        start, stop = self.time_range
-        lag = getattr(self.input_config.settings, "lag", 0)
-        now = self.host.clock.now()
-        if stop + lag > now:
-            log.info(
-                "%s: reads up to %s: events younger than `lag` (%d s) may still change",
-                self.id,
-                rfc3339(max(start, now - lag)),
-                lag // 1000,
-            )
-        self.time_range = start, min(stop + lag, now)
-        return replace(self.input_config.settings, lookback=max(0, self.time_range[1] - start))
-
     def _has_past(self, dataset: str) -> bool:
         """Return whether a time range of the dataset can be read: a snapshot has no past."""
         return (
@@ -225,11 +175,14 @@ class RunningInput:
 
     def due(self) -> Optional[float]:
         """Return when the next unit is due, in seconds of the monotonic clock; None for never."""
+        if self.host.share.lease(self.id) is not self.lease:
+            return self.host.clock.elapsed()
         states = self.states() or [self.discovery]
         return min((state.due for state in states if state.due < NEVER), default=None)
 
     def run_due(self) -> None:
         """Run every unit that is due, the longest waiting first."""
+        self._take_lease()
         if self.discovery.due <= self.host.clock.elapsed():
             interval = NEVER if self.host.once else REDISCOVER / 1000
             if self.discovery.attempt(self._discover, interval):
@@ -244,10 +197,24 @@ class RunningInput:
         for _ in ahead(parallel, [partial(self._attempt, state) for state in due]):
             pass
 
+    def _take_lease(self) -> None:
+        """Begin anew, from the marks of the new lease, if the lease of the pulled units is another
+        one; without a lease, leave them alone."""
+        lease = self.host.share.lease(self.id)
+        if lease is not self.lease:
+            self.lease = lease
+            for unit in [unit for unit in self.units if unit.scope != RECEIVED]:
+                del self.units[unit]
+            self.discovery = self._state(self.discovery.unit)
+
     def _discover(self) -> bool:
         """Find the input's units; most plugins need no request for that."""
         units: List[Unit] = []
-        if self.host.pull and (not self.time_range or hasattr(self.settings, "lookback")):
+        if (
+            self.host.pull
+            and self.lease
+            and (not self.time_range or hasattr(self.settings, "lookback"))
+        ):
             units = [
                 Unit(self.id, dataset, scope)
                 for dataset, scope in self.input_config.plugin.units(self.client, self.settings)
@@ -260,10 +227,12 @@ class RunningInput:
                     " read a time range",
                     self.id,
                 )
+        if self.lease:
+            self.host.share.know(self.id, self.input_config.plugin.name, units)
         units = self.host.share.owned(units)
         if self.receiver:
             units.append(self._received_unit())
-        self.is_elsewhere = not self.host.share.alone and not units
+        self.is_elsewhere = not units and not (self.host.share.alone and self.lease)
         for unit in units:
             if unit not in self.units:
                 self.units[unit] = self._state(unit)
@@ -274,7 +243,7 @@ class RunningInput:
     # One attempt
 
     def _attempt(self, state: UnitState) -> None:
-        if self.host.stopping.is_set() or self.stopped:
+        if self.host.stopping.is_set() or self.stopped or self._is_handed_over(state.unit):
             return
         error = state.attempt(partial(self._collect, state), self._interval(state))
         if error:
@@ -297,7 +266,7 @@ class RunningInput:
         state.started = self.host.clock.elapsed()
         state.first = 0
         received = state.unit.scope == RECEIVED
-        checkpoints: TransactionalMarks = self.host.checkpoints
+        checkpoints: MarkStore = self._marks(state.unit)
         if received and self.delivered_ids:
             checkpoints = self.delivered_ids
         sink: Sink
@@ -323,8 +292,18 @@ class RunningInput:
             state.reached = 0 if received or self.source else state.until
         return finished
 
+    def _marks(self, unit: Unit) -> MarkKeeper:
+        """Return where a unit's mark is kept."""
+        if unit.scope == RECEIVED or not self.lease:
+            return self.host.checkpoints
+        return self.lease.marks or self.host.checkpoints
+
+    def _is_handed_over(self, unit: Unit) -> bool:
+        """Return whether another worker may run a unit."""
+        return unit.scope != RECEIVED and (self.lease is None or self.lease.ended)
+
     def _load_mark(self, state: UnitState) -> Mark:
-        mark = Mark() if self.time_range else self.host.checkpoints.load(state.unit)
+        mark = Mark() if self.time_range else self._marks(state.unit).load(state.unit)
         if state.unit.scope == RECEIVED:
             state.reached = 0
         else:
@@ -409,4 +388,5 @@ class RunningInput:
     def _must_stop(self, state: UnitState) -> bool:
         elapsed = self.host.clock.elapsed() - state.started
         others_wait = len(self.units) > 1 and elapsed > LONGEST_TURN
-        return self.host.stopping.is_set() or self.stopped or others_wait
+        handed_over = self._is_handed_over(state.unit)
+        return self.host.stopping.is_set() or self.stopped or others_wait or handed_over

@@ -20,26 +20,29 @@ from ..edge.receive.receiver import ListenerPool, Receiver
 from ..edge.receive.spool import Spool
 from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
+from ..edge.store.identity import identity
 from ..edge.store.rejected import RejectedEvents
-from ..edge.syslog.listener import open_listener
 from ..engine.protocols import Rejections
 from ..outputs import OutputContext
+from ..outputs.kafka.output import limits_of
 from ..outputs.validated import escape_controls
 from ..render import registry
 from ..render.event_check import SchemaCheck
 from .config.sections import Config, Input, OutputConfig
 from .delivery.outputs import Outputs
 from .delivery.routes import Checking, Route
+from .fleet.fleet import Fleet
 from .health import Health
 from .input import RunningInput
 from .memory import run_gc_less_often, tune_malloc
+from .processes.receivers import receive
 from .processes.share import ALONE, Share
 from .scheduler import Scheduler
 from .stats import Counts, Tally
 from .status import numbers, verdict
+from .status.unit_checks import check_unit, warn_of_skew
 from .systemd import hang_of
 from .unit import UnitState
-from .unit_checks import check_unit, warn_of_skew
 
 log = logging.getLogger("siemtap")
 
@@ -51,23 +54,6 @@ Hook = Callable[..., None]
 def added_fields() -> Mapping[str, Any]:
     """Return the `agent.*` fields that every event gets."""
     return {"agent.type": "siemtap", "agent.version": VERSION, "agent.name": socket.gethostname()}
-
-
-def receive(input_config: Input, spool: SpoolReader, listeners: Optional[ListenerPool]) -> Receiver:
-    """Return the receiver of an input, listening if it has `listeners`. Otherwise it only reads
-    the spool."""
-    receiving = input_config.receiving
-    assert receiving is not None
-    receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
-    if listeners is not None:
-        try:
-            receiver.open(listeners)
-        except SiemtapError as error:
-            receiver.close()
-            raise error.at(input_config.id) from None
-        if receiver.addresses:
-            log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
-    return receiver
 
 
 class Shipper:
@@ -118,12 +104,17 @@ class Shipper:
 
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints = Checkpoints(self.database)
+        self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
+        self.fleet: Optional[Fleet] = None
+        # single passes, such as those of commands, are no worker's
+        if config.cluster.enabled and share.alone and not once:
+            self.fleet = self._fleet()
+            self.share = self.fleet
         self.rejected_events = RejectedEvents(self.database)
         self.index_by_input: Dict[str, str] = {
             input_config.id: input_config.common.index for input_config in config.inputs
         }
         self.listeners = ListenerPool(clock)
-        self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
         self.delivery = Outputs(
             config,
             self,
@@ -151,6 +142,15 @@ class Shipper:
                 self, config.health.namespace, config.health.interval / 1000, self._deliver_health
             )
         self.configure(config.inputs)
+
+    def _fleet(self) -> Fleet:
+        return Fleet(
+            self.config.cluster,
+            identity(self.database),
+            limits_of(self.config.output.settings),
+            stop=self.scheduler.abort,
+            changed=self.scheduler.reconsider,
+        )
 
     def _schema_check(self) -> EventCheck:
         return SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
@@ -270,6 +270,8 @@ class Shipper:
             )
             for id in before.keys() - configured.keys() if replaced else ():
                 self.scheduler.wait_while_busy(id)
+        if self.fleet:
+            self.fleet.configured(configured)
         self.delivery.close_replaced(replaced)
         if errors:
             raise errors[0]
@@ -320,6 +322,8 @@ class Shipper:
         tune_malloc()
         self.delivery.start()
         self.scheduler.start()
+        if self.fleet:
+            self.fleet.start()
         if self.health_events:
             self.health_events.start()
         started()
@@ -347,6 +351,8 @@ class Shipper:
         """Close receivers, output and database."""
         for running in self.inputs.values():
             running.close_receiver()
+        if self.fleet:
+            self.fleet.close()
         self.delivery.close()
         self.database.close()
 

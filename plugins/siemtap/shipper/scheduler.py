@@ -8,7 +8,7 @@ import itertools
 import logging
 import threading
 import time
-from typing import List, Optional, Protocol, Tuple
+from typing import Callable, List, Optional, Protocol, Tuple
 
 from ..core.windows import MINUTE
 from ..edge.clock import Clock
@@ -59,6 +59,17 @@ class Scheduler:
         """Schedule an input or a queue; `due` is in seconds of the monotonic clock."""
         with self.lock:
             heapq.heappush(self.heap, (due, next(self.order), running))
+            self.lock.notify_all()
+
+    def reconsider(self, changed: Callable[[str], bool]) -> None:
+        """Ask what waits when it is due, because that has changed. changed: of an id."""
+        with self.lock:
+            waiting, self.heap = self.heap, []
+            for due, order, running in waiting:
+                now_due = running.due() if changed(running.id) else due
+                if now_due is not None:
+                    self.heap.append((now_due, order, running))
+            heapq.heapify(self.heap)
             self.lock.notify_all()
 
     def scheduled(self) -> List[Scheduled]:
@@ -128,20 +139,21 @@ class Scheduler:
                 running.run_due()
                 due = running.due()
             except MemoryError as error:
-                self._abort(error)
+                self.abort(error)
             # outside of any attempt: a defect of siemtap, no reason to stop the other inputs
             except Exception as error:
                 due = self._after_internal_error(running, error)
             # the process is told to end, or standard output is closed; checkpoints stay as saved
             except BaseException as error:
-                self._abort(error)
+                self.abort(error)
             with self.lock:
                 self.busy.remove(running)
                 if due is not None and not running.stopped:
                     heapq.heappush(self.heap, (due, next(self.order), running))
                 self.lock.notify_all()
 
-    def _abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
+        """End the process with an error."""
         self.fatal = error
         self.stopping.set()
 

@@ -43,6 +43,7 @@ from . import (
     bundles,
     checks,
     events,
+    fleet,
     machine,
     plugin_commands,
     queues,
@@ -188,6 +189,8 @@ def run(
     raise_file_limit()  # before the listeners: their limits are a part of it
     if stop and not start:
         raise ConfigError("--to needs --from")
+    if once and config.cluster.enabled:
+        raise ConfigError("--once: a worker of a fleet (cluster.kafka) runs until it is stopped")
     if ids:
         if not (start or once):
             raise ConfigError("--input needs --from or --once: `siemtap run` runs all inputs")
@@ -394,6 +397,7 @@ for command in (
     *checks.COMMANDS,
     audit.audit_all,
     *queues.COMMANDS,
+    *fleet.COMMANDS,
     *stores.COMMANDS,
     *events.COMMANDS,
     *secrets.COMMANDS,

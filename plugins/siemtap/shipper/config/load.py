@@ -18,7 +18,7 @@ from ...render import registry
 from ...render.config import file_schema, forms, input_schema
 from ...render.datasets import added_paths
 from ..processors.steps import compile_processors
-from . import consistency, outputs
+from . import consistency, fleet, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
@@ -26,6 +26,7 @@ from .types import input_type, input_types
 from .validator import Validator
 
 INPUTS_FOLDER = "inputs.d"  # beside the configuration file
+FIELDS = {"cluster.kafka": "cluster"}  # sections whose field of Config has another name
 DROP_KEYS = ("severity", "action", "dataset")
 
 
@@ -99,8 +100,14 @@ def parse(
     for name, form in TOP.items():
         if name:
             place = tuple(names(name))
-            sections[place[-1]] = document.fill_in_and_check(place, form, _section(tree, name))
+            sections[FIELDS.get(name, place[-1])] = document.fill_in_and_check(
+                place, form, _section(tree, name)
+            )
+    filled = document.fill_in_and_check((), General, general)
     configured = outputs.read_outputs(document)
+    if sections["cluster"].enabled:
+        configured = fleet.outputs_of(document, sections["cluster"], filled, configured)
+        fleet.check_inputs(document, [_plugin_of(entry) for entry in _entries(tree)])
     inputs = [
         input_config
         for number, entry in enumerate(_entries(tree))
@@ -110,7 +117,7 @@ def parse(
     _check_ids(document)
     config = Config(
         file=file,
-        general=document.fill_in_and_check((), General, general),
+        general=filled,
         **sections,
         outputs=configured,
         inputs=tuple(inputs),

@@ -34,6 +34,8 @@ from ...outputs.splunk_hec.output import SplunkHec
 from ...outputs.sqlite import Sqlite
 from ...outputs.stdout import Stdout
 from ...render import health, registry
+from ..delivery.settings import Queue
+from ..fleet.settings import Cluster
 
 OUTPUTS: Dict[str, Any] = {
     "sqlite": Sqlite,
@@ -269,21 +271,6 @@ class Health:
     )
 
 
-@dataclass(frozen=True)
-class Queue:
-    """The section `queue`: events that wait for one of several outputs."""
-
-    max_bytes: int = integer(
-        "Maximum size",
-        10 * 1024**3,
-        least=1024**2,
-        help=(
-            "Of an input with several outputs: how many bytes of events may wait in `path.data` for"
-            " one of them, such as while it is down. Above it the inputs of that output wait, too."
-        ),
-    )
-
-
 TOP: Dict[str, Any] = {
     "": General,
     "path": Folders,
@@ -292,6 +279,7 @@ TOP: Dict[str, Any] = {
     "logging.metrics": Metrics,
     "health": Health,
     "queue": Queue,
+    "cluster.kafka": Cluster,
     "setup": Setup,
     "setup.kibana": Kibana,
 }
@@ -349,6 +337,7 @@ class Config:
     metrics: Metrics
     health: Health
     queue: Queue
+    cluster: Cluster
     setup: Setup
     kibana: Kibana
     outputs: Tuple[OutputConfig, ...]

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Set,
+    Tuple,
+    runtime_checkable,
+)
+from weakref import WeakKeyDictionary, ref
 
+from ...core.errors import Retry
 from ...core.model import Mark, Unit
 from ...core.rows import Event, EventCheck
 from ...edge.store.checkpoints import Work
@@ -16,10 +30,20 @@ from ...outputs.validated import ValidateEvents
 from ..config.sections import OutputConfig
 
 
+@runtime_checkable
 class TransactionalMarks(MarkStore, Protocol):
     """Marks that can be saved in one transaction with something else."""
 
     def saving(self, unit: Unit, mark: Mark) -> Work: ...
+
+
+@runtime_checkable
+class DeliveringMarks(MarkStore, Protocol):
+    """Marks whose store commits events with them: a partition of a fleet."""
+
+    def deliver(
+        self, output: Any, unit: Unit, events: List[Event], mark: Optional[Mark]
+    ) -> Rejections: ...
 
 
 class Checking(NamedTuple):
@@ -72,9 +96,7 @@ class Route(Protocol):
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         """Return the ids of those events that were delivered already; None: it cannot say."""
 
-    def sink(
-        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
-    ) -> Sink:
+    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
         """Return what one cycle of a unit delivers to.
 
         save_checkpoints: false for a read that leaves the checkpoints alone. skip_delivered: first
@@ -95,10 +117,12 @@ class OpenOutput:
         self.config = config
         self.output = output
         self.together = output.together
+        self.checking = checking
         self.checked = checking.checked(output, config.name, checking.check)
         self.unchecked = checking.checked(output, config.name, None)
         # ids of events delivered, their checkpoint not saved yet
         self.unsaved: Set[str] = set()
+        self.delivering: WeakKeyDictionary[DeliveringMarks, IsolateFailures] = WeakKeyDictionary()
 
     @property
     def name(self) -> str:
@@ -116,13 +140,13 @@ class OpenOutput:
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return self.checked.holds(unit, events)
 
-    def sink(
-        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
-    ) -> Sink:
+    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
         if not save_checkpoints:
             return SkipDelivered(WithoutCheckpoint(self.checked), self.holds, self.unsaved)
         if self.together:
             return self.checked
+        if isinstance(checkpoints, DeliveringMarks):
+            return self._sink_of(checkpoints)
         return self.sink_before(checkpoints, skip_delivered)
 
     def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
@@ -130,6 +154,14 @@ class OpenOutput:
         if skip_delivered:
             sink = SkipDelivered(sink, self.holds, self.unsaved)
         return CheckpointAfter(sink, marks, self.unsaved)
+
+    def _sink_of(self, checkpoints: DeliveringMarks) -> Sink:
+        """Return what delivers by a store of marks; it lives as long as the store."""
+        if checkpoints not in self.delivering:
+            self.delivering[checkpoints] = self.checking.checked(
+                _ByMarks(self.output, checkpoints), self.name, self.checking.check
+            )
+        return self.delivering[checkpoints]
 
     def succeed(self, before: OpenOutput) -> None:
         """Take over what an output of the same name remembers of deliveries that failed."""
@@ -141,6 +173,29 @@ class OpenOutput:
 
     def close(self) -> None:
         self.checked.close()
+
+
+class _ByMarks:
+    """An output whose events are committed with their mark by the store of marks."""
+
+    together = True
+
+    def __init__(self, output: Output, checkpoints: DeliveringMarks) -> None:
+        self.output = output
+        # not the reverse: the store must not live on because of this
+        self.checkpoints = ref(checkpoints)
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        checkpoints = self.checkpoints()
+        if checkpoints is None:
+            raise Retry("another worker runs this unit now")
+        return checkpoints.deliver(self.output, unit, events, mark)
+
+    def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
+        return None
+
+    def close(self) -> None:
+        pass
 
 
 class QueuedRoute:
@@ -175,9 +230,8 @@ class QueuedRoute:
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return None
 
-    def sink(
-        self, save_checkpoints: bool, skip_delivered: bool, checkpoints: TransactionalMarks
-    ) -> Sink:
+    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
+        assert isinstance(checkpoints, TransactionalMarks)
         again = skip_delivered or not save_checkpoints
         checked = self._checked(checkpoints, again)
         return checked if save_checkpoints else WithoutCheckpoint(checked)

@@ -4,14 +4,15 @@ delays an answer."""
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from ...core.errors import SiemtapError
 from ...edge.clock import SYSTEM
 from ...edge.receive.receiver import ListenerPool, Receiver
 from ...edge.receive.spool import Spool
+from ...edge.receive.spool_reader import SpoolReader
+from ...edge.syslog.listener import open_listener
 from ..config.sections import Config, Input
-from ..process import receive
 
 log = logging.getLogger("siemtap")
 
@@ -80,6 +81,23 @@ class Receivers:
         for _, receiver in self.open.values():
             receiver.close()
         self.open.clear()
+
+
+def receive(input_config: Input, spool: SpoolReader, listeners: Optional[ListenerPool]) -> Receiver:
+    """Return the receiver of an input, listening if it has `listeners`. Otherwise it only reads
+    the spool."""
+    receiving = input_config.receiving
+    assert receiving is not None
+    receiver = Receiver(input_config.plugin, receiving, spool, open_listener)
+    if listeners is not None:
+        try:
+            receiver.open(listeners)
+        except SiemtapError as error:
+            receiver.close()
+            raise error.at(input_config.id) from None
+        if receiver.addresses:
+            log.info("%s: listening at %s", input_config.id, ", ".join(receiver.addresses))
+    return receiver
 
 
 def receives(input_config: Input) -> bool:

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import threading
-from typing import Dict, List, Protocol
+from typing import Dict, List, Optional, Protocol
 
-from ...core.model import Unit
+from ...core.model import Mark, Unit
 
 OUTPUT = "output"  # the input of a unit that reads the queue of an output
+
+
+class MarkKeeper(Protocol):
+    """Where the marks of an input's pulled units are kept, beside path.data."""
+
+    def load(self, unit: Unit) -> Mark: ...
+
+    def save(self, unit: Unit, mark: Mark) -> None: ...
+
+
+class Lease(Protocol):
+    """The right to run the pulled units of an input. `marks`: where their marks are; None: in
+    path.data. `ended`: the right is gone, and what is in hand is not delivered any more."""
+
+    ended: bool
+
+    @property
+    def marks(self) -> Optional[MarkKeeper]: ...
+
+
+class Endless:
+    """The lease of a process whose units never go to another."""
+
+    ended = False
+    marks: Optional[MarkKeeper] = None
+
+
+ENDLESS = Endless()
 
 
 class Share(Protocol):
@@ -17,27 +45,36 @@ class Share(Protocol):
 
     @property
     def alone(self) -> bool:
-        """Return whether the process runs all units, receivers and queues."""
+        """Return whether the process runs all receivers and queues of its path.data."""
 
     def owned(self, units: List[Unit]) -> List[Unit]:
-        """Return those of the units that this process runs. Another never runs them, until all
-        processes have ended."""
+        """Return those of the units that this process runs. Another of the same path.data never
+        runs them, until all processes have ended."""
+        return units
+
+    def lease(self, input: str) -> Optional[Lease]:
+        """Return the lease of an input's pulled units; None while another worker has it. It may
+        change at any time: a new lease is a new object."""
+        return ENDLESS
 
     def others_queue(self) -> bool:
         """Return whether another process may queue events."""
+        return False
+
+    def know(self, input: str, plugin: str, units: List[Unit]) -> None:
+        """Take notice of the pulled units that an input has now."""
+        return None
+
+    def problem(self) -> str:
+        """Return why this process gets no units; "" if nothing is wrong."""
+        return ""
 
 
-class Whole:
+class Whole(Share):
     """The share of the only process."""
 
     name = ""
     alone = True
-
-    def owned(self, units: List[Unit]) -> List[Unit]:
-        return units
-
-    def others_queue(self) -> bool:
-        return False
 
 
 ALONE = Whole()

@@ -29,6 +29,7 @@ from ..progress import Backfill
 from ..status.verdict import log_failures
 from .channel import Channel, Ended
 from .receivers import Receivers
+from .share import Share
 
 log = logging.getLogger("siemtap")
 
@@ -37,7 +38,7 @@ LOCK_TIMEOUT = 30.0  # seconds; the supervisor starts nobody before the last own
 CHECK_EVERY = 0.1  # seconds between two looks whether all is collected, with --once
 
 
-class Claims:
+class Claims(Share):
     """The share of a worker: its supervisor says which units are its own."""
 
     alone = False

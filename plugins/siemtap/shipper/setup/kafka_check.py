@@ -16,6 +16,7 @@ from ...kafka.transactions import Limits, Transactions
 from ...outputs.kafka.output import topics_of
 from ...outputs.kafka.settings import Settings
 from ..config.sections import Config, Input
+from ..fleet import topics as fleet_topics
 
 Step = Tuple[bool, str]  # whether it succeeded, and a sentence
 TIMEOUT = 20_000  # milliseconds
@@ -29,6 +30,9 @@ def check_kafka(config: Config) -> Iterator[Step]:
         topics = Topics(settings, section)
         yield True, f"{', '.join(topics.brokers())} answer"
         yield from _check_topics(topics, _topics(config))
+        if config.cluster.enabled:
+            number = fleet_topics.check(config.cluster)
+            yield True, f"the topics of the fleet have {number} partitions and are compacted"
         # an id of its own, so that a siemtap that runs is not fenced
         id = f"{settings.client_id}-test-{uuid.uuid4().hex}"
         transactions = Transactions(settings, id, Limits(timeout=TIMEOUT), section)
@@ -62,9 +66,11 @@ def set_up_topics(config: Config, dry_run: bool) -> Iterator[str]:
     """Create the topics that are missing; yield what was done, a sentence each."""
     topics = Topics(config.output.settings, config.output.section)
     missing = topics.missing(_topics(config))
+    if not dry_run:
+        topics.create(missing)
+    if config.cluster.enabled:
+        missing = [*fleet_topics.set_up(config.cluster, dry_run), *missing]
     for name in missing:
-        if not dry_run:
-            topics.create([name])
         yield f"{'would be ' if dry_run else ''}created: topic {name}"
     yield f"{len(missing)} {'to change' if dry_run else 'changed'}"
 

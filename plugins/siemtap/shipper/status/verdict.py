@@ -8,7 +8,7 @@ from typing import Any, Iterator, Tuple
 from ...core.errors import SiemtapError
 from ...edge.store.rejected import MAX_BYTES, UnseenRejections
 from ...outputs.validated import escape_controls
-from ..unit_checks import hang_reason, silence_reason
+from .unit_checks import hang_reason, silence_reason
 
 log = logging.getLogger("siemtap")
 
@@ -22,6 +22,8 @@ def health(shipper: Any) -> Tuple[bool, str]:
 def _reasons(shipper: Any) -> Iterator[str]:
     """Yield why something does not work. Nothing here waits for a unit or a request."""
     elapsed = shipper.clock.elapsed()
+    if shipper.share.problem():
+        yield shipper.share.problem()
     for running in list(shipper.inputs.values()):
         for state in running.states():
             if state.state == "degraded":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Set
 
-from ..core.windows import MINUTE, Millis
-from ..engine.clocks import ahead_warning, skew_warnings
-from ..engine.cycle import NEVER, Cycle
-from .input import RunningInput
-from .unit import UnitState
+from ...core.windows import MINUTE, Millis
+from ...engine.clocks import ahead_warning, skew_warnings
+from ...engine.cycle import NEVER, Cycle
+from ..input import RunningInput
+from ..unit import UnitState
 
 log = logging.getLogger("siemtap")
 

@@ -1,0 +1,139 @@
+"""Workers of a fleet without a broker: the configuration, leases, checkpoints as messages. What
+needs transactions and a group is in tests/live/test_fleet.py."""
+
+import threading
+
+import pytest
+
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.core.model import Mark, Unit
+from siemtap.shipper.config.load import parse
+from siemtap.shipper.fleet import checkpoints
+from siemtap.shipper.fleet.fleet import Fleet
+from siemtap.shipper.fleet.partition import Partition
+from siemtap.shipper.fleet.settings import Cluster
+from siemtap.shipper.scheduler import Scheduler
+
+CLUSTER = "cluster.kafka: {hosts: ['kafka.example.com:9092'], username: u, password: p}\n"
+INPUTS = "inputs: [{type: apptrana, client_id: a, client_secret: b}]\n"
+UNIT = Unit("a", "acme.event", "x/y")
+
+
+def test_a_worker_writes_to_kafka_on_the_brokers_of_the_fleet():
+    config = parse(CLUSTER + INPUTS)
+    assert config.cluster.enabled
+    (output,) = config.outputs
+    assert output.type == "kafka"
+    assert output.settings.hosts == ("kafka.example.com:9092",)
+    assert (output.settings.username, output.settings.password) == ("u", "p")
+    config = parse(CLUSTER + INPUTS + "output.kafka: {topic: mine, timeout: 10s}\n")
+    assert (config.output.settings.topic, config.output.settings.timeout) == ("mine", 10_000)
+    assert config.output.settings.hosts == ("kafka.example.com:9092",)
+
+
+def test_without_hosts_there_is_no_fleet():
+    config = parse(INPUTS)
+    assert not config.cluster.enabled and config.output.type == "sqlite"
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ("output.file: {path: out}", r"output.file: the workers of a fleet deliver to Kafka alone"),
+        ("output.sqlite: {}", r"move this output to the configuration of a writer"),
+        ("outputs: {a: {type: kafka}, b: {type: kafka}}", "deliver to Kafka alone"),
+        ("output.kafka: {hosts: ['other.example.com:9092']}", "cluster.kafka.hosts is that of"),
+        ("processes: 2", "processes does not go with cluster.kafka: run a worker for each core"),
+    ],
+)
+def test_what_does_not_go_with_a_fleet_is_refused(more, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(f"{CLUSTER}{INPUTS}{more}\n")
+
+
+def test_an_input_of_kafka_belongs_to_a_writer():
+    with pytest.raises(ConfigError, match=r"inputs\[0\].type belongs in the configuration of a"):
+        parse(CLUSTER + "inputs: [{type: kafka, group_id: g}]\n")
+
+
+def test_a_checkpoint_is_a_message_and_back():
+    mark = Mark({"until": 5}, {"0" * 32: 4, "1" * 32: 4})
+    assert checkpoints.from_message(checkpoints.to_message(UNIT, mark)) == (UNIT, mark)
+    with pytest.raises(ConfigError, match="the checkpoint's `message`"):
+        checkpoints.from_message(b'{"input": "a"}')
+
+
+def new_fleet(changed=lambda of: None):
+    """Return the share of a worker whose brokers are away."""
+    settings = Cluster(hosts=("127.0.0.1:1",))
+    limits = parse(CLUSTER + INPUTS).output.settings
+    from siemtap.outputs.kafka.output import limits_of
+
+    fleet = Fleet(settings, "1234", limits_of(limits), stop=lambda error: None, changed=changed)
+    fleet.count = 8
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    fleet = new_fleet()
+    yield fleet
+    fleet.close()
+
+
+def test_all_units_of_an_input_are_in_one_partition(fleet):
+    numbers = [fleet.number_of(f"input-{number}") for number in range(800)]
+    assert numbers == [fleet.number_of(f"input-{number}") for number in range(800)]
+    counts = [numbers.count(number) for number in range(8)]
+    assert sum(counts) == 800 and min(counts) > 60
+
+
+def test_a_lease_ends_with_its_partition_and_a_new_one_is_another(fleet):
+    number = fleet.number_of("a")
+    assert fleet.lease("a") is None
+    first = Partition(fleet.settings, fleet.limits, number, fleet._failed)
+    fleet.partitions[number] = fleet.open[number] = first
+    assert fleet.lease("a") is first and first.marks is first
+    fleet.revoked([number])
+    assert fleet.lease("a") is None and first.ended
+    with pytest.raises(Retry, match=f"partition {number} of siemtap.units was handed over"):
+        first.load(UNIT)
+    with pytest.raises(Retry, match="was handed over"):
+        first.save(UNIT, Mark({"until": 1}))
+
+
+def test_brokers_that_are_away_are_the_reason_of_the_health(fleet):
+    assert "cluster.kafka: " in fleet.problem() and "127.0.0.1:1" in fleet.problem()
+
+
+def test_the_producer_of_a_partition_is_never_opened_twice(fleet):
+    partition = Partition(fleet.settings, fleet.limits, 0, fleet._failed)
+    partition.transactions.opened = True  # and closed again, by a failure
+    with pytest.raises(Retry, match="the producer of the partition is closed"):
+        partition.transactions.open()
+
+
+def test_the_scheduler_asks_again_when_something_is_due():
+    class Clock:
+        def elapsed(self):
+            return 0.0
+
+    class Running:
+        stopped = False
+
+        def __init__(self, id, due):
+            self.id, self.next = id, due
+
+        def due(self):
+            return self.next
+
+    scheduler = Scheduler(Clock(), threading.Event(), 1, once=False)
+    first, second, third = Running("a", 100.0), Running("b", 50.0), Running("c", 70.0)
+    for running in (first, second, third):
+        scheduler.add(running, running.next)
+    first.next, second.next, third.next = 1.0, 2.0, None
+    scheduler.reconsider(lambda id: id in ("a", "c"))
+    assert sorted((due, running.id) for due, _, running in scheduler.heap) == [
+        (1.0, "a"),
+        (50.0, "b"),
+    ]
