@@ -6,22 +6,19 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import signal
 import sys
-import tempfile
 import threading
-import time
 import traceback
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
 import click
 
 from ... import VERSION
 from ...core.errors import ConfigError, SiemtapError
 from ...core.manifest import parse_duration, parse_time
-from ...core.windows import DAY, Millis
+from ...core.windows import Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.limits import raise_file_limit
@@ -38,25 +35,9 @@ from ..status.log_lines import MetricsLog
 from ..status.server import Server
 from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
-from . import (
-    audit,
-    bundles,
-    checks,
-    events,
-    fleet,
-    machine,
-    plugin_commands,
-    queues,
-    secrets,
-    stores,
-    vendors,
-)
-from .options import config_option, data_folder_lock, enabled_inputs, load
-
-if TYPE_CHECKING:  # the terminal and the simulators: `run` starts without them
-    from rich.console import Console
-
-    from ...testing import simulation
+from . import bundles, checks, demo, export, fleet, machine, plugin_commands, secrets, vendors
+from .options import config_option, data_folder_lock, enabled_inputs, load, signals
+from .stored import audit, events, queues, stores
 
 
 class _Commands(click.Group):
@@ -114,24 +95,6 @@ def _stop_writing_to_full_output() -> None:
 def main() -> None:
     """Collect events from security vendors and deliver them to Elasticsearch, OpenSearch, Splunk,
     NDJSON files, standard output or an embedded store."""
-
-
-@contextmanager
-def signals(shipper: Union[Shipper, Supervisor], reload: Any = None) -> Iterator[None]:
-    """Stop the shipper on SIGTERM and Ctrl-C; call `reload` on SIGHUP."""
-    before = {
-        number: signal.signal(number, lambda *_: shipper.stop())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    if reload and hasattr(signal, "SIGHUP"):
-        before[signal.SIGHUP] = signal.signal(
-            signal.SIGHUP, lambda *_: threading.Thread(target=reload, name="reload").start()
-        )
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # run
@@ -247,7 +210,7 @@ def run_shipper(
     # handle signals before the status page can be reached
     with handling(shipper, None if once else reload):
         if not once:
-            _in_background(reloader.watch)
+            threading.Thread(target=reloader.watch, daemon=True).start()
         page: Optional[Server] = None
         metrics = MetricsLog(shipper) if config.metrics.enabled else None
         if config.http.enabled and not once:
@@ -284,117 +247,10 @@ def worker(lock: Path) -> None:
     sys.exit(code)
 
 
-# demo
-
-DEMO_PORT = 5066
-SILENCE = 4.0  # seconds without a line while the demo collects
-
-
-@main.command(short_help="Collect simulated events of every vendor and show them.")
-@click.option("--once", is_flag=True, help="Exit when everything is collected and shown.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=(
-        "The port of the status page; 0 picks a free port. By default 5066, and a free port with"
-        " --once."
-    ),
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="The folder for the embedded store; by default a temporary folder.",
-)
-def demo(once: bool, port: Optional[int], data: Optional[Path]) -> None:
-    """Simulate every vendor, collect 24 hours of their events, and show them.
-
-    Needs no account, no network and no configuration file.
-    """
-    from rich.console import Console
-
-    from .. import demo as demonstration
-
-    console = Console()
-    kept = "" if data else " (temporary: deleted at the end; --data DIR keeps it)"
-    with ExitStack() as stack:
-        data = data or Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="siemtap-demo-", ignore_cleanup_errors=True)
-            )
-        )
-        vendors = demonstration.servers(stack)
-        if port is None:
-            port = 0 if once else DEMO_PORT
-        config = demonstration.config(vendors, data, port)
-        logs.start(config.logging)
-        stack.enter_context(data_folder_lock(config))
-        began = time.monotonic()
-        titles = ", ".join(input_config.plugin.title for input_config in config.inputs)
-        place = f"{data / 'siemtap.db'}{kept}"
-        console.print(f"collecting 24 hours of {titles}, simulated, into {place} …")
-        shipper = Shipper(config, once=once, listen=True)
-        _in_background(_show_progress, shipper, console)
-        demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
-        page = Server(shipper, config.http.host, config.http.port)
-        if once and port:
-            console.print(f"status page until the end: {page.address}")
-        with signals(shipper):
-            if not once:
-                _in_background(_show_when_done, shipper, console, began, page.address)
-                _in_background(_push_until_stopped, shipper, vendors)
-            try:
-                done = shipper.run()
-            finally:
-                page.close()
-        if once:
-            _show(shipper, console, began)
-    sys.exit(0 if done or not once else 1)
-
-
-def _in_background(function: Any, *args: Any) -> None:
-    threading.Thread(target=function, args=args, daemon=True).start()
-
-
-def _push_until_stopped(shipper: Shipper, vendors: Dict[str, simulation.Server]) -> None:
-    from .. import demo as demonstration
-
-    since = SYSTEM.now()
-    while not shipper.stopping.wait(1.0):
-        now = SYSTEM.now()
-        demonstration.push(shipper, vendors, since, now)
-        since = now
-
-
-def _show_progress(shipper: Shipper, console: Console) -> None:
-    """Print how many events have arrived, so that no silence is longer than SILENCE."""
-    while not shipper.stopping.wait(SILENCE) and not _is_collected(shipper):
-        console.print(f"  {shipper.counts.totals['accepted']:,} events so far")
-
-
-def _is_collected(shipper: Shipper) -> bool:
-    return all(state.success for running in shipper.inputs.values() for state in running.states())
-
-
-def _show_when_done(shipper: Shipper, console: Console, began: float, address: str) -> None:
-    while not shipper.stopping.is_set() and not _is_collected(shipper):
-        time.sleep(0.1)
-    _show(shipper, console, began)
-    console.print(f"status page: {address}   (Ctrl-C ends the demo)")
-
-
-def _show(shipper: Shipper, console: Console, began: float) -> None:
-    from .. import demo as demonstration
-
-    demonstration.show(shipper.tally, console)
-    totals = shipper.counts.totals
-    console.print(
-        f"{totals['accepted']:,} events in {time.monotonic() - began:.1f} s; {totals['rejected']}"
-        f" rejected, {totals['echoes']:,} read again and dropped"
-    )
-
-
 for command in (
+    demo.demo,
     *checks.COMMANDS,
+    *export.COMMANDS,
     audit.audit_all,
     *queues.COMMANDS,
     *fleet.COMMANDS,

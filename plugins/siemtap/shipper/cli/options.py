@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 import click
 import filelock
@@ -15,8 +28,10 @@ from ...core.manifest import suggest
 from ...edge.store import private
 from ..config import load as configuration
 from ..config.sections import Config, Input
+from ..process import Shipper
 from ..processes.child import KILL_AFTER
 from ..processes.locks import wait_for_processes
+from ..processes.supervisor import Supervisor
 from ..setup.assets import CLUSTERS
 
 CONFIG_FILE = "siemtap.yml"
@@ -209,3 +224,21 @@ def data_folder_error(config: Config, error: Exception) -> ConfigError:
         f"path.data {config.data} cannot be written: {reason}{place}; make it a folder that this"
         " user may write, or set another path.data"
     )
+
+
+@contextmanager
+def signals(shipper: Union[Shipper, Supervisor], reload: Any = None) -> Iterator[None]:
+    """Stop the shipper on SIGTERM and Ctrl-C; call `reload` on SIGHUP."""
+    before = {
+        number: signal.signal(number, lambda *_: shipper.stop())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    if reload and hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=reload, name="reload").start()
+        )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

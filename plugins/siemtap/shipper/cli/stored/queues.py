@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from ...core.errors import ConfigError
-from ...core.manifest import suggest
-from ...edge.store.checkpoints import Database
-from ...edge.store.event_queue import EventQueue
-from .options import config_option, data_folder_lock, load
+from ....core.errors import ConfigError
+from ....core.manifest import suggest
+from ....edge.store.checkpoints import Database
+from ....edge.store.event_queue import EventQueue
+from ..options import config_option, data_folder_lock, load
 
 
 @click.group(short_help="List or delete events that wait for an output.")

@@ -9,17 +9,17 @@ from typing import Any, Callable, Iterable, List, Tuple, TypeVar
 
 import click
 
-from ...core.convert import rfc3339
-from ...core.errors import ConfigError
-from ...core.settings import SEVERITIES
-from ...core.windows import Millis
-from ...edge.clock import SYSTEM
-from ...edge.store.snapshot import Snapshot
-from ...outputs.stdout import write_lines
-from ..config.sections import OUTPUTS, Config
-from ..events.search import Hit, Query, Search, severity_numbers, spelled_as_stored, time_range
-from ..events.table import Row, row_of
-from .options import config_option, load
+from ....core.convert import rfc3339
+from ....core.errors import ConfigError
+from ....core.settings import SEVERITIES
+from ....core.windows import Millis
+from ....edge.clock import SYSTEM
+from ....edge.store.snapshot import Snapshot
+from ....outputs.stdout import write_lines
+from ...config.sections import OUTPUTS, Config
+from ...events.search import Hit, Query, Search, severity_numbers, spelled_as_stored, time_range
+from ...events.table import Row, row_of
+from ..options import config_option, load
 
 WIDTH = 200  # columns of a table that goes into a file or a pipe
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

@@ -9,15 +9,15 @@ from typing import Any, Tuple
 
 import click
 
-from ...core.manifest import parse_duration
-from ...core.windows import Millis
-from ...edge.client.http import connect
-from ...edge.printable import printable
-from ..audit import ranges, report, stored
-from ..audit.findings import Comparison
-from ..config.sections import Config
-from ..process import added_fields
-from .options import config_option, data_folder_lock, load, output_option, parts_of
+from ....core.manifest import parse_duration
+from ....core.windows import Millis
+from ....edge.client.http import connect
+from ....edge.printable import printable
+from ...audit import ranges, report, stored
+from ...audit.findings import Comparison
+from ...config.sections import Config
+from ...process import added_fields
+from ..options import config_option, data_folder_lock, load, output_option, parts_of
 
 
 @click.command("audit", short_help="Compare the output with the vendors' data.")

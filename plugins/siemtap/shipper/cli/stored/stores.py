@@ -11,22 +11,22 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import click
 
-from ...core.convert import rfc3339
-from ...core.errors import ConfigError, SiemtapError
-from ...core.manifest import suggest
-from ...core.model import Mark, Payload, Unit
-from ...core.windows import Millis
-from ...edge.clock import SYSTEM
-from ...edge.printable import printable
-from ...edge.receive.receiver import RECEIVED
-from ...edge.receive.spool import Spool
-from ...edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
-from ...edge.store.first_reads import confirm_first_read
-from ...edge.store.rejected import Rejected, RejectedEvents
-from .. import logs
-from ..config.sections import DEFAULT_OUTPUT, Config
-from ..process import Shipper
-from .options import (
+from ....core.convert import rfc3339
+from ....core.errors import ConfigError, SiemtapError
+from ....core.manifest import suggest
+from ....core.model import Mark, Payload, Unit
+from ....core.windows import Millis
+from ....edge.clock import SYSTEM
+from ....edge.printable import printable
+from ....edge.receive.receiver import RECEIVED
+from ....edge.receive.spool import Spool
+from ....edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
+from ....edge.store.first_reads import confirm_first_read
+from ....edge.store.rejected import Rejected, RejectedEvents
+from ... import logs
+from ...config.sections import DEFAULT_OUTPUT, Config
+from ...process import Shipper
+from ..options import (
     config_option,
     data_folder_lock,
     load,
