@@ -24,6 +24,7 @@ from siemtap.render import registry
 from siemtap.render.event_check import SchemaCheck
 from siemtap.shipper.health import Health
 from siemtap.shipper.process import added_fields
+from siemtap.shipper.processes.share import ALONE
 from siemtap.shipper.setup.canary import build_canary
 from siemtap.testing.cases import batches_of
 
@@ -154,6 +155,7 @@ def test_health_events_of_every_state(namespace, error):
         added_fields = added_fields()
         delivery = SimpleNamespace(outputs={})
         inputs = {}
+        share = ALONE
         clock = type(
             "Clock", (), {"now": staticmethod(lambda: NOW), "elapsed": staticmethod(lambda: 0.0)}
         )

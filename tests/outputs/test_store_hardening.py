@@ -19,6 +19,7 @@ from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import OutputContext
 from siemtap.outputs import sqlite as output_sqlite
 from siemtap.outputs.sqlite import Settings, Sqlite
+from siemtap.shipper.processes.share import ALONE
 from siemtap.shipper.status import verdict
 
 UNIT = Unit("it", "acme.event")
@@ -55,7 +56,7 @@ def test_deleted_database_accepts_nothing_and_says_so(tmp_path, database, how):
     with pytest.raises(ConfigError, match="restart siemtap"):
         Checkpoints(database)
     shipper = types.SimpleNamespace(database=database, inputs={}, clock=types.SimpleNamespace())
-    shipper.delivery = types.SimpleNamespace(readers={})
+    shipper.delivery, shipper.share = types.SimpleNamespace(readers={}), ALONE
     shipper.clock.elapsed = lambda: 0.0
     ok, reason = verdict.health(shipper)
     assert not ok and "was deleted or replaced" in reason

@@ -12,6 +12,7 @@ from siemtap.edge import schemas
 from siemtap.render.event_check import SchemaCheck
 from siemtap.render.health import DATASET
 from siemtap.shipper.health import MAX_WAITING, Health
+from siemtap.shipper.processes.share import ALONE
 from siemtap.shipper.stats import Lateness
 from siemtap.testing.world import NOON, Time
 
@@ -41,6 +42,7 @@ class Shipper:
 
     def __init__(self):
         self.time = Time()
+        self.share = ALONE
         self.cluster = SimpleNamespace()
         self.delivery = SimpleNamespace(
             outputs={"siem": SimpleNamespace(name="siem", output=self.cluster)}

@@ -17,8 +17,9 @@ from ...edge.receive import addresses
 from ...render import registry
 from ...render.config import file_schema, forms, input_schema
 from ...render.datasets import added_paths
+from ..fleet import configured as fleet
 from ..processors.steps import compile_processors
-from . import consistency, fleet, outputs
+from . import consistency, outputs
 from .document import Document, Path_
 from .keystore import Keystore
 from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig

@@ -7,9 +7,9 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from ...core.model import Plugin
 from ...kafka.settings import KafkaConnection
-from .document import Document
-from .outputs import named_outputs
-from .sections import DEFAULT_OUTPUT, OUTPUTS, General, OutputConfig
+from ..config.document import Document
+from ..config.outputs import named_outputs
+from ..config.sections import DEFAULT_OUTPUT, OUTPUTS, General, OutputConfig
 
 KAFKA = "kafka"
 
