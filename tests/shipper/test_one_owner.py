@@ -18,6 +18,7 @@ from siemtap.edge.clock import SYSTEM
 from siemtap.engine.cycle import NEVER, Cycle, Policy
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.process import Shipper
+from siemtap.shipper.processes.share import ALONE
 from siemtap.shipper.status import verdict
 from siemtap.shipper.status.unit_checks import hang_reason, silence_reason
 from siemtap.testing import simulation
@@ -139,6 +140,7 @@ def test_attempt_without_progress_is_reported():
     shipper = types.SimpleNamespace(clock=types.SimpleNamespace(elapsed=lambda: 9_999.0))
     shipper.inputs = {"it": running}
     shipper.delivery = types.SimpleNamespace(readers={})
+    shipper.share = ALONE
     assert verdict.health(shipper)[0] is False
 
 
