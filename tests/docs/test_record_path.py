@@ -30,6 +30,16 @@ def listed(heading):
     return ROW.findall(text.partition("\n#")[0])
 
 
+def class_of(frame):
+    """Return the name of the class that defines the method of a frame."""
+    classes = type(frame.f_locals["self"]).__mro__
+    for each in classes:
+        method = vars(each).get(frame.f_code.co_name)
+        if getattr(method, "__code__", None) is frame.f_code:
+            return each.__name__
+    return classes[0].__name__
+
+
 def calls(work):
     """Return all calls of our functions that a piece of work makes, in all threads."""
     made = []
@@ -38,7 +48,7 @@ def calls(work):
         if event == "call" and frame.f_code.co_filename.startswith(str(PLUGINS)):
             name = frame.f_code.co_name
             if "self" in frame.f_locals:
-                name = f"{type(frame.f_locals['self']).__name__}.{name}"
+                name = f"{class_of(frame)}.{name}"
             file = Path(frame.f_code.co_filename).relative_to(PLUGINS).as_posix()
             made.append((file, name))
 
