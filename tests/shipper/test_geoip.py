@@ -109,7 +109,7 @@ def test_mistakes_are_found_before_anything_runs(tmp_path, monkeypatch, text):
 def test_without_the_package(tmp_path, monkeypatch):
     path = database(tmp_path / "city.mmdb", {"192.0.2.0/24": CITY})
     monkeypatch.setitem(sys.modules, "maxminddb", None)
-    with pytest.raises(ConfigError, match=r"run `pip install 'siemtap\[geoip\]'`"):
+    with pytest.raises(ConfigError, match=r"extra `geoip`"):
         look_up(path)
 
 

@@ -42,6 +42,26 @@ def test_mistakes(text, message):
     assert message in str(mistake.value)
 
 
+@pytest.mark.parametrize(
+    "topics, output, loops",
+    [
+        ("", "{}", True),
+        ("", "{topic: archive}", False),
+        (", topics: [archive]", "{topic: archive}", True),
+        (", topics: ['^arch']", "{topic: 'archive.%{+yyyy.MM}'}", True),
+        (", topics: [siemtap.events.acme]", "{}", False),
+        ("", "{hosts: ['other.example.com:9092']}", False),
+    ],
+)
+def test_an_input_does_not_read_what_its_output_writes(topics, output, loops):
+    text = SOURCE % topics + f"output.kafka: {output}\n"
+    if not loops:
+        parse(text)
+        return
+    with pytest.raises(ConfigError, match="each event would be written again without end"):
+        parse(text)
+
+
 def test_files_need_tls(tmp_path):
     certificate = tmp_path / "cert.pem"
     certificate.write_text("-----BEGIN CERTIFICATE-----\n")

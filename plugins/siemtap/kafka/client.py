@@ -34,7 +34,8 @@ def library() -> Any:
         import confluent_kafka.admin
     except ImportError:
         raise ConfigError(
-            "Kafka needs the package confluent-kafka: run `pip install 'siemtap[kafka]'`"
+            "Kafka needs the package confluent-kafka:"
+            " install siemtap with the extra `kafka`, such as pip install '.[kafka]'"
         ) from None
     return confluent_kafka
 

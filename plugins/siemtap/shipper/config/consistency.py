@@ -8,7 +8,7 @@ import ipaddress
 import os
 import re
 import ssl
-from typing import Any, Iterator, Mapping, Tuple
+from typing import Any, Iterable, Iterator, Mapping, Tuple
 from urllib.parse import urlsplit
 
 Problem = Tuple[str, str]  # a setting, and what goes on after its place
@@ -70,6 +70,23 @@ def _kafka_problems(form: Any) -> Iterator[Problem]:
             yield name, " needs `tls: true`"
     if form.sasl_mechanism and not form.username:
         yield "sasl_mechanism", " needs `username` and `password`"
+
+
+def topic_of_both(topics: Iterable[str], written: str, datasets: Iterable[str]) -> str:
+    """Return a topic that an input reads and a Kafka output writes; "" if there is none.
+
+    `topics`: names, or regular expressions that begin with ^. `written`: the output's pattern.
+    """
+    for dataset in datasets:
+        topic = re.sub(r"%\{[^}]*\}", "x", written.replace("%{[event.dataset]}", dataset))
+        for name in topics:
+            try:
+                is_read = re.match(name, topic) if name.startswith("^") else name == topic
+            except re.error:  # librdkafka reads expressions of another kind, and reports it
+                continue
+            if is_read:
+                return topic
+    return ""
 
 
 def _pair_problems(form: Any, first: str, second: str) -> Iterator[Problem]:

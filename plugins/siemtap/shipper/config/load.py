@@ -213,6 +213,8 @@ def _read_input(
         outputs=outputs.route(document, (*path, "output"), input_config.common.output, configured),
     )
     _check_drop(document, path, input_config.common.drop)
+    if plugin.reads_events:
+        _check_topics(document, path, input_config, configured)
     if input_config.receiving:
         try:
             addresses.check(input_config.receiving)
@@ -220,6 +222,27 @@ def _read_input(
             if not any(wrong[:2] == path for wrong in document.wrong):
                 document.report(path, f": {error.message}")
     return input_config
+
+
+def _check_topics(
+    document: Document, path: Path_, input_config: Input, configured: Sequence[OutputConfig]
+) -> None:
+    """Report a Kafka input that reads what its own output writes: each event for ever again."""
+    settings = input_config.settings
+    for output in configured:
+        if output.type != "kafka" or output.name not in input_config.outputs:
+            continue
+        if not set(settings.hosts).intersection(output.settings.hosts):
+            continue
+        topic = consistency.topic_of_both(
+            settings.topics, output.settings.topic, registry.datasets()
+        )
+        if topic:
+            document.report(
+                (*path, "topics"),
+                f" reads {topic}, which the output {output.name} writes: each event would be"
+                " written again without end; give the output another `topic`, or read others",
+            )
 
 
 def _read_processors(

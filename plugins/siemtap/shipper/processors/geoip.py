@@ -79,7 +79,8 @@ class GeoDatabase:
             import maxminddb
         except ImportError:
             raise ConfigError(
-                "needs the package maxminddb: run `pip install 'siemtap[geoip]'`"
+                "needs the package maxminddb:"
+                " install siemtap with the extra `geoip`, such as pip install '.[geoip]'"
             ) from None
         try:
             status = os.stat(self.path)

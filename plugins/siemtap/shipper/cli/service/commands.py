@@ -38,7 +38,8 @@ def pywin32() -> Tuple[Any, Any, Any]:
         serviceutil, service, types = map(importlib.import_module, names)
     except ImportError:
         raise ConfigError(
-            "`siemtap service` needs Windows and pywin32: pip install siemtap[service]. On Linux"
+            "`siemtap service` needs Windows and pywin32:"
+            " install siemtap with the extra `service`. On Linux"
             " run it by systemd: packaging/siemtap.service"
         ) from None
     return serviceutil, service, types
@@ -74,7 +75,7 @@ def check_for_service(config: Config) -> None:
 
 @click.group(short_help="Install, start, stop or remove the service of Windows.")
 def service() -> None:
-    """Run siemtap as a service of Windows. Needs `pip install siemtap[service]` and an
+    """Run siemtap as a service of Windows. Needs the extra `service` and an
     administrator."""
 
 
