@@ -18,7 +18,7 @@ from siemtap.shipper.processes.worker import RECEIVERS, Process
 
 INPUT = (
     '  - {{type: centurylink_ips, id: {id}, listen: "127.0.0.1:{port}",'
-    " secret: a-secret-of-sixteen-and-more}}\n"
+    " secret: a-secret-of-sixteen-and-more{more}}}\n"
 )
 
 
@@ -46,12 +46,12 @@ class Running:
         self.told[name] = value
         return None
 
-    def text(self, ports, output="output.file.path: {folder}/out"):
+    def text(self, ports, output="output.file.path: FOLDER/out", more=""):
         """Return a configuration of inputs that listen, by id."""
         (self.folder / "siemtap.yml").touch(0o600)
-        return (
-            f"path.data: {self.folder}/data\nprocesses: 2\n{output.format(folder=self.folder)}\n"
-            "inputs:\n" + "".join(INPUT.format(id=id, port=port) for id, port in ports.items())
+        output = output.replace("FOLDER", str(self.folder))
+        return f"path.data: {self.folder}/data\nprocesses: 2\n{output}\ninputs:\n" + "".join(
+            INPUT.format(id=id, port=port, more=more) for id, port in ports.items()
         )
 
     def start(self, first, latest, role=RECEIVERS, again=False, after=None):
@@ -131,7 +131,7 @@ def test_a_supervisor_answers_with_what_it_has_reloaded(running):
 def test_a_refused_reload_is_no_outage_when_the_receivers_die_later(running, busy_port):
     first = running.text({"ips": 0})
     running.start(first, running.text({"ips": 0, "more": busy_port}), again=True)
-    wait_for(lambda: "started" in running.told)
+    wait_for(lambda: "started" in running.told, 20)
     assert running.inputs() == ["ips"] and "failed" not in running.told
     assert any("cannot listen" in line for line in running.log)
 
@@ -145,14 +145,13 @@ def test_a_mistake_of_the_first_start_is_told(running, busy_port):
 
 def test_a_worker_started_again_runs_with_the_outputs_that_open(running, tmp_path):
     (tmp_path / "no_folder").touch()
-    latest = running.text(
-        {"ips": 0},
-        "outputs: {{file: {{type: file, path: {folder}/out}},"
-        " other: {{type: file, path: {folder}/no_folder/out}}}}",
-    )
-    running.start(running.text({"ips": 0}), latest, "worker", again=True)
-    wait_for(lambda: "started" in running.told)
-    assert running.inputs() == ["ips"] and "no_folder" in "".join(running.log)
+    outputs = "outputs:\n  file: {type: file, path: FOLDER/out}\n"
+    other = "  other: {type: file, path: FOLDER/no_folder/out}\n"
+    first = running.text({"ips": 0}, outputs)
+    latest = running.text({"ips": 0}, outputs + other, more=", output: file")
+    running.start(first, latest, "worker", again=True)
+    wait_for(lambda: "started" in running.told, 20)
+    assert "no_folder" in "".join(running.log) and running.inputs() == ["ips"]
 
 
 def test_a_stop_ahead_of_an_answer_that_a_reload_waits_for(running):
