@@ -1,8 +1,12 @@
 """The queue of several outputs: batches and marks are committed together, stored once, and read in
 their order."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import siemtap
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Mark, Unit
 from siemtap.edge.store.checkpoints import Checkpoints, Database
@@ -91,3 +95,15 @@ def test_processes_count_together(queue):
         assert queue.waiting("a") == Waiting() and queue.outputs() == other.outputs() == []
     finally:
         other_file.close()
+
+
+def test_an_upsert_names_its_key():
+    """SQLite before 3.35, which RHEL 9 has, takes DO UPDATE only with the columns in conflict."""
+    texts = {file: file.read_text() for file in Path(siemtap.__file__).parent.rglob("*.py")}
+    upserts = [
+        (file.name, target)
+        for file, text in texts.items()
+        for target in re.findall(r"ON CONFLICT(.*?)DO UPDATE", text, re.DOTALL)
+    ]
+    assert len(upserts) >= 2
+    assert [each for each in upserts if not each[1].strip().startswith("(")] == []

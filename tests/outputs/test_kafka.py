@@ -12,6 +12,7 @@ from outputs.output_stores import UNIT, event
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
+from siemtap.edge.store.checkpoints import Database
 from siemtap.outputs import OutputContext
 from siemtap.outputs.kafka.output import Kafka, topics_of
 from siemtap.outputs.kafka.settings import Settings
@@ -104,6 +105,23 @@ def test_no_broker_at_the_start_is_a_warning(opened, caplog):
     opened(Away, OutputContext(delivers=("acme.event",), stopping=stopping))
     assert "the inputs wait until it answers" in caplog.text
     stopping.set()
+
+
+def test_workers_of_one_path_data_do_not_fence_each_other(mock, opened, tmp_path):
+    database = Database(tmp_path / "siemtap.db")
+    outputs = [
+        opened(mock, OutputContext(database, section="output.kafka", process=process))
+        for process in ("worker 1", "worker 2")
+    ]
+    for number in range(4):
+        assert outputs[number % 2].deliver(UNIT, [event(number)], None) == []
+    ids = [output.writer.transactions.transactional_id for output in outputs]
+    assert [id.rpartition("output.kafka")[2] for id in ids] == ["-worker-1", "-worker-2"]
+    again = opened(mock, OutputContext(database, section="output.kafka", process="worker 1"))
+    assert again.writer.transactions.transactional_id == ids[0]
+    alone = opened(mock, OutputContext(database, section="output.kafka"))
+    assert alone.writer.transactions.transactional_id == ids[0].removesuffix("-worker-1")
+    database.close()
 
 
 def test_the_extra_is_named_where_it_is_missing(mock, opened, monkeypatch):

@@ -163,6 +163,16 @@ def test_state_change_is_an_event_but_the_first_success_is_not(reporter):
     )
 
 
+def test_an_output_whose_queue_another_worker_reads(reporter, monkeypatch):
+    """`processes: 2`: it is open here without the numbers of its queue."""
+    shipper, health, delivered = reporter
+    stats = shipper.stats()
+    stats["outputs"].append({"name": "archive", "type": "sqlite"})
+    monkeypatch.setattr(shipper, "stats", lambda: stats)
+    health.report()
+    assert delivered[-1]["siemtap"]["waiting_events"] == 5
+
+
 def test_a_limited_number_of_events_waits_for_the_output():
     shipper, delivered, error = Shipper(), [], [True]
 

@@ -9,9 +9,12 @@ from shipper.two_outputs import INPUT, clusters
 
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
+from siemtap.edge.clock import SYSTEM
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery import queue_reader
+from siemtap.shipper.processes.share import Share
+from siemtap.shipper.scheduler import Scheduler
 
 # fixtures
 two = two_outputs.two
@@ -86,17 +89,69 @@ def test_a_replacement_waits_for_no_delivery(two):
     assert reader.output is new and reader.cycle.in_doubt
 
 
-def test_a_replaced_output_is_tried_at_once(two):
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_replaced_output_is_tried_at_once(two, is_busy):
+    """The old one asked to wait. Others may queue, so an entry of the scheduler never goes away:
+    there is one for each reader, however often its output is replaced."""
     shipper = two().start()
+    delivery, scheduler = shipper.shipper.delivery, shipper.shipper.scheduler
+    shipper.shipper.share = WithOthers()
     shipper.dead = {"archive"}
     shipper.run_turns(2)
-    reader = shipper.shipper.delivery.readers["archive"]
-    reader.is_scheduled = True
+    reader = delivery.readers["archive"]
+    reader.wake()
     reader.cycle.due = shipper.clock.elapsed() + 600
-    scheduled = []
-    reader.schedule = lambda each: scheduled.append(each.cycle.due)
-    reader.take_over(reader.output)
-    assert scheduled == [shipper.clock.elapsed()]
+    scheduler.reconsider(lambda id: id == reader.id)
+    if is_busy:
+        scheduler.heap.clear()
+        scheduler.busy.append(reader)
+    for _ in range(3):
+        delivery._add(reader.output)
+    if is_busy:
+        assert scheduler.reconsidered and not scheduler.heap
+    else:
+        due = [due for due, _, running in scheduler.heap if running is reader]
+        assert due == [shipper.clock.elapsed()]
+    reader.wait_for_turn()
+    assert reader.due() == shipper.clock.elapsed()
+
+
+class WithOthers(Share):
+    """The share of a worker beside others."""
+
+    alone = False
+
+    def others_queue(self):
+        return True
+
+
+def test_what_changes_as_a_turn_ends_is_reconsidered():
+    """It was asked when it is due before the change, and is put back after it."""
+    stopping = threading.Event()
+    scheduler = Scheduler(SYSTEM, stopping, 1, once=False)
+    ran = []
+
+    class Changing:
+        id, stopped, wait = "it", False, 600.0
+
+        def run_due(self):
+            ran.append(self)
+            if len(ran) == 2:
+                scheduler.stop()
+
+        def due(self):
+            wait, self.wait = self.wait, 0.0
+            if wait:
+                scheduler.reconsider(lambda id: id == "it")
+            return SYSTEM.elapsed() + wait
+
+    scheduler.add(Changing(), SYSTEM.elapsed())
+    scheduler.start()
+    try:
+        assert stopping.wait(20)
+    finally:
+        scheduler.stop()
+    assert scheduler.join(10) and len(ran) == 2
 
 
 def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch):

@@ -28,3 +28,4 @@ class OutputContext:
     vendor_now: Optional[Callable[[], Millis]] = None
     section: str = ""  # its section in the configuration, for errors
     delivers: Tuple[str, ...] = ()  # names of the datasets that its inputs give
+    process: str = ""  # the name of a worker of `processes: N`; "" of the only process

@@ -131,7 +131,8 @@ class Health:
             "output": output["name"],
             "uptime_s": stats["uptime_s"],
             "waiting_rejected": output["waiting_rejected"],
-            "waiting_events": sum(each["waiting_events"] for each in stats["outputs"]),
+            # another worker reads the queue of an output that has none
+            "waiting_events": sum(each.get("waiting_events", 0) for each in stats["outputs"]),
             "ignored": self._count_ignored(),
             "state": "ok" if stats["healthy"] else "degraded",
             "error": None if stats["healthy"] else stats["reason"],

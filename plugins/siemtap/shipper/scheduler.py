@@ -50,6 +50,7 @@ class Scheduler:
         self.heap: List[Tuple[float, int, Scheduled]] = []  # by due time
         self.order = itertools.count()
         self.busy: List[Scheduled] = []  # whose turn it is now
+        self.reconsidered: List[Scheduled] = []  # of the busy ones
         self.workers = [
             threading.Thread(target=self._run_worker, name=f"worker-{index}", daemon=True)
             for index in range(number)
@@ -70,6 +71,7 @@ class Scheduler:
                 if now_due is not None:
                     self.heap.append((now_due, order, running))
             heapq.heapify(self.heap)
+            self.reconsidered += [running for running in self.busy if changed(running.id)]
             self.lock.notify_all()
 
     def scheduled(self) -> List[Scheduled]:
@@ -148,6 +150,9 @@ class Scheduler:
                 self.abort(error)
             with self.lock:
                 self.busy.remove(running)
+                if running in self.reconsidered:  # perhaps after it was asked
+                    self.reconsidered = [each for each in self.reconsidered if each is not running]
+                    due = None if due is None else running.due()
                 if due is not None and not running.stopped:
                     heapq.heappush(self.heap, (due, next(self.order), running))
                 self.lock.notify_all()

@@ -58,7 +58,7 @@ BATCHES = """SELECT number, input, dataset, scope, time, again, size, content
              FROM queue_output JOIN queue USING (number)
              WHERE output = ? AND number > ? AND number <= ? ORDER BY number"""
 WAITING = "SELECT batches, events, bytes FROM queue_waiting WHERE output = ?"
-COUNT = """INSERT INTO queue_waiting VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+COUNT = """INSERT INTO queue_waiting VALUES (?, ?, ?, ?) ON CONFLICT (output) DO UPDATE SET
            batches = batches + excluded.batches, events = events + excluded.events,
            bytes = bytes + excluded.bytes"""
 DELETE_UNNEEDED = """DELETE FROM queue WHERE number = ? AND NOT EXISTS

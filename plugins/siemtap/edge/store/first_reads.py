@@ -16,7 +16,8 @@ CREATE = """CREATE TABLE IF NOT EXISTS first_read (
   PRIMARY KEY (input, dataset, scope)) WITHOUT ROWID"""
 # The first delivery may fail and be repeated hours later: then the later start is true. After a
 # checkpoint was deleted the earlier one stays true.
-NOTE = """INSERT INTO first_read VALUES (?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET
+NOTE = """INSERT INTO first_read VALUES (?, ?, ?, ?, 0)
+  ON CONFLICT (input, dataset, scope) DO UPDATE SET
   start = CASE WHEN confirmed THEN min(start, excluded.start) ELSE excluded.start END"""
 CONFIRM = "UPDATE first_read SET confirmed = 1 WHERE input = ? AND dataset = ? AND scope = ?"
 

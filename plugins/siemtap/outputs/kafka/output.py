@@ -80,11 +80,13 @@ class Kafka:
         )
 
     def _transactional_id(self) -> str:
-        """Return an id that path.data keeps: a successor with it fences this process. Without
-        path.data, as for `siemtap test output`, nobody is fenced."""
+        """Return an id that path.data keeps: a successor with it fences this process. The workers
+        of one path.data write at the same time, so each has an id of its own. Without path.data,
+        as for `siemtap test output`, nobody is fenced."""
         database = self.context.database
         own = identity(database) if database else f"once-{uuid.uuid4().hex}"
-        return f"{self.settings.client_id}-{own}-{self.where}"
+        process = self.context.process.replace(" ", "-")
+        return "-".join(filter(None, (self.settings.client_id, own, self.where, process)))
 
     def _check_topics(self) -> None:
         """Refuse to start if a topic or a right is missing. Brokers that are away are no reason:

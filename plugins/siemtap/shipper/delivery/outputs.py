@@ -90,6 +90,7 @@ class Outputs:
         self.outputs[output.name] = output
         if reader:
             reader.take_over(output)
+            self.host.scheduler.reconsider(lambda id: id == reader.id)
 
     def reload(self, configured: Iterable[OutputConfig]) -> List[OpenOutput]:
         """Open the outputs that are new, and those that are changed and can be open twice, such as

@@ -77,13 +77,10 @@ class QueueReader:
 
     def take_over(self, output: OpenOutput) -> None:
         """Deliver to another output of the same name, after the delivery in hand. Nothing here
-        waits for that; `wait_for_turn` does."""
-        self.replacement = output
+        waits for that; `wait_for_turn` does. From now on it is due, so the scheduler has to
+        reconsider it."""
         with self.lock:
-            if self.is_scheduled:  # the old output may have asked to wait for long
-                self.cycle.due = self.host.clock.elapsed()
-        if self.is_scheduled:
-            self.schedule(self)  # once more than needed: a turn without work does no harm
+            self.replacement = output
 
     def wait_for_turn(self) -> None:
         """Wait until the turn in hand has ended: no delivery to a replaced output is under way."""
@@ -92,10 +89,12 @@ class QueueReader:
 
     def _adopt(self) -> None:
         """Go on with the replacement. Called by whoever has the turn."""
-        output, self.replacement = self.replacement, None
-        if output is not None:
-            self.output = output
-            self.cycle.in_doubt = True
+        with self.lock:
+            output, self.replacement = self.replacement, None
+            if output is not None:
+                self.output = output
+                self.cycle.in_doubt = True
+                self.cycle.due = self.host.clock.elapsed()  # the old one may have asked for long
 
     def wake(self) -> None:
         """Schedule the reader, unless it is."""
@@ -116,6 +115,8 @@ class QueueReader:
             if (done and not others) or self.cycle.due == NEVER:
                 self.is_scheduled = False
                 return None
+            if self.replacement:
+                return self.host.clock.elapsed()
             if done:
                 return self.host.clock.elapsed() + LOOK_EVERY
             return self.cycle.due

@@ -63,6 +63,7 @@ class Supervisor:
         self.stopping = threading.Event()
         self.changed = threading.Condition()
         self.reloading = threading.Lock()
+        self.reloads = 0
         self.asking = threading.Lock()
         self.database = Database(config.data / "siemtap.db")
         self.queue = EventQueue(self.database, config.queue.max_bytes)
@@ -85,9 +86,10 @@ class Supervisor:
             return {
                 "name": name,
                 "role": worker.RECEIVERS if index < 0 else "worker",
+                # a mistake of a reload must not end what worked before
+                "again": child.has_started or self.reloads > 0,
                 "first": self.config.texts,
-                "latest": self.latest.texts,
-                "overrides": self.config.overrides,
+                **self._latest(),
                 "once": self.once,
                 "patience": self.patience,
                 "time_range": self.time_range,
@@ -97,10 +99,22 @@ class Supervisor:
         def handle(question: str, value: Any) -> Any:
             if question == "claim":
                 return self.ownership.claim(index, [Unit(*unit) for unit in value])
+            if question == "latest":
+                return self._latest()
             return None
 
         lock = lock_file(self.config.data, name)
-        return Child(name, lock, hello, handle, self._notify, self.once and index >= 0)
+        child = Child(name, lock, hello, handle, self._notify, self.once and index >= 0)
+        return child
+
+    def _latest(self) -> Any:
+        """Return the configuration as the other processes get it."""
+        reloads = self.reloads  # first: it may be too low, never too high
+        return {
+            "reloads": reloads,
+            "latest": self.latest.texts,
+            "overrides": self.config.overrides,
+        }
 
     def _notify(self) -> None:
         with self.changed:
@@ -207,7 +221,8 @@ class Supervisor:
         """Let all processes take over what a reload can change. Raise the first error."""
         with self.reloading:
             self.latest = config
-            message = {"latest": config.texts, "overrides": config.overrides}
+            self.reloads += 1
+            message = self._latest()
             # the receivers first: a worker reads a spool that they have made
             errors = self._configure([self.receivers], message)
             self._start_receivers()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
@@ -70,7 +69,7 @@ class Process:
         self.claims: Optional[Claims] = None
         self.ids: List[str] = []
         self.stopping = threading.Event()
-        self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.configuring = threading.Lock()  # one after another, the latest last
         self.channel = Channel(channel_in, channel_out, self._handle, self.stop, blocks=True)
 
     def stop(self) -> None:
@@ -98,18 +97,21 @@ class Process:
         self.ids = start["ids"]
         try:
             if start["role"] == RECEIVERS:
-                return self._receive(first, latest)
+                return self._receive(first, latest, start)
             return self._work(first, latest, start)
         except SiemtapError as error:
             kind = ConfigError.__name__ if isinstance(error, ConfigError) else ""
             self.channel.tell("failed", [kind, str(error)])
             return 2
 
-    def _receive(self, first: Config, latest: Config) -> int:
+    def _receive(self, first: Config, latest: Config, start: Mapping[str, Any]) -> int:
         receivers = self.receivers = Receivers(first)
         try:
-            receivers.configure(latest.inputs)
-            self.channel.tell("started")
+            try:
+                receivers.configure(latest.inputs)
+            except SiemtapError as error:
+                self._refuse(error, start)
+            self._tell_started(start)
             self.stopping.wait()
         finally:
             receivers.close()
@@ -126,16 +128,49 @@ class Process:
             progress=Backfill(is_terminal=False),
         )
         self.shipper = shipper
-        shipper.configure(self._chosen(latest), latest.outputs)
+        try:
+            shipper.configure(self._chosen(latest), latest.outputs)
+        except SiemtapError as error:
+            self._refuse(error, start)
+            if not shipper.inputs:  # an output was refused: those of the start are open
+                self._start_inputs(shipper, latest)
         if self.stopping.is_set():
             shipper.stop()
         if start["once"]:
             threading.Thread(target=self._report_collected, name="collected", daemon=True).start()
-        done = shipper.run(lambda: self.channel.tell("started"))
+        done = shipper.run(lambda: self._tell_started(start))
         if start["once"]:
             log_failures(shipper)
         self.channel.tell("ended", [done, totals_of(shipper)])
         return 0 if done or not start["once"] else 1
+
+    def _start_inputs(self, shipper: Shipper, config: Config) -> None:
+        """Start the inputs that can run with the outputs that are open; log why another cannot."""
+        try:
+            shipper.configure(self._chosen(config))
+        except SiemtapError as error:
+            log.error("%s", error)
+
+    def _refuse(self, error: SiemtapError, start: Mapping[str, Any]) -> None:
+        """Raise an error of the first start, which ends all processes. Later it is a mistake of a
+        reload, which the reload has told: the other inputs run on."""
+        if not start["again"]:
+            raise error
+        log.error("%s; the other inputs run", error)
+
+    def _tell_started(self, start: Mapping[str, Any]) -> None:
+        """Say that this process has started, and take over what was reloaded meanwhile: nobody
+        sends a reload to a process that has not started."""
+        self.channel.tell("started")
+        try:
+            with self.configuring:
+                latest = self.channel.ask("latest").result()
+                if latest["reloads"] != start["reloads"]:
+                    self._configure(latest)
+        except Ended:  # and this process ends, too
+            pass
+        except SiemtapError as error:
+            log.error("%s", error)
 
     def _chosen(self, config: Config) -> Tuple[Input, ...]:
         """Return the inputs of a configuration that `--input` names; all without it."""
@@ -152,7 +187,8 @@ class Process:
 
     def _handle(self, name: str, value: Any) -> Any:
         if name == "stop":
-            return self.stop()
+            # this thread takes the answers that a reload waits for, with the lock that `stop` needs
+            return threading.Thread(target=self.stop, name="stop", daemon=True).start()
         if name == "drain" and self.claims:
             return self.claims.drained.set()
         return self._answer(name, value)
@@ -160,12 +196,8 @@ class Process:
     def _answer(self, name: str, value: Any) -> Any:
         shipper, receivers = self.shipper, self.receivers
         if name == "configure":
-            config = load_texts_of(value, "latest")
-            _log_to(self.channel, config)
-            if receivers:
-                receivers.configure(config.inputs)
-            elif shipper:
-                shipper.configure(self._chosen(config), config.outputs)
+            with self.configuring:
+                self._configure(value)
         elif name == "stats":
             if shipper:
                 return {**shipper.stats(), "totals": totals_of(shipper)}
@@ -173,6 +205,14 @@ class Process:
         elif name == "hang":
             return shipper.hang() if shipper else ""
         return None
+
+    def _configure(self, message: Mapping[str, Any]) -> None:
+        config = load_texts_of(message, "latest")
+        _log_to(self.channel, config)
+        if self.receivers:
+            self.receivers.configure(config.inputs)
+        elif self.shipper:
+            self.shipper.configure(self._chosen(config), config.outputs)
 
 
 def totals_of(shipper: Shipper) -> Any:
