@@ -7,6 +7,7 @@ import pytest
 
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Mark, Unit
+from siemtap.kafka.transactions import Transactions
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.fleet import checkpoints
 from siemtap.shipper.fleet.fleet import Fleet
@@ -111,6 +112,31 @@ def test_the_producer_of_a_partition_is_never_opened_twice(fleet):
     partition.transactions.opened = True  # and closed again, by a failure
     with pytest.raises(Retry, match="the producer of the partition is closed"):
         partition.transactions.open()
+
+
+@pytest.fixture
+def partition(fleet, monkeypatch):
+    """Return a partition whose producer opens, and that knows no checkpoint."""
+    monkeypatch.setattr(Transactions, "open", lambda self: setattr(self, "producer", object()))
+    monkeypatch.setattr(Transactions, "_discard", lambda self, producer: None)
+    monkeypatch.setattr(checkpoints, "latest", lambda *parts: {})
+    partition = Partition(fleet.settings, fleet.limits, 0, fleet._failed)
+    yield partition
+    partition.close()
+
+
+def test_a_partition_whose_checkpoints_were_not_read_opens_at_the_next_attempt(
+    partition, monkeypatch
+):
+    def fail(*parts):
+        raise Retry("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "latest", fail)
+        with pytest.raises(Retry, match="no answer in time"):
+            partition.open()
+    partition.open()
+    assert partition.load(UNIT) == Mark()
 
 
 def test_the_scheduler_asks_again_when_something_is_due():

@@ -104,6 +104,7 @@ class Partition:
             )
         except SiemtapError:
             self.transactions.close()
+            self.transactions.opened = False  # no mark was read yet: the next attempt begins anew
             raise
         self.writer = Writer(self.transactions, f"partition-{self.number}")
 
