@@ -4,6 +4,7 @@ tests/live/test_kafka_delivery.py: the mock knows neither aborts nor fencing."""
 import json
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 from kafka_mock import Mock
@@ -12,6 +13,8 @@ from outputs.output_stores import UNIT, event
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
+from siemtap.edge.store.checkpoints import Database
+from siemtap.edge.store.identity import identity
 from siemtap.outputs import OutputContext
 from siemtap.outputs.kafka.output import Kafka, topics_of
 from siemtap.outputs.kafka.settings import Settings
@@ -84,6 +87,17 @@ def test_an_event_that_is_too_large_is_rejected_whole(mock, opened):
     assert rejected[1] == "1,175 bytes are more than max_message_bytes (1,000)"
     assert len(mock.read("large", 2)) == 2
     assert output.deliver(UNIT, [large], None) == [rejected]
+
+
+def test_processes_of_one_folder_do_not_fence_each_other(mock, opened, tmp_path):
+    with closing(Database(tmp_path / "siemtap.db")) as database:
+        ids = [
+            opened(mock, OutputContext(database, process=process)).writer.transactions
+            for process in ("", "worker 1", "worker 2", "worker 2")
+        ]
+        alone, first, second, again = [each.transactional_id for each in ids]
+        assert alone == f"siemtap-{identity(database)}-output.kafka"
+    assert (first, second, again) == (f"{alone}-worker-1", f"{alone}-worker-2", second)
 
 
 def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):

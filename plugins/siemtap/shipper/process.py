@@ -131,6 +131,7 @@ class Shipper:
                 index_by_input=self.index_by_input,
                 datasets=registry.datasets(),
                 vendor_now=self._vendor_time,
+                process=share.name,
             ),
         )
         # the supervisor of several processes does it for all of them

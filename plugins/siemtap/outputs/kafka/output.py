@@ -80,11 +80,14 @@ class Kafka:
         )
 
     def _transactional_id(self) -> str:
-        """Return an id that path.data keeps: a successor with it fences this process. Without
-        path.data, as for `siemtap test output`, nobody is fenced."""
+        """Return an id that path.data keeps: a successor with it fences this process. Each of
+        several processes has its own. Without path.data, as for `siemtap test output`, nobody is
+        fenced."""
         database = self.context.database
         own = identity(database) if database else f"once-{uuid.uuid4().hex}"
-        return f"{self.settings.client_id}-{own}-{self.where}"
+        id = f"{self.settings.client_id}-{own}-{self.where}"
+        process = self.context.process.replace(" ", "-")
+        return f"{id}-{process}" if process else id
 
     def _check_topics(self) -> None:
         """Refuse to start if a topic or a right is missing. Brokers that are away are no reason:
