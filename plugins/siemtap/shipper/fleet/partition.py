@@ -151,7 +151,7 @@ class Partition:
         )
         for key, value in units.items():
             if value is None:
-                del self.units[key]
+                self.units.pop(key, None)
             else:
                 self.units[key] = value
 
