@@ -4,6 +4,8 @@ tests/live/test_kafka_delivery.py: the mock knows neither aborts nor fencing."""
 import json
 import sys
 import threading
+from concurrent.futures import Future
+from contextlib import closing
 
 import pytest
 from kafka_mock import Mock
@@ -13,9 +15,16 @@ from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.edge.store.checkpoints import Database
+from siemtap.edge.store.identity import identity
+from siemtap.kafka.consumer import Consumer
+from siemtap.kafka.settings import KafkaConnection
+from siemtap.kafka.topics import Topics
+from siemtap.kafka.transactions import Transactions
 from siemtap.outputs import OutputContext
 from siemtap.outputs.kafka.output import Kafka, topics_of
 from siemtap.outputs.kafka.settings import Settings
+from siemtap.shipper.fleet.checkpoints import latest
+from siemtap.shipper.fleet.settings import Cluster
 
 TOPIC = "siemtap.events.acme.event"
 
@@ -87,6 +96,17 @@ def test_an_event_that_is_too_large_is_rejected_whole(mock, opened):
     assert output.deliver(UNIT, [large], None) == [rejected]
 
 
+def test_processes_of_one_folder_do_not_fence_each_other(mock, opened, tmp_path):
+    with closing(Database(tmp_path / "siemtap.db")) as database:
+        ids = [
+            opened(mock, OutputContext(database, process=process)).writer.transactions
+            for process in ("", "worker 1", "worker 2", "worker 2")
+        ]
+        alone, first, second, again = [each.transactional_id for each in ids]
+        assert alone == f"siemtap-{identity(database)}-output.kafka"
+    assert (first, second, again) == (f"{alone}-worker-1", f"{alone}-worker-2", second)
+
+
 def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):
     class Away:
         hosts = ["127.0.0.1:1"]
@@ -128,6 +148,43 @@ def test_the_extra_is_named_where_it_is_missing(mock, opened, monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(ConfigError, match=r"extra `kafka`"):
         opened(mock)
+
+
+def open_consumer(settings):
+    Consumer(settings, ["t"], "g", True, "x").start()
+
+
+def read_checkpoints(settings):
+    latest(Cluster(**vars(settings)), "t", [0], threading.Event(), where="x")
+
+
+@pytest.mark.parametrize(
+    "open_client",
+    [
+        lambda settings: Topics(settings, "x"),
+        lambda settings: Transactions(settings, "id", where="x").open(),
+        open_consumer,
+        read_checkpoints,
+    ],
+    ids=["admin", "producer", "consumer", "checkpoints"],
+)
+def test_a_certificate_that_is_none_is_named(open_client, tmp_path):
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+    settings = KafkaConnection(
+        hosts=("127.0.0.1:1",), tls=True, certificate=str(certificate), key=str(certificate)
+    )
+    with pytest.raises(ConfigError, match=r"^x: .*ssl.certificate.location failed.*; check `tls`"):
+        open_client(settings)
+
+
+def test_a_broker_that_does_not_answer_in_time_is_a_retry():
+    topics = Topics(KafkaConnection(hosts=("127.0.0.1:1",)), "x", timeout=0.2)
+    with pytest.raises(Retry, match="^x: "):
+        topics.config("t")
+    topics.errors.take = lambda: None  # as if the client had reported nothing beside the call
+    with pytest.raises(Retry, match=r"^x: no answer within 0.2 s$"):
+        topics._call(lambda: Future().result(0))
 
 
 @pytest.mark.parametrize(

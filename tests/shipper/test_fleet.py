@@ -2,16 +2,20 @@
 needs transactions and a group is in tests/live/test_fleet.py."""
 
 import threading
+from dataclasses import replace
 
 import pytest
+from processes import wait_for
 
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Mark, Unit
+from siemtap.kafka.transactions import Transactions
 from siemtap.shipper.config.load import parse
-from siemtap.shipper.fleet import checkpoints
-from siemtap.shipper.fleet.fleet import Fleet
-from siemtap.shipper.fleet.partition import Partition
+from siemtap.shipper.fleet import checkpoints, topics
+from siemtap.shipper.fleet.fleet import PARALLEL, Fleet, input_of
+from siemtap.shipper.fleet.partition import Partition, key_of
 from siemtap.shipper.fleet.settings import Cluster
+from siemtap.shipper.process import Shipper
 from siemtap.shipper.scheduler import Scheduler
 
 CLUSTER = "cluster.kafka: {hosts: ['kafka.example.com:9092'], username: u, password: p}\n"
@@ -111,6 +115,105 @@ def test_the_producer_of_a_partition_is_never_opened_twice(fleet):
     partition.transactions.opened = True  # and closed again, by a failure
     with pytest.raises(Retry, match="the producer of the partition is closed"):
         partition.transactions.open()
+
+
+@pytest.fixture
+def partition(fleet, monkeypatch):
+    """Return a partition whose producer opens, and that knows no checkpoint."""
+    monkeypatch.setattr(Transactions, "open", lambda self: setattr(self, "producer", object()))
+    monkeypatch.setattr(Transactions, "_discard", lambda self, producer: None)
+    monkeypatch.setattr(checkpoints, "latest", lambda *parts: {})
+    partition = Partition(fleet.settings, fleet.limits, 0, fleet._failed)
+    yield partition
+    partition.close()
+
+
+def test_a_partition_whose_checkpoints_were_not_read_opens_at_the_next_attempt(
+    partition, monkeypatch
+):
+    def fail(*parts):
+        raise Retry("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "latest", fail)
+        with pytest.raises(Retry, match="no answer in time"):
+            partition.open()
+    partition.open()
+    assert partition.load(UNIT) == Mark()
+
+
+@pytest.fixture
+def eager_fleet(monkeypatch):
+    """Return a worker that knows its topics and tries again at once."""
+    monkeypatch.setattr(topics, "check", lambda settings: 16)
+    monkeypatch.setattr("siemtap.shipper.fleet.fleet.RETRY_EVERY", 0.01)
+    fleet = new_fleet()
+    yield fleet
+    fleet.close()
+
+
+def test_partitions_that_do_not_open_hold_up_no_other(eager_fleet, monkeypatch):
+    def open_last(partition):
+        if partition.number < PARALLEL:
+            raise Retry("no answer in time")
+
+    monkeypatch.setattr(Partition, "open", open_last)
+    eager_fleet.assigned(list(range(PARALLEL + 1)))
+    wait_for(lambda: PARALLEL in eager_fleet.open)
+    assert eager_fleet.problem() == "no answer in time"
+
+
+def test_a_worker_that_was_replaced_opens_nothing_more(eager_fleet, monkeypatch):
+    attempts = []
+
+    def fail(partition):
+        attempts.append(partition.number)
+        raise Retry("no answer in time")
+
+    monkeypatch.setattr(Partition, "open", fail)
+    eager_fleet.assigned([0])
+    wait_for(lambda: len(attempts) > 1)
+    eager_fleet.replaced()
+    # as the interpreter does at its end, which waits for these threads
+    waiting = threading.Thread(target=eager_fleet.openers.shutdown, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_an_error_that_ends_the_process_ends_its_fleet(monkeypatch, tmp_path):
+    monkeypatch.setattr(topics, "check", lambda settings: 8)
+    config = parse(f"path.data: {tmp_path}\n{INPUTS}cluster.kafka: {{hosts: ['127.0.0.1:1']}}\n")
+    shipper = Shipper(replace(config, inputs=()))
+    shipper.scheduler.abort(MemoryError())
+    with pytest.raises(MemoryError):
+        shipper.run()
+    assert shipper.fleet.closing.is_set()
+    shipper.close()
+
+
+@pytest.mark.parametrize("remove", ["know", "configured"])
+def test_inputs_of_one_partition_publish_at_the_same_time(fleet, partition, monkeypatch, remove):
+    """Another one does it whenever units are looked at or committed."""
+    keys = [key_of(unit) for unit in (UNIT, UNIT._replace(scope="z"))]
+    partition.units = {key: b'{"input": "a"}' for key in keys}
+    monkeypatch.setitem(fleet.open, fleet.number_of("a"), partition)
+
+    def look(value):
+        partition.units[b"%d" % len(partition.units)] = b'{"input": "b"}'
+        return input_of(value)
+
+    def commit(messages, required=0):
+        partition.units.pop(keys[0], None)
+
+    monkeypatch.setattr("siemtap.shipper.fleet.fleet.input_of", look)
+    monkeypatch.setattr(partition, "_commit", commit)
+    if remove == "know":
+        fleet.know("a", "apptrana", [])
+    else:
+        monkeypatch.setattr(fleet, "ids", {"b"})
+        fleet._remove_units(partition)
+    assert not partition.units.keys() & set(keys) and len(partition.units) == 2
 
 
 def test_the_scheduler_asks_again_when_something_is_due():

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 
 import filelock
 import pytest
@@ -18,12 +19,14 @@ from siemtap.core.errors import ConfigError, Retry, SiemtapError
 from siemtap.core.model import Unit
 from siemtap.shipper import logs
 from siemtap.shipper.config.load import load, parse
+from siemtap.shipper.process import Shipper
 from siemtap.shipper.processes import child as children
 from siemtap.shipper.processes.channel import Channel, Ended
 from siemtap.shipper.processes.locks import lock_file, wait_for_processes
 from siemtap.shipper.processes.merged import merge_inputs, merge_outputs
 from siemtap.shipper.processes.share import Ownership
 from siemtap.shipper.processes.supervisor import Supervisor
+from siemtap.shipper.processes.worker import Claims
 from siemtap.shipper.stats import Tally
 
 # ownership
@@ -61,6 +64,15 @@ def test_number_of_processes():
     for wrong in ("0", "65", "many", "-1", "1.5"):
         with pytest.raises(ConfigError, match="a number from 1 to 64, or auto"):
             parse(f"{entry}processes: {wrong}")
+
+
+def test_outputs_know_the_process_that_runs_them(tmp_path):
+    config = parse(f"path.data: {tmp_path}\ninputs: [{{type: centurylink_ips}}]\n")
+    share = Claims("worker 2", None)
+    share.known[Unit("output", "default")] = False  # as its supervisor said
+    shipper = Shipper(replace(config, inputs=()), once=True, share=share)
+    assert shipper.delivery.context.process == "worker 2"
+    shipper.close()
 
 
 # messages

@@ -67,6 +67,20 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
     return given
 
 
+def new_client(kind: Any, properties: Dict[str, Any], where: str) -> Any:
+    """Return a client of librdkafka. kind: such as Producer. where: the start of the error's text.
+
+    Raise ConfigError if librdkafka refuses the properties, such as a key that is none.
+    """
+    try:
+        return kind(properties)
+    except library().KafkaException as raised:
+        raise ConfigError(
+            f"{where}: {_text(raised.args[0])}; check `tls`, `ca_file`, `certificate`, `key` and"
+            " `sasl_mechanism`"
+        ) from None
+
+
 def _protocol(settings: KafkaConnection) -> str:
     if settings.username:
         return "SASL_SSL" if settings.tls else "SASL_PLAINTEXT"

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ..core.errors import Retry, SiemtapError
-from .client import Advice, Errors, error_from, library, properties
+from .client import Advice, Errors, error_from, library, new_client, properties
 from .settings import KafkaConnection
 
 log = logging.getLogger("siemtap")
@@ -107,7 +107,7 @@ class Consumer:
     def start(self) -> None:
         """Join the group, unless that was done."""
         if self.thread is None:
-            self.consumer = self.kafka.Consumer(self.properties)
+            self.consumer = new_client(self.kafka.Consumer, self.properties, self.where)
             self.consumer.subscribe(
                 self.topics,
                 on_assign=self._assigned,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
-from ..core.errors import ConfigError
-from .client import Advice, Errors, error_from, library, properties
+from ..core.errors import ConfigError, Retry
+from .client import Advice, Errors, error_from, library, new_client, properties
 from .settings import KafkaConnection
 
 AUTO_CREATION = 5.0  # seconds that a broker may take to create a topic by itself
@@ -29,7 +30,7 @@ class Topics:
         self.advice = Advice(settings)
         self.errors = Errors()
         self.properties = {**properties(settings), "error_cb": self.errors.report}
-        self.admin = self.kafka.admin.AdminClient(self.properties)
+        self.admin = new_client(self.kafka.admin.AdminClient, self.properties, where)
 
     def brokers(self) -> List[str]:
         """Return the addresses of the cluster's brokers. Raise Retry if none answers."""
@@ -46,6 +47,11 @@ class Topics:
             raise error_from(
                 raised.args[0], self.where, self.advice, topic, rights, reported
             ) from None
+        except FutureTimeout:
+            reported = self.errors.take()
+            if reported is not None:
+                raise error_from(reported, self.where, self.advice) from None
+            raise Retry(f"{self.where}: no answer within {self.timeout:g} s") from None
 
     def check(
         self, names: Iterable[str], rights: Tuple[str, ...] = ("Write", "Describe")
@@ -92,7 +98,7 @@ class Topics:
 
     def _is_created(self, name: str) -> bool:
         """Return whether the broker creates a topic because a producer asks for it."""
-        producer = self.kafka.Producer(self.properties)
+        producer = new_client(self.kafka.Producer, self.properties, self.where)
         end = time.monotonic() + AUTO_CREATION
         while True:
             topic = self._call(lambda: producer.list_topics(name, self.timeout)).topics[name]
@@ -126,7 +132,7 @@ class Topics:
     def config(self, name: str, rights: Tuple[str, ...] = ("DescribeConfigs",)) -> Dict[str, str]:
         """Return the settings of a topic. rights: that the error names if this one is missing."""
         resource = self.kafka.admin.ConfigResource(self.kafka.admin.ResourceType.TOPIC, name)
-        (answer,) = self.admin.describe_configs([resource]).values()
+        (answer,) = self.admin.describe_configs([resource], request_timeout=self.timeout).values()
         entries = self._call(partial(answer.result, self.timeout), name, rights)
         return {key: str(entry.value) for key, entry in entries.items()}
 
@@ -141,5 +147,6 @@ class Topics:
         ]
         if not new:
             return
-        for name, answer in self.admin.create_topics(new).items():
+        answers = self.admin.create_topics(new, request_timeout=self.timeout)
+        for name, answer in answers.items():
             self._call(partial(answer.result, self.timeout), name, ("Create",))

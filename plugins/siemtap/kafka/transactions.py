@@ -10,7 +10,17 @@ from functools import partial
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..core.errors import Retry
-from .client import FENCED, TOO_LARGE, Advice, Errors, Fenced, error_from, library, properties
+from .client import (
+    FENCED,
+    TOO_LARGE,
+    Advice,
+    Errors,
+    Fenced,
+    error_from,
+    library,
+    new_client,
+    properties,
+)
 from .settings import KafkaConnection
 
 OVERHEAD = 10_000  # bytes of key, headers and framing beside a message's value
@@ -100,7 +110,7 @@ class Transactions:
         if self.producer is not None:
             return
         self.errors.take()
-        producer = self.kafka.Producer(self.properties())
+        producer = new_client(self.kafka.Producer, self.properties(), self.where)
         try:
             self._repeat(producer, "init_transactions")
         except Exception:

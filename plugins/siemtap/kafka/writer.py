@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from ..core.errors import ConfigError, Retry
+from ..core.errors import ConfigError, Retry, SiemtapError
 from .client import error_from
 from .transactions import Message, Transactions, failures
 
@@ -133,7 +133,7 @@ class Writer:
                 messages = [part.message for job in jobs for part in job.parts]
                 try:
                     errors = self.transactions.write(messages) if messages else {}
-                except Retry:
+                except SiemtapError:
                     if self.transactions.in_doubt:
                         self.doubtful |= {id for id in map(_id_of, messages) if id}
                     raise
@@ -144,16 +144,21 @@ class Writer:
                     return
                 jobs = self._without_failed(jobs, errors)
         finally:
-            if self.transactions.limits.alone:
+            # other limits close the producer, which alone can learn of a commit in doubt
+            if self.transactions.limits.alone and not self.transactions.in_doubt:
                 self.transactions.with_limits(self.limits)
 
     def _resolve(self) -> None:
-        """Learn what became of a commit without an answer. Raise Retry if nobody knows yet."""
+        """Learn what became of a commit without an answer. Raise Retry if nobody knows yet, or if
+        it was aborted."""
         if not self.transactions.in_doubt:
             return
-        if self.transactions.resolve():
-            self.delivered |= self.doubtful
-        self.doubtful = set()
+        try:
+            if self.transactions.resolve():
+                self.delivered |= self.doubtful
+        finally:
+            if not self.transactions.in_doubt:
+                self.doubtful = set()
 
     def _skip_delivered(self, job: Job) -> None:
         if not self.delivered:

@@ -335,6 +335,8 @@ class Shipper:
         self.stop()
         ended = self.scheduler.join(self.config.general.shutdown_timeout / 1000)
         if self.scheduler.fatal:
+            if self.fleet:
+                self.fleet.close()  # its threads would hold up the exit
             raise self.scheduler.fatal
         if self.health_events:
             self.health_events.close()

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 from ...core.errors import Retry
 from ...core.model import Mark, Unit, damaged
 from ...core.windows import Millis
-from ...kafka.client import Advice, Errors, error_from, library, properties
+from ...kafka.client import Advice, Errors, error_from, library, new_client, properties
 from .settings import Cluster
 
 STEP = 1.0  # seconds of one wait for messages
@@ -76,7 +76,8 @@ def _committed(
     offsets: only the brokers know where the end is."""
     kafka = library()
     errors = Errors()
-    consumer = kafka.Consumer(
+    consumer = new_client(
+        kafka.Consumer,
         {
             **properties(settings),
             "group.id": settings.group,  # it is not joined, and nothing is committed
@@ -85,7 +86,8 @@ def _committed(
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "error_cb": errors.report,
-        }
+        },
+        where,
     )
     left = set(partitions)
     deadline = time.monotonic() + timeout

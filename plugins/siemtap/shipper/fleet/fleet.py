@@ -15,14 +15,14 @@ from ...core.model import Unit
 from ...kafka.transactions import Limits
 from ..processes.share import Share
 from . import topics
-from .membership import Membership
+from .membership import WAIT_FOR_PERSON, Membership
 from .partition import Partition, key_of
 from .settings import Cluster
 
 log = logging.getLogger("siemtap")
 
 PARALLEL = 8  # partitions that are opened at the same time
-RETRY_EVERY, WAIT_FOR_PERSON = 2.0, 30.0  # seconds between two attempts to open a partition
+RETRY_EVERY = 2.0  # seconds between two attempts, if no person must act in between
 REVOKE_TIMEOUT = 20.0  # seconds
 Changed = Callable[[Callable[[str], bool]], None]  # is told which inputs have another lease now
 
@@ -115,7 +115,8 @@ class Fleet(Share):
         self.known[input] = messages
         partition = self.lease(input)
         if partition is not None:
-            gone = {key for key, value in partition.units.items() if input_of(value) == input}
+            published = list(partition.units.items())  # other inputs of the partition publish, too
+            gone = {key for key, value in published if input_of(value) == input}
             partition.publish({**dict.fromkeys(gone - messages.keys()), **messages})
 
     def configured(self, ids: Iterable[str]) -> None:
@@ -128,7 +129,8 @@ class Fleet(Share):
     def _remove_units(self, partition: Partition) -> None:
         if self.ids is None:
             return
-        gone = [key for key, value in partition.units.items() if input_of(value) not in self.ids]
+        published = list(partition.units.items())  # as in `know`
+        gone = [key for key, value in published if input_of(value) not in self.ids]
         try:
             partition.publish(dict.fromkeys(gone))
         except SiemtapError as error:  # the next owner, or the next reload, does it
@@ -156,22 +158,23 @@ class Fleet(Share):
         partition = Partition(self.settings, limits, number, self._failed)
         with self.lock:
             self.partitions[number] = partition
-        partition.opening = self.openers.submit(self._open, partition)
+        self._open_in_turn(partition)
+
+    def _open_in_turn(self, partition: Partition) -> None:
+        """Open a partition after those that wait already, unless it is given up."""
+        with self.lock:
+            if not partition.ended and not self.closing.is_set():
+                partition.opening = self.openers.submit(self._open, partition)
 
     def _open(self, partition: Partition) -> None:
         number = partition.number
-        while not partition.ended:
-            try:
-                partition.open()
-                break
-            except SiemtapError as error:
-                if partition.ended:
-                    return
-                is_retry = isinstance(error, Retry)
-                if not is_retry and self.problems.get(number) != error.message:
-                    log.error("%s", error)
-                self.problems[number] = error.message
-                partition.stopping.wait(RETRY_EVERY if is_retry else WAIT_FOR_PERSON)
+        if partition.ended or self.closing.is_set():
+            return
+        try:
+            partition.open()
+        except SiemtapError as error:
+            self._open_later(partition, error)
+            return
         with self.lock:
             self.problems.pop(number, None)
             is_current = self.partitions.get(number) is partition and not partition.ended
@@ -180,8 +183,23 @@ class Fleet(Share):
         if not is_current:
             partition.close()
             return
-        self._remove_units(partition)
         self.changed(lambda id: self.number_of(id) == number)
+        self._remove_units(partition)
+
+    def _open_later(self, partition: Partition, error: SiemtapError) -> None:
+        """Try again after a while, in which the thread is free for other partitions."""
+        number, is_retry = partition.number, isinstance(error, Retry)
+        with self.lock:
+            if partition.ended:
+                return
+            is_new = self.problems.get(number) != error.message
+            self.problems[number] = error.message
+        if is_new and not is_retry:
+            log.error("%s", error)
+        wait = RETRY_EVERY if is_retry else WAIT_FOR_PERSON
+        timer = threading.Timer(wait, self._open_in_turn, [partition])
+        timer.daemon = True  # it holds up no exit
+        timer.start()
 
     def revoked(self, partitions: List[int]) -> None:
         with self.lock:

@@ -9,12 +9,13 @@ from typing import Any, List, Optional, Protocol
 
 from ...core.errors import ConfigError, SiemtapError
 from ...engine.mapper import traceback_text
-from ...kafka.client import Advice, Errors, error_from, library, properties
+from ...kafka.client import Advice, Errors, error_from, library, new_client, properties
 from .settings import Cluster
 
 log = logging.getLogger("siemtap")
 
 POLL = 0.5  # seconds
+WAIT_FOR_PERSON = 30.0  # seconds between two attempts that fail until somebody acts
 LOOK_EVERY = 60.0  # seconds between two looks at the number of partitions
 REPLACED = ("_FATAL", "FENCED_INSTANCE_ID", "_FENCED")
 
@@ -84,7 +85,9 @@ class Membership:
             log.debug("%s", traceback_text(error))
 
     def _poll(self) -> None:
-        consumer = library().Consumer(self.properties())
+        consumer = self._consumer()
+        if consumer is None:
+            return
         consumer.subscribe(
             [self.settings.units],
             on_assign=self._assigned,
@@ -102,6 +105,16 @@ class Membership:
                     self._look(consumer)
         finally:
             consumer.close()
+
+    def _consumer(self) -> Optional[Any]:
+        """Return the consumer; None if siemtap stops before a person has mended its files."""
+        while not self.stopping.is_set():
+            try:
+                return new_client(library().Consumer, self.properties(), "cluster.kafka")
+            except ConfigError as error:
+                self._say(error)
+            self.stopping.wait(WAIT_FOR_PERSON)
+        return None
 
     def _look(self, consumer: Any) -> None:
         try:

@@ -104,6 +104,7 @@ class Partition:
             )
         except SiemtapError:
             self.transactions.close()
+            self.transactions.opened = False  # no mark was read yet: the next attempt begins anew
             raise
         self.writer = Writer(self.transactions, f"partition-{self.number}")
 
@@ -150,7 +151,7 @@ class Partition:
         )
         for key, value in units.items():
             if value is None:
-                del self.units[key]
+                self.units.pop(key, None)
             else:
                 self.units[key] = value
 
