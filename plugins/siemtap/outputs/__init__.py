@@ -27,6 +27,5 @@ class OutputContext:
     # Returns the time by the vendors' clocks. None: no vendor is asked.
     vendor_now: Optional[Callable[[], Millis]] = None
     section: str = ""  # its section in the configuration, for errors
-    process: str = ""  # which one of several that share path.data; "" if it is alone
     delivers: Tuple[str, ...] = ()  # names of the datasets that its inputs give
     process: str = ""  # the name of a worker of `processes: N`; "" of the only process
