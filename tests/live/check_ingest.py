@@ -13,7 +13,7 @@ from siemtap.core.paths import leaves
 from siemtap.elastic import painless
 from siemtap.elastic.package.pipelines import duplicates
 from siemtap.render import registry
-from siemtap.testing.cases import all_folders
+from siemtap.testing.cases import all_folders, folder_of, records_of
 
 
 @pytest.mark.parametrize("name, dataset", STREAMS)
@@ -52,14 +52,9 @@ def test_events_of_the_shipper_pass_unchanged(node, name, dataset):
     plugin = registry.plugin(name)
     dataset = plugin.dataset(dataset)
     put(node, plugin, dataset)
-    event = {
-        **json.loads(
-            integration.files(plugin)[
-                f"data_stream/{dataset.name.partition('.')[2]}/sample_event.json"
-            ]
-        ),
-        "agent": {"type": "siemtap"},
-    }
+    sample = integration.described(plugin).streams[dataset.name].sample
+    *_, event = next(records_of(folder_of(plugin) / "cases" / sample, plugin))
+    event = {**event, "agent": {"type": "siemtap"}}
     answer = requests.post(
         f"{node.url}/_ingest/pipeline/{dataset.name}-default/_simulate",
         json={"docs": [{"_source": event}]},
