@@ -3,6 +3,7 @@ where the output stores events and marks together."""
 
 import collections
 import json
+from unittest.mock import Mock
 
 import pytest
 
@@ -278,7 +279,13 @@ def test_pump_stops_between_two_batches():
 def test_events_with_a_saved_mark_are_no_longer_in_doubt():
     """`unsaved` holds only events of failed deliveries, however long a process runs."""
     unsaved_ids = set()
-    then = CheckpointAfter(Memory(), Marks(), unsaved_ids)
+    marks = Marks()
+    then = CheckpointAfter(Memory(), marks, unsaved_ids)
+    save, marks.save = marks.save, Mock(side_effect=Retry("the disk is full"))
+    with pytest.raises(Retry):
+        then.deliver("unit", [{"event": {"id": "0"}}], Mark({"until": 0}))
+    assert unsaved_ids == {"0"}
+    marks.save = save
     for number in range(5):
         then.deliver("unit", [{"event": {"id": str(number)}}], Mark({"until": number}))
     assert unsaved_ids == set()

@@ -20,11 +20,7 @@ MUTANTS = [
     # The commit order
     (
         "engine/sinks.py",
-        (
-            "        if events:\n            rejections = self.sink.deliver(unit, events, None)\n"
-            "            self.unsaved |= ids\n        if mark is not None:\n"
-            "            self.checkpoints.save(unit, mark)\n"
-        ),
+        "        if events:\n            rejections = self.sink.deliver(unit, events, None)\n",
         (
             "        if mark is not None:\n            self.checkpoints.save(unit, mark)\n"
             "        if events:\n            rejections = self.sink.deliver(unit, events, None)\n"
@@ -33,8 +29,8 @@ MUTANTS = [
     ),
     (
         "engine/sinks.py",
-        "            self.unsaved |= ids\n",
-        "",
+        "            self.unsaved |= ids_of(events)\n            raise\n",
+        "            raise\n",
         "test_crash.py::test_mark_that_cannot_be_saved_causes_no_duplicates",
     ),
     (
@@ -45,8 +41,8 @@ MUTANTS = [
     ),
     (
         "engine/sinks.py",
-        "        self.unsaved -= ids\n",
-        "",
+        "            self.unsaved -= ids_of(events)\n",
+        "            pass\n",
         "test_crash.py::test_events_with_a_saved_mark_are_no_longer_in_doubt",
     ),
     (
@@ -152,14 +148,14 @@ MUTANTS = [
     ),
     (
         "core/model.py",
-        "seen[id] = max(batch.until, seen.get(id, 0))",
-        "seen.setdefault(id, batch.until)",
+        "max(batch.until, seen[id]) for id",
+        "seen[id] for id",
         "core/test_windows_and_marks.py",
     ),
     (
         "core/model.py",
-        "seen[id] = max(batch.until, seen.get(id, 0))",
-        "seen[id] = batch.until",
+        "max(batch.until, seen[id]) for id",
+        "batch.until for id",
         "core/test_windows_and_marks.py",
     ),
     (

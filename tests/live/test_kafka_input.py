@@ -119,7 +119,7 @@ def test_aborted_events_are_not_read(broker, tmp_path):
     create(broker, "aborted", partitions=1)
     output = Kafka(fill_in(Settings, {"hosts": [broker.address], "topic": "aborted"}))
     output.deliver(UNIT, [event(1)], None)
-    producer = output.transactions.producer
+    producer = output.writer.transactions.producer
     producer.begin_transaction()
     producer.produce("aborted", json.dumps(event(2)))
     producer.flush(30)

@@ -7,6 +7,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 from siemtap.core.manifest import describe, kind_of
+from siemtap.kafka.settings import HOST
 from siemtap.render import registry
 from siemtap.render.config import absent_settings, forms
 from siemtap.shipper.config.sections import OUTPUTS, TOP
@@ -22,6 +23,8 @@ COMPANIONS = {
 }
 SHAPES = {"mongodb": "mongodb://someone:{mark}@127.0.0.1:9/abs"}
 REFUSED = {("opensearch", "api_key")}  # OpenSearch has no such login, and siemtap says so
+# A worker of a fleet has no output but Kafka, whose settings of the connection are the same.
+ALONE = ("cluster.kafka",)
 HOW = ("literal", "variable", "file", "keystore")
 
 
@@ -62,6 +65,8 @@ class MarkedSecrets:
             "inputs": list(self.inputs()),
         }
         for name, form in TOP.items():
+            if name in ALONE:
+                continue
             for setting in self.secret_settings(form):
                 section = self.content.setdefault(name, {"host": url})
                 section.update(self.with_secret(setting, name))
@@ -100,7 +105,8 @@ class MarkedSecrets:
             if setting["kind"] == "url":
                 values[name] = self.url
             elif name in ("hosts", "url"):
-                values[name] = [self.url]
+                is_url = setting.get("pattern") != HOST  # Kafka's are a name and a port
+                values[name] = [self.url if is_url else self.url.partition("//")[2]]
             elif setting["required"]:
                 values.update(
                     self.with_secret(setting, place) if kind.is_secret else {name: kind.placeholder}

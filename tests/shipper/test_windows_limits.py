@@ -155,7 +155,7 @@ def wait_for_addresses(folder, addresses):
 def test_tests_of_a_heavy_forwarder_pass():
     """The tests of the add-ons' runtime and of the receivers themselves."""
     paths = [Path("tests") / name for name in FORWARDER]
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", *paths]
+    arguments = ["-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", *paths]
     result = limited("pytest", *arguments, cwd=ROOT)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert int(re.search(r"(\d+) passed", result.stdout)[1]) > 100
