@@ -1,5 +1,6 @@
 """A spool that one process writes and another reads."""
 
+import os
 import subprocess
 import sys
 import time
@@ -125,6 +126,7 @@ def test_a_reader_beside_a_writer_that_is_killed_at_any_moment(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), str(first)],
             stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             text=True,
         )
         process.stdout.readline()
