@@ -78,7 +78,7 @@ def topic_of_both(topics: Iterable[str], written: str, datasets: Iterable[str]) 
     `topics`: names, or regular expressions that begin with ^. `written`: the output's pattern.
     """
     for dataset in datasets:
-        topic = re.sub(r"%\{[^}]*\}", "x", written.replace("%{[event.dataset]}", dataset))
+        topic = re.sub(r"%\{[^%}]*\}", "x", written.replace("%{[event.dataset]}", dataset))
         for name in topics:
             try:
                 is_read = re.match(name, topic) if name.startswith("^") else name == topic
