@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench_records import records
 from campaign import start
+from search_node import free_port
 
 VARIABLE = "SIEMTAP_FILEBEAT"
 PAGES, RECORDS_A_PAGE = 60, 1_000
@@ -173,12 +173,6 @@ def cpu_of(pid):
 def peak_memory_of(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @contextmanager

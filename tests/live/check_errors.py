@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from agent_sends import documents
-from click.testing import CliRunner
+from cluster import install
 from error_documents import AT, SECRET, assert_kept, create
 from ingest import STREAMS, TOOLS, put
 from search_node import Node
@@ -15,7 +15,6 @@ from siemtap.bundles import integration
 from siemtap.elastic import painless
 from siemtap.elastic.package.pipelines import pipelines
 from siemtap.render import registry
-from siemtap.shipper.cli.main import main
 from siemtap.testing.cases import all_folders
 
 
@@ -225,19 +224,7 @@ def test_script_that_always_fails(node, name, dataset, broken):
 def test_templates_of_setup_reject_no_event(tmp_path):
     """Events of the shipper with the same odd values below the object of their vendor."""
     with Node(**{"http.max_content_length": "200mb"}) as other:
-        config = tmp_path / "siemtap.yml"
-        config.write_text(
-            json.dumps(
-                {
-                    "path": {"data": str(tmp_path / "data")},
-                    "http": {"enabled": False},
-                    "output": {"opensearch": {"hosts": [other.url]}},
-                    "inputs": [{"type": "apptrana", "client_id": "x", "client_secret": "y"}],
-                }
-            )
-        )
-        done = CliRunner().invoke(main, ["setup", "-c", str(config)])
-        assert done.exit_code == 0, done.output
+        install(other, tmp_path)
         good = json.loads(
             (
                 next(folder for folder in all_folders() if folder.name == "a_blocked_attack")

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from agent import TAKEN_AWAY
 from agent_sends import documents
-from click.testing import CliRunner
+from cluster import install
 from fleet import WAYS, installed, page, policies, way_of
 from ingest import TOOLS
 
@@ -21,7 +21,6 @@ from siemtap.elastic.package.manifests import FORMAT, KIBANA
 from siemtap.elastic.package.model import PULLED
 from siemtap.elastic.painless import settings_of
 from siemtap.render import registry
-from siemtap.shipper.cli.main import main
 from siemtap.testing.cases import all_folders
 
 NEWEST = "3.6.0"
@@ -209,25 +208,10 @@ def test_setup_and_the_package_in_one_cluster(node, tmp_path, order):
     node.ask("DELETE", "/_data_stream/*")
     for name in ("logs-*", "siemtap*"):
         node.ask("DELETE", f"/_index_template/{name}")
-    plugin, config = registry.plugin("apptrana"), tmp_path / "siemtap.yml"
-    config.write_text(
-        json.dumps(
-            {
-                "path": {"data": str(tmp_path / "data")},
-                "http": {"enabled": False},
-                "output": {"opensearch": {"hosts": [node.url]}},
-                "inputs": [{"type": "apptrana", "client_id": "x", "client_secret": "y"}],
-            }
-        )
-    )
-
-    def setup():
-        done = CliRunner().invoke(main, ["setup", "-c", str(config)])
-        assert done.exit_code == 0, done.output
-
+    plugin = registry.plugin("apptrana")
     for source in order:
-        setup() if source == "siemtap" else installed(node, plugin)
-    setup()
+        install(node, tmp_path) if source == "siemtap" else installed(node, plugin)
+    install(node, tmp_path)
     cases = {
         folder.name: folder for folder in all_folders() if folder.parents[1].name == "apptrana"
     }

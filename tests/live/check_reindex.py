@@ -3,11 +3,10 @@ the package is installed, they are moved back. On a real OpenSearch node."""
 
 import json
 
-from click.testing import CliRunner
+from cluster import install
 from fleet import installed
 
 from siemtap.render import registry
-from siemtap.shipper.cli.main import main
 from siemtap.testing.cases import all_folders
 
 PLUGIN = registry.plugin("apptrana")
@@ -39,19 +38,7 @@ def test_events_stay_when_the_package_comes_second(node, tmp_path):
     for name in ("logs-*", "siemtap*"):
         node.ask("DELETE", f"/_index_template/{name}")
     node.ask("DELETE", f"/{ASIDE}")
-    config = tmp_path / "siemtap.yml"
-    config.write_text(
-        json.dumps(
-            {
-                "path": {"data": str(tmp_path / "data")},
-                "http": {"enabled": False},
-                "output": {"opensearch": {"hosts": [node.url]}},
-                "inputs": [{"type": "apptrana", "client_id": "x", "client_secret": "y"}],
-            }
-        )
-    )
-    done = CliRunner().invoke(main, ["setup", "-c", str(config)])
-    assert done.exit_code == 0, done.output
+    install(node, tmp_path)
     events = {}
     for folder in all_folders():
         if folder.parents[1].name == "apptrana" and (folder / "expected.json").exists():

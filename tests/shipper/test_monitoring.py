@@ -2,13 +2,13 @@
 
 import json
 import re
-import socket
 from pathlib import Path
 
 import pytest
 from processes import Process, page, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
+from search_node import free_port
 
 from apptrana import simulator
 from siemtap.testing.simulation import Server
@@ -51,9 +51,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     simulated = simulator.Simulator()
     server = Server(simulated)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     inputs = [
         {"type": "apptrana", "output": ["a", "b"], **simulated.settings(server.url)},
         {"type": "centurylink_ips", "output": "a", "listen": f"127.0.0.1:{port}"},

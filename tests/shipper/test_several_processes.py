@@ -14,6 +14,7 @@ import psutil
 import pytest
 from campaign import ask, simulator, stored
 from processes import COMMAND, ENVIRONMENT, HANG, Process, page, siemtap, wait_for
+from search_node import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -59,14 +60,17 @@ def configured(tmp_path, vendors):
     return write
 
 
+def is_running(pid):
+    """Return whether a process runs. One that has ended is a zombie until its new parent, init,
+    looks at it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def receiving(port):
     return f'  - {{type: centurylink_ips, listen: "127.0.0.1:{port}", secret: {SECRET}}}\n'
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def post(port, number):
@@ -178,7 +182,7 @@ def test_one_page_one_log_and_signals(configured, tmp_path, vendors):
     pids = [row["pid"] for row in stats()["processes"]]
     assert process.end() == 0
     assert "[supervisor] inputs reloaded" in process.output
-    assert not any(map(psutil.pid_exists, pids))
+    assert not any(map(is_running, pids))
     assert set(stored(tmp_path, "sqlite", None).values()) == {1}
 
 
@@ -204,7 +208,7 @@ def test_killed_processes_are_started_again_and_end_with_their_supervisor(config
     again = Process(path)  # at once, while the others may still end
     address = again.until(r"status page at (\S+)")[1]
     wait_for(lambda: len(rows()) == 3 and all(row["state"] == "ok" for row in rows().values()))
-    assert not any(map(psutil.pid_exists, pids))
+    assert not any(map(is_running, pids))
     assert post(port, 3) == 204
     wait_for(lambda: events_of(tmp_path, 3) == 1)
     assert again.end(signal.SIGINT) == 0

@@ -3,7 +3,6 @@ vendors and clusters send all that they are told back."""
 
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.request
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from processes import COMMAND, ENVIRONMENT, HANG, page
+from search_node import free_port
 from shipper.marked_secrets import MarkedSecrets, mirror
 
 from siemtap.shipper.cli.main import main
@@ -255,9 +255,7 @@ def test_archive_that_exists_is_not_replaced(file, tmp_path):
 
 
 def test_page_that_does_not_answer(file, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     path = file(f"http.port: {port}\ninputs: [{{type: trend_vision_one, api_key: kkkkkk}}]\n")
     status = json.loads(support(path, tmp_path / "a.zip")["status.json"])
     assert status == {"process": None, "page": "did not answer: ConnectionRefusedError"}

@@ -12,6 +12,7 @@ import time
 import processes
 import pytest
 from processes import Process
+from search_node import free_port
 from shipper import clocks
 
 from apptrana import simulator
@@ -209,9 +210,7 @@ def test_full_disk_is_no_hang(make_shipper, monkeypatch):
 @pytest.mark.slow
 def test_process_reports_its_life(manager, tmp_path, monkeypatch):
     """READY=1 once the listener accepts; a ping; RELOADING=1 and READY=1 on SIGHUP; STOPPING=1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     simulated = simulator.Simulator()
     server = Server(simulated)
     inputs = [

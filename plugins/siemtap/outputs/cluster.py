@@ -15,6 +15,7 @@ from ..core.manifest import duration, integer, secret, switch, text, text_list
 from ..core.settings import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED
 from ..edge.client.pins import Pin
 from .cluster_node import Lines, Serializer, node_class
+from .compression import level_of_gzip
 
 Hit = Dict[str, object]  # of a search
 WAIT = frozenset((429, 500, 502, 503, 504))
@@ -98,16 +99,7 @@ class Settings:
         most=100 * 1024**2,
         help="Maximum size in bytes of one request, before compression.",
     )
-    compression_level: int = integer(
-        "Compression level",
-        1,
-        least=0,
-        most=9,
-        help=(
-            "Level of gzip: 1 to 3 are fast (ISA-L), 4 to 9 smaller (zlib); 0 turns compression"
-            " off."
-        ),
-    )
+    compression_level: int = level_of_gzip()
     worker: int = integer(
         "Workers",
         2,

@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Optional
 
 from ..core.errors import ConfigError
 from ..core.manifest import suggest
@@ -53,9 +53,12 @@ def datasets() -> Dict[str, Dataset]:
     return by_name
 
 
-def plugin(name: str) -> Plugin:
-    """Return the plugin of this name. Raise ConfigError if there is none."""
-    known = installed()
+def plugin(name: str, among: Optional[Mapping[str, Plugin]] = None) -> Plugin:
+    """Return the plugin of this name. Raise ConfigError if there is none.
+
+    among: the plugins by name; by default those that are installed.
+    """
+    known = installed() if among is None else among
     if name not in known:
         raise ConfigError(
             f'there is no plugin "{name}"{suggest(name, known)}; there are {", ".join(known)}'

@@ -16,6 +16,7 @@ from ...core.settings import (
     PROXY_ALLOWED,
     Connection,
 )
+from ..compression import level_of_gzip
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,7 @@ class Settings:
             " `max_content_length` in the stanza `[http_input]` of limits.conf."
         ),
     )
-    compression_level: int = integer(
-        "Compression level",
-        1,
-        least=0,
-        most=9,
-        help=(
-            "Level of gzip: 1 to 3 are fast (ISA-L), 4 to 9 smaller (zlib); 0 turns compression"
-            " off."
-        ),
-    )
+    compression_level: int = level_of_gzip()
     worker: int = integer(
         "Workers",
         2,

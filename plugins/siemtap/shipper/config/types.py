@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Dict
 
-from ...core.errors import ConfigError
-from ...core.manifest import suggest
 from ...core.model import Plugin
 from ...kafka import input as kafka
 from ...render import registry
@@ -18,9 +16,4 @@ def input_types() -> Dict[str, Plugin]:
 
 def input_type(name: str) -> Plugin:
     """Return the type of this name. Raise ConfigError if there is none."""
-    known = input_types()
-    if name not in known:
-        raise ConfigError(
-            f'there is no plugin "{name}"{suggest(name, known)}; there are {", ".join(known)}'
-        )
-    return known[name]
+    return registry.plugin(name, input_types())
