@@ -74,8 +74,8 @@ def build(root: Path, into: Path, target: Target) -> Path:
 
 def _fill(root: Path, stage: Path, target: Target, work: Path) -> None:
     """Write the files of the package, and its control files, below `stage`."""
-    carried = staged.fill(root, stage, target, work)
-    (stage / staged.DOC / "copyright").write_text(_copyright(carried), encoding="utf-8")
+    libraries = staged.fill(root, stage, target, work)
+    (stage / staged.DOC / "copyright").write_text(_copyright(libraries), encoding="utf-8")
     (stage / staged.DOC / "changelog.gz").write_bytes(staged.compressed(_changelog()))
     overrides = stage / "usr/share/lintian/overrides/siemtap"
     overrides.parent.mkdir(parents=True)
@@ -109,13 +109,13 @@ def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def _copyright(carried: staged.Carried) -> str:
+def _copyright(libraries: list[Path]) -> str:
     """Return the license of siemtap and those of the wheels, which carry their texts."""
     return (
         "siemtap: Apache License 2.0, on Debian in /usr/share/common-licenses/Apache-2.0.\n"
         "Copyright 2026 the authors of siemtap.\n\n"
         f"Libraries in /{staged.FILES}/wheels, each with the text of its license:\n\n"
-        f"{staged.license_lines(carried)}"
+        f"{staged.license_lines(libraries)}"
     )
 
 

@@ -102,13 +102,13 @@ def build(root: Path, into: Path, target: Target) -> Path:
 
 
 def _fill(root: Path, stage: Path, target: Target, work: Path) -> None:
-    carried = staged.fill(root, stage, target, work)
+    libraries = staged.fill(root, stage, target, work)
     licenses = stage / "usr/share/licenses/siemtap"
     licenses.mkdir(parents=True)
     shutil.copy(root / "LICENSE", licenses / "LICENSE")
     text = (
         f"Libraries in /{staged.FILES}/wheels, each with the text of its license:\n\n"
-        f"{staged.license_lines(carried)}"
+        f"{staged.license_lines(libraries)}"
     )
     (licenses / "THIRDPARTY.txt").write_text(text, encoding="utf-8")
     (stage / "var/lib/siemtap").mkdir(parents=True)

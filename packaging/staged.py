@@ -6,7 +6,7 @@ import gzip
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import Tuple
 
 import distributions
 import sbom
@@ -23,15 +23,9 @@ PRIVATE = {"etc/siemtap": 0o750, "etc/siemtap/siemtap.yml": 0o640}  # others are
 PROGRAMS = (f"{FILES}/make-environment",)
 
 
-class Carried(NamedTuple):
-    """The wheel of siemtap, and those of its libraries."""
-
-    shipper: Path
-    libraries: Tuple[Path, ...]
-
-
-def fill(root: Path, stage: Path, target: Target, work: Path) -> Carried:
-    """Write the files of a package for a target below `stage`; `work`: a folder for the build."""
+def fill(root: Path, stage: Path, target: Target, work: Path) -> list[Path]:
+    """Write the files of a package for a target below `stage`, and return the wheels of the
+    libraries that it carries. `work`: a folder for the build."""
     carried = stage / FILES / "wheels"
     for place in (carried, stage / DOC, stage / "etc/siemtap", stage / "usr/bin"):
         place.mkdir(parents=True)
@@ -49,7 +43,7 @@ def fill(root: Path, stage: Path, target: Target, work: Path) -> Carried:
     (stage / DOC / "CHANGELOG.md.gz").write_bytes(compressed(changes))
     bill = sbom.bill(shipper, libraries, target)
     (stage / DOC / "siemtap.cdx.json").write_text(bill, encoding="utf-8")
-    return Carried(shipper, tuple(libraries))
+    return libraries
 
 
 def _requirements(paths: list[Path]) -> str:
@@ -62,10 +56,10 @@ def _requirements(paths: list[Path]) -> str:
     return "".join(lines)
 
 
-def license_lines(carried: Carried) -> str:
+def license_lines(libraries: list[Path]) -> str:
     """Return the license of each library, a line each."""
     lines = []
-    for path in carried.libraries:
+    for path in libraries:
         metadata = wheels.metadata_of(path)
         lines.append(f"{metadata['Name']} {metadata['Version']}: {license_of(metadata)}\n")
     return "".join(lines)

@@ -72,7 +72,7 @@ def test_nothing_connects_starts_or_writes_at_import():
     assert planted.returncode == 1 and "socket.getaddrinfo" in planted.stderr
 
 
-def dangers(text, place=""):
+def dangers(text):
     """Yield what may run data in a source."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):

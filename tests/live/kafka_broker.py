@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -179,17 +178,6 @@ class Broker:
 
     def kill(self) -> None:
         """Crash: SIGKILL."""
-        self._end()
-
-    def stop(self) -> None:
-        """Stop cleanly: SIGTERM."""
-        os.kill(self.pid, signal.SIGTERM)
-        end = time.monotonic() + 60
-        while Path(f"/proc/{self.pid}").exists() and time.monotonic() < end:
-            if (state := Path(f"/proc/{self.pid}/stat").read_text().split()[2]) == "Z":
-                assert state
-                break
-            time.sleep(0.05)
         self._end()
 
     def _end(self) -> None:

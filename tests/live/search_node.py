@@ -7,6 +7,7 @@ with Node(**{"http.max_content_length": "1mb"}) as node:
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import ipaddress
 import os
@@ -34,6 +35,7 @@ CACHE = Path(
 FLAGS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
+@functools.cache
 def java(least: int = 21) -> Path:
     """Return the folder of a JDK of this version or newer; OpenSearch needs 21."""
     tried = [

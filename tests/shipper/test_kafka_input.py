@@ -6,6 +6,7 @@ import time
 
 import pytest
 from kafka_mock import Mock
+from processes import wait_for
 from shipper.kafka_events import config, event, stored, value
 
 from siemtap.core.errors import Retry
@@ -117,7 +118,7 @@ def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
     runner = threading.Thread(target=shipper.run)
     runner.start()
     try:
-        wait_until(lambda: len(stored(shipper)) == 50)
+        wait_for(lambda: len(stored(shipper)) == 50)
         assert len(failures) == 3
         assert shipper.health()[0]
         stats = shipper.stats()["inputs"][0]
@@ -147,11 +148,11 @@ def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatc
     runner = threading.Thread(target=shipper.run)
     runner.start()
     try:
-        wait_until(lambda: consumer.paused)
+        wait_for(lambda: consumer.paused)
         time.sleep(1)
         assert consumer.paused and len(consumer.waiting) <= 100 + 50
         go_on.set()
-        wait_until(lambda: len(stored(shipper)) == 1_000)
+        wait_for(lambda: len(stored(shipper)) == 1_000)
         assert sorted(stored(shipper)) == list(range(1_000))
         assert max(most) <= 100 + 50
     finally:
@@ -167,13 +168,6 @@ def test_brokers_that_are_away_are_told_by_the_health(tmp_path, monkeypatch):
     (state,) = shipper.inputs["kafka"].units.values()
     assert "the group writer: " in state.error and "127.0.0.1:1" in state.error
     assert "refused" in state.error
-
-
-def wait_until(is_true, seconds=60):
-    end = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end, "it does not become true"
-        time.sleep(0.05)
 
 
 def test_a_tombstone_is_no_event():

@@ -52,8 +52,8 @@ def control_group(overview: Overview, view_id: str) -> Tuple[Dict[str, Any], Lis
     group = {
         "controlStyle": "oneLine",
         "chainingSystem": "HIERARCHICAL",
-        "panelsJSON": _text(panels),
-        "ignoreParentSettingsJSON": _text(dict.fromkeys(ignored, False)),
+        "panelsJSON": text(panels),
+        "ignoreParentSettingsJSON": text(dict.fromkeys(ignored, False)),
     }
     return group, references
 
@@ -120,5 +120,6 @@ def drilldown(
     return {"dynamicActions": {"events": events}}, [reference]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a value as JSON, the same text for the same value."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -15,7 +15,7 @@ from ...core.rows import Dataset
 from ...render.panels import COLUMNS as COLUMNS_OF_EVENTS
 from ...render.panels import EVENTS, NUMBER, OVER_TIME, SHARE, TOP, Overview, Panel
 from .lens import Types, kql, lens_type, visualization_of
-from .navigation import LINKS_HEIGHT, control_group, drilldown, links_panel
+from .navigation import LINKS_HEIGHT, control_group, drilldown, links_panel, text
 
 OLDEST = (8, 11)
 # Versions of the format written here. Kibana migrates an older version, and rejects a newer one.
@@ -143,7 +143,7 @@ def _search_of(
         "sort": [["@timestamp", "desc"]],
         "grid": {},
         "hideChart": True,
-        "kibanaSavedObjectMeta": {"searchSourceJSON": _text({**source, "indexRefName": index})},
+        "kibanaSavedObjectMeta": {"searchSourceJSON": text({**source, "indexRefName": index})},
     }
     more = [{"type": "index-pattern", "id": view.id, "name": index}]
     return _saved("search", id, _revised(attributes), [*references, *more])
@@ -189,10 +189,10 @@ def _dashboard(
     references += more
     attributes = {
         "title": overview.title,
-        "panelsJSON": _text(panels),
+        "panelsJSON": text(panels),
         "timeRestore": False,
         "version": 1,
-        "optionsJSON": _text(
+        "optionsJSON": text(
             {
                 "useMargins": True,
                 "syncColors": True,
@@ -201,7 +201,7 @@ def _dashboard(
                 "hidePanelTitles": False,
             }
         ),
-        "kibanaSavedObjectMeta": {"searchSourceJSON": _text(source)},
+        "kibanaSavedObjectMeta": {"searchSourceJSON": text(source)},
     }
     if overview.controls:
         attributes["controlGroupInput"] = controls
@@ -241,7 +241,7 @@ def _revised(attributes: Dict[str, Any]) -> Dict[str, Any]:
 
     Kibana rewrites what it stores, so only the revision can be compared later.
     """
-    revision = hashlib.sha256(_text(attributes).encode()).hexdigest()[:8]
+    revision = hashlib.sha256(text(attributes).encode()).hexdigest()[:8]
     return {**attributes, "description": f"Made by siemtap, revision {revision}"}
 
 
@@ -295,7 +295,3 @@ def _slug(panel: Panel) -> str:
         name = f"{panel.title} {panel.shape}"
     letters = "".join(char if char.isalnum() else " " for char in name.lower())
     return "-".join(letters.split())
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
