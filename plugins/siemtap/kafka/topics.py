@@ -34,8 +34,12 @@ class Topics:
 
     def brokers(self) -> List[str]:
         """Return the addresses of the cluster's brokers. Raise Retry if none answers."""
-        metadata = self._call(lambda: self.admin.list_topics(timeout=self.timeout))
+        metadata = self._metadata()
         return sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values())
+
+    def _metadata(self) -> Any:
+        """Return what a broker tells of brokers and topics."""
+        return self._call(lambda: self.admin.list_topics(timeout=self.timeout))
 
     def _call(self, call: Any, topic: str = "", rights: Iterable[str] = ()) -> Any:
         self.errors.take()
@@ -111,13 +115,13 @@ class Topics:
 
     def missing(self, names: Iterable[str]) -> List[str]:
         """Return the names of topics that do not exist."""
-        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        known = self._metadata().topics
         return [name for name in sorted(set(names)) if name not in known]
 
     def matching(self, names: Iterable[str]) -> List[str]:
         """Return the topics of these names, and those that exist and fit a regular expression: a
         name that begins with ^, of which librdkafka demands a match at the start."""
-        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        known = self._metadata().topics
         topics = {name for name in names if not name.startswith("^")}
         for pattern in names:
             if pattern.startswith("^"):
@@ -126,7 +130,7 @@ class Topics:
 
     def partitions(self, names: Iterable[str]) -> Dict[str, int]:
         """Return how many partitions topics have."""
-        known = self._call(lambda: self.admin.list_topics(timeout=self.timeout)).topics
+        known = self._metadata().topics
         return {name: len(known[name].partitions) if name in known else 0 for name in names}
 
     def config(self, name: str, rights: Tuple[str, ...] = ("DescribeConfigs",)) -> Dict[str, str]:

@@ -63,7 +63,6 @@ class Fleet(Share):
         self.open: Dict[int, Partition] = {}
         self.problems: Dict[int, str] = {}  # of partitions that do not open; -1: of the topics
         self.ids: Optional[Set[str]] = None  # of the configured inputs
-        self.known: Dict[str, Dict[bytes, bytes]] = {}  # input -> its units, as messages
         self.openers = ThreadPoolExecutor(PARALLEL, thread_name_prefix="partition")
         self.membership = Membership(settings, self.instance_id, self, self.closing)
         try:
@@ -112,7 +111,6 @@ class Fleet(Share):
         messages = {
             key_of(unit): json.dumps({**unit._asdict(), "type": plugin}).encode() for unit in units
         }
-        self.known[input] = messages
         partition = self.lease(input)
         if partition is not None:
             published = list(partition.units.items())  # other inputs of the partition publish, too

@@ -262,8 +262,8 @@ class Supervisor:
     def _reasons(self) -> Iterator[str]:
         children = self.children
         for child in children:
-            if child.problem():
-                yield child.problem()
+            if problem := child.problem():
+                yield problem
         for child in children:
             if child.silence > SILENT:
                 yield f"{child.name} has not answered for {child.silence:.0f} s"
