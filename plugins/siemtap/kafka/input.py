@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
@@ -17,6 +16,7 @@ from ..core.manifest import choice, duration, text, text_list
 from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
 from ..core.rows import Dataset, Event
 from ..core.windows import Millis
+from ..edge.client.messages import LARGE_NUMBER
 from .consumer import Consumer, Received
 from .settings import KafkaConnection
 
@@ -24,7 +24,6 @@ BATCH_MESSAGES = 2_000
 BATCH_BYTES = 4 * 1024**2
 PATIENCE = 15.0  # seconds for messages, or for the group to assign partitions
 EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
-LONG_NUMBER = re.compile(rb"[0-9]{19}")  # orjson reads one beyond 64 bits as a float
 REQUIRED = ("id", "dataset")  # of `event`, beside what the schema says
 
 
@@ -125,7 +124,7 @@ def event_of(message: Received) -> Any:
     """Return the event that a message holds, or Unreadable."""
     try:
         value = message.value or b""
-        event = (json if LONG_NUMBER.search(value) else orjson).loads(value)
+        event = (json if LARGE_NUMBER.search(value) else orjson).loads(value)
         reason = fault_of(event)
     except (ValueError, RecursionError) as error:
         reason = f"it is no JSON ({type(error).__name__})"

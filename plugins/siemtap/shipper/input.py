@@ -23,6 +23,7 @@ from ..engine.feeds import pulled_batches, spooled_batches
 from ..engine.mapper import batch_mapper
 from ..engine.passing import event_passer
 from ..engine.protocols import (
+    CheckpointStore,
     Delivery,
     EventSource,
     Feed,
@@ -35,7 +36,7 @@ from ..engine.time_range import settings_of
 from .config.sections import Input
 from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
-from .processes.share import Lease, MarkKeeper
+from .processes.share import Lease
 from .processors.steps import process
 from .scheduler import LONGEST_TURN
 from .unit import UnitState
@@ -292,7 +293,7 @@ class RunningInput:
             state.reached = 0 if received or self.source else state.until
         return finished
 
-    def _marks(self, unit: Unit) -> MarkKeeper:
+    def _marks(self, unit: Unit) -> CheckpointStore:
         """Return where a unit's mark is kept."""
         if unit.scope == RECEIVED or not self.lease:
             return self.host.checkpoints

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Dict, Iterable, List, Optional, Protocol, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Protocol, Set, Tuple
 
 from ...core.errors import ConfigError, SiemtapError
 from ...core.model import Unit
@@ -50,7 +50,7 @@ class Outputs:
         self.outputs: Dict[str, OpenOutput] = {}
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}
-        self.elsewhere: Dict[str, OutputConfig] = {}  # that another process has open
+        self.elsewhere: Set[str] = set()  # outputs that another process has open
         for output in config.outputs:
             if self._is_here(output):
                 self._add(self._open(output))
@@ -68,7 +68,7 @@ class Outputs:
         """Return whether this process opens an output. Of those that only one process may write,
         the one does that owns it; the others reach it by its queue."""
         if output.type in ONE_WRITER and not self._owns(output.name):
-            self.elsewhere[output.name] = output
+            self.elsewhere.add(output.name)
             return False
         return True
 
@@ -167,7 +167,7 @@ class Outputs:
         """Let the readers of these outputs deliver what waits."""
         for name in names:
             reader = self.readers.get(name)
-            if reader and not reader.done:
+            if reader:
                 reader.wake()
 
     @property

@@ -5,17 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Dict, List, Optional, Protocol
 
-from ...core.model import Mark, Unit
+from ...core.model import Unit
+from ...engine.protocols import CheckpointStore
 
 OUTPUT = "output"  # the input of a unit that reads the queue of an output
-
-
-class MarkKeeper(Protocol):
-    """Where the marks of an input's pulled units are kept, beside path.data."""
-
-    def load(self, unit: Unit) -> Mark: ...
-
-    def save(self, unit: Unit, mark: Mark) -> None: ...
 
 
 class Lease(Protocol):
@@ -25,14 +18,14 @@ class Lease(Protocol):
     ended: bool
 
     @property
-    def marks(self) -> Optional[MarkKeeper]: ...
+    def marks(self) -> Optional[CheckpointStore]: ...
 
 
 class Endless:
     """The lease of a process whose units never go to another."""
 
     ended = False
-    marks: Optional[MarkKeeper] = None
+    marks: Optional[CheckpointStore] = None
 
 
 ENDLESS = Endless()

@@ -4,13 +4,11 @@ whose, and shows them as one. It reads, maps and delivers nothing itself."""
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from concurrent.futures import wait
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ... import VERSION
 from ...core.errors import ConfigError, SiemtapError
 from ...core.model import Unit
 from ...core.windows import HOUR, Millis
@@ -21,7 +19,7 @@ from ...edge.store.rejected import RejectedEvents
 from ..config.sections import Config, Input
 from ..logs import name_process
 from ..stats import Counts, Tally
-from ..status.verdict import describe_rejected
+from ..status.numbers import process_stats, rejected_stats
 from . import worker
 from .channel import Ended
 from .child import KILL_AFTER, Child
@@ -291,20 +289,12 @@ class Supervisor:
     def stats(self) -> Dict[str, Any]:
         """Return what /stats serves, as JSON values: the sums of all processes."""
         self._look()
-        healthy, reason = self._verdict()
-        try:
-            unseen, waiting_rejected = self.rejected_events.unseen(), self.rejected_events.count()
-        except SiemtapError:  # which `reason` tells
-            unseen, waiting_rejected = None, 0
+        uptime = self.clock.now() - self.started
         children = self.children
         parts = [child.last for child in children]
         outputs = merge_outputs(parts)
         return {
-            "version": VERSION,
-            "uptime_s": (self.clock.now() - self.started) // 1000,
-            "pid": os.getpid(),
-            "healthy": healthy,
-            "reason": reason,
+            **process_stats(uptime, *self._verdict()),
             "processes": [
                 {
                     "name": child.name,
@@ -320,8 +310,7 @@ class Supervisor:
             "output": {
                 "name": ", ".join(row["type"] for row in outputs),
                 **self.totals,
-                "waiting_rejected": waiting_rejected,
-                "news_of_rejected": describe_rejected(unseen) if unseen else None,
+                **rejected_stats(self.rejected_events),
                 "queue": sum(part.get("output", {}).get("queue", 0) for part in parts),
             },
         }

@@ -8,31 +8,45 @@ from typing import Any, Dict
 from ... import VERSION
 from ...core.errors import SiemtapError
 from ...core.windows import Millis
+from ...edge.store.rejected import RejectedEvents
 from .verdict import describe_rejected
+
+
+def process_stats(uptime: Millis, healthy: bool, reason: str) -> Dict[str, Any]:
+    """Return what /stats says of the process itself."""
+    return {
+        "version": VERSION,
+        "uptime_s": uptime // 1000,
+        "pid": os.getpid(),
+        "healthy": healthy,
+        "reason": reason,
+    }
+
+
+def rejected_stats(events: RejectedEvents) -> Dict[str, Any]:
+    """Return what /stats says of rejected events."""
+    try:
+        unseen, waiting = events.unseen(), events.count()
+    except SiemtapError:  # which `reason` tells
+        unseen, waiting = None, 0
+    return {
+        "waiting_rejected": waiting,
+        "news_of_rejected": describe_rejected(unseen) if unseen else None,
+    }
 
 
 def stats(shipper: Any) -> Dict[str, Any]:
     """Return what /stats serves of a shipper, as JSON values."""
     now = shipper.clock.now()
-    healthy, reason = shipper.health()
-    try:
-        unseen, waiting_rejected = shipper.rejected_events.unseen(), shipper.rejected_events.count()
-    except SiemtapError:  # which `reason` tells
-        unseen, waiting_rejected = None, 0
     return {
-        "version": VERSION,
-        "uptime_s": (now - shipper.started) // 1000,
-        "pid": os.getpid(),
-        "healthy": healthy,
-        "reason": reason,
+        **process_stats(now - shipper.started, *shipper.health()),
         "inputs": [_input_stats(running, now) for running in list(shipper.inputs.values())],
         "outputs": shipper.delivery.stats(now),
         "output": {
             "name": ", ".join(output.config.type for output in shipper.delivery.outputs.values()),
             **shipper.counts.totals,
             **shipper.delivery.counts(),
-            "waiting_rejected": waiting_rejected,
-            "news_of_rejected": describe_rejected(unseen) if unseen else None,
+            **rejected_stats(shipper.rejected_events),
             "queue": shipper.database.works.qsize(),
         },
     }
