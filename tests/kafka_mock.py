@@ -9,6 +9,17 @@ import uuid
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 
+def committed(hosts: list[str], group: str, topic: str) -> int:
+    """Return how many messages of a topic a group has committed."""
+    consumer = Consumer({"bootstrap.servers": ",".join(hosts), "group.id": group})
+    try:
+        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        places = [TopicPartition(topic, number) for number in partitions]
+        return sum(max(0, each.offset) for each in consumer.committed(places, timeout=20))
+    finally:
+        consumer.close()
+
+
 class Mock:
     """A cluster of three brokers in this process. `hosts`: their addresses."""
 
@@ -47,14 +58,7 @@ class Mock:
             consumer.close()
 
     def committed(self, group: str, topic: str) -> int:
-        """Return how many messages of a topic a group has committed."""
-        consumer = Consumer({"bootstrap.servers": ",".join(self.hosts), "group.id": group})
-        try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            places = [TopicPartition(topic, number) for number in partitions]
-            return sum(max(0, each.offset) for each in consumer.committed(places, timeout=10))
-        finally:
-            consumer.close()
+        return committed(self.hosts, group, topic)
 
     def __enter__(self) -> Mock:
         return self

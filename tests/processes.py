@@ -44,9 +44,9 @@ def python(*arguments, cwd, **variables):
 class Process:
     """A running `siemtap run`. `output`: its log so far."""
 
-    def __init__(self, path, **how):
+    def __init__(self, path, command=COMMAND, **how):
         self.process = subprocess.Popen(
-            [*COMMAND, "run", "-c", str(path)],
+            [*command, "run", "-c", str(path)],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

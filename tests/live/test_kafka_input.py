@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner
 from kafka_broker import Broker, create
+from kafka_mock import committed
 from shipper.kafka_events import TOPIC, config, event, stored
 
 from siemtap.core.manifest import fill_in
@@ -28,7 +30,6 @@ from siemtap.shipper.process import Shipper
 pytestmark = pytest.mark.slow
 UNIT = Unit("apptrana", "apptrana.attack", "shop.example.com")
 SQLITE = '"output": {"sqlite": {"retention": "0s"}}'
-PAGE = '"http": {"enabled": false}'
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +46,8 @@ def deliver(broker, topic, numbers, compression="zstd"):
 
 
 def numbers_in(folder):
-    class Closed:
-        database = Database(folder / "data/siemtap.db")
-
-    try:
-        return stored(Closed)
-    finally:
-        Closed.database.close()
-
-
-def committed(broker, group, topic):
-    from confluent_kafka import Consumer, TopicPartition
-
-    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": group})
-    try:
-        places = [TopicPartition(topic, number) for number in range(2)]
-        return sum(max(0, each.offset) for each in consumer.committed(places, timeout=20))
-    finally:
-        consumer.close()
+    with closing(Database(folder / "data/siemtap.db")) as database:
+        return stored(database)
 
 
 def test_an_independent_client_reads_what_the_output_wrote(broker):
@@ -146,6 +131,7 @@ def test_the_next_member_goes_on_where_the_first_stopped(broker, tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
+from kafka_mock import committed
 from shipper.kafka_events import config
 from siemtap.shipper.process import Shipper
 folder, address, topic, output = sys.argv[1:]
@@ -180,14 +166,14 @@ def test_a_killed_writer_leaves_every_event_once(broker, tmp_path, kind):
     for kill in range(5):
         writer = start_writer(str(tmp_path), broker.address, topic, output)
         # soon after it has committed something, and at last everything
-        start = committed(broker, topic, topic)
+        start = committed([broker.address], topic, topic)
         end = time.monotonic() + 120
-        while committed(broker, topic, topic) < (start + 1 if kill < 4 else total):
+        while committed([broker.address], topic, topic) < (start + 1 if kill < 4 else total):
             assert time.monotonic() < end and writer.poll() is None, reached
         time.sleep(rng.uniform(0, 0.2))
         writer.send_signal(signal.SIGKILL)
         writer.wait()
-        reached.append(committed(broker, topic, topic))
+        reached.append(committed([broker.address], topic, topic))
         if reached[-1] == total:
             break
     producer.join()

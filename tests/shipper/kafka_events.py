@@ -7,12 +7,8 @@ from siemtap.shipper.config.load import parse
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "siemtap.events.apptrana.attack"
-(EXPECTED,) = [
-    event
-    for event in json.loads(
-        (ROOT / "plugins/apptrana/cases/a_blocked_attack/expected.json").read_text()
-    )
-][:1]
+CASE = ROOT / "plugins/apptrana/cases/a_blocked_attack"
+EXPECTED = json.loads((CASE / "expected.json").read_text())[0]
 
 
 def event(number):
@@ -39,7 +35,7 @@ def config(folder, hosts, output, more="", **settings):
     return parse("{" + ", ".join([*lines, *filter(None, [output, more])]) + "}")
 
 
-def stored(shipper):
+def stored(database):
     """Return the numbers of the events in the embedded store, in the order of their arrival."""
-    rows = shipper.database.read("SELECT id FROM event ORDER BY rowid")
+    rows = database.read("SELECT id FROM event ORDER BY rowid")
     return [int(id, 16) for (id,) in rows]

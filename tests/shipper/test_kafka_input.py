@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from kafka_mock import Mock
@@ -33,13 +34,8 @@ def once(folder, mock, output=SQLITE, **settings):
 def read_store(folder):
     from siemtap.edge.store.checkpoints import Database
 
-    class Closed:
-        database = Database(folder / "data/siemtap.db")
-
-    try:
-        return stored(Closed), Closed.database.read("SELECT reason, event, dataset FROM rejected")
-    finally:
-        Closed.database.close()
+    with closing(Database(folder / "data/siemtap.db")) as database:
+        return stored(database), database.read("SELECT reason, event, dataset FROM rejected")
 
 
 def test_events_pass_unmapped_and_offsets_are_the_mark(tmp_path, mock):
@@ -118,7 +114,7 @@ def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
     runner = threading.Thread(target=shipper.run)
     runner.start()
     try:
-        wait_for(lambda: len(stored(shipper)) == 50)
+        wait_for(lambda: len(stored(shipper.database)) == 50)
         assert len(failures) == 3
         assert shipper.health()[0]
         stats = shipper.stats()["inputs"][0]
@@ -152,8 +148,8 @@ def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatc
         time.sleep(1)
         assert consumer.paused and len(consumer.waiting) <= 100 + 50
         go_on.set()
-        wait_for(lambda: len(stored(shipper)) == 1_000)
-        assert sorted(stored(shipper)) == list(range(1_000))
+        wait_for(lambda: len(stored(shipper.database)) == 1_000)
+        assert sorted(stored(shipper.database)) == list(range(1_000))
         assert max(most) <= 100 + 50
     finally:
         go_on.set()

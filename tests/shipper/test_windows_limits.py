@@ -111,15 +111,7 @@ def test_shipper_receives(tmp_path):
     }
     content = {**configuration(tmp_path, []), "inputs": [entry]}
     path.write_text(json.dumps(content))
-    process = Process.__new__(Process)
-    process.output = ""
-    process.process = subprocess.Popen(
-        [*LIMITED, COMMAND[-1], "run", "-c", str(path)],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Process(path, [*LIMITED, COMMAND[-1]])
     try:
         send_and_receive(process, tmp_path)
     finally:

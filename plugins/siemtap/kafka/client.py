@@ -27,6 +27,14 @@ class Fenced(SiemtapError):
     """Another producer uses the same `transactional.id`: this one must not write any more."""
 
 
+class NoTopic(ConfigError):
+    """A topic does not exist."""
+
+
+class NoRight(ConfigError):
+    """The user lacks a right."""
+
+
 def library() -> Any:
     """Return the module confluent_kafka. Raise ConfigError if it is not installed."""
     try:
@@ -166,21 +174,21 @@ def error_from(
         return Fenced(f"{where}: another process has taken over this producer's transactional.id")
     if name == "TOPIC_AUTHORIZATION_FAILED":
         command = advice.allow(rights, f"--topic {topic or '<topic>'}")
-        return ConfigError(f"{where}: no right to use the topic {topic}; run {command}")
+        return NoRight(f"{where}: no right to use the topic {topic}; run {command}")
     if name == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
         command = advice.allow(
             ("Write", "Describe"),
             f"--transactional-id {advice.client_id}- --resource-pattern-type prefixed",
         )
-        return ConfigError(f"{where}: no right to use its transactional.id; run {command}")
+        return NoRight(f"{where}: no right to use its transactional.id; run {command}")
     if name == "GROUP_AUTHORIZATION_FAILED":
         command = advice.allow(("Read",), "--group <group_id>")
-        return ConfigError(f"{where}: no right to use the consumer group; run {command}")
+        return NoRight(f"{where}: no right to use the consumer group; run {command}")
     if name == "CLUSTER_AUTHORIZATION_FAILED":
         command = advice.allow(("IdempotentWrite",), "--cluster")
-        return ConfigError(f"{where}: no right to write idempotently; run {command}")
+        return NoRight(f"{where}: no right to write idempotently; run {command}")
     if name in UNKNOWN_TOPIC:
-        return ConfigError(
+        return NoTopic(
             f"{where}: there is no topic {topic}; run {advice.create([topic])}, or `siemtap setup`"
         )
     more = f" ({_text(reported)})" if reported is not None else ""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 from ..core.errors import ConfigError, Retry
-from .client import Advice, Errors, error_from, library, new_client, properties
+from .client import Advice, Errors, NoTopic, error_from, library, new_client, properties
 from .settings import KafkaConnection
 
 AUTO_CREATION = 5.0  # seconds that a broker may take to create a topic by itself
@@ -70,7 +70,7 @@ class Topics:
             try:
                 described = self._call(partial(answer.result, self.timeout), name, rights)
             except ConfigError as error:
-                if "there is no topic" not in error.message or not self._is_created(name):
+                if not isinstance(error, NoTopic) or not self._is_created(name):
                     yield name, error
                 continue
             allowed = described.authorized_operations

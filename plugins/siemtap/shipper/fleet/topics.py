@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Dict, List
 
 from ...core.errors import ConfigError
+from ...kafka.client import NoRight
 from ...kafka.groups import Groups
 from ...kafka.topics import Topics
 from .partition import MARK_BYTES
@@ -59,7 +60,7 @@ def _check_visible(topics: Topics, names: List[str]) -> None:
         try:
             topics.config(name, RIGHTS)
         except ConfigError as error:
-            if "no right" in error.message:
+            if isinstance(error, NoRight):
                 raise
 
 
