@@ -41,21 +41,21 @@ def policy_tests(plugin):
     for name, stream in integration.described(plugin).streams.items():
         for way in stream.ways:
             variables = page(plugin.name, name, way.input)
-            required = entered(plugin, stream, way, variables, only_required=True)
-            everything = entered(plugin, stream, way, variables, only_required=False)
+            required = entered(plugin, stream, variables, only_required=True)
+            everything = entered(plugin, stream, variables, only_required=False)
             for test, values in (("default", required), ("all", everything)):
                 place = (
                     f"data_stream/{name.partition('.')[2]}/_dev/test/policy"
                     f"/test-{way.input.replace('_', '-')}-{test}"
                 )
-                files[f"{place}.yml"] = configuration(plugin, name, way, variables, values)
+                files[f"{place}.yml"] = configuration(plugin, name, way, values)
                 files[f"{place}.expected"] = expected(
                     plugin, name, way, variables, values, place.rpartition("/")[2]
                 )
     return files
 
 
-def entered(plugin, stream, way, variables, only_required):
+def entered(plugin, stream, variables, only_required):
     """Return what a person enters: name -> value. That of the sample case where there is one."""
     folder = next(
         folder
@@ -82,7 +82,7 @@ def entered(plugin, stream, way, variables, only_required):
     return values
 
 
-def configuration(plugin, name, way, variables, values):
+def configuration(plugin, name, way, values):
     """Return test-*.yml: the variables of the package's input, and those of the data stream."""
     own = page_of_stream(plugin, name, way)
     shared = {key: value for key, value in values.items() if key not in own}

@@ -12,7 +12,6 @@ import click
 from ...core.errors import ConfigError
 from ...render import registry
 from ..config.sections import Config
-from ..setup import packages
 
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 into_option = click.option(
@@ -77,6 +76,7 @@ def upload_packages(config: Config, dry_run: bool) -> int:
     """Upload the integration package of each enabled plugin that Kibana lacks, or has in another
     version; return how many."""
     from ...bundles import integration  # no other command needs what builds them
+    from ..setup import packages
 
     enabled = dict.fromkeys(
         input_config.plugin.name for input_config in config.inputs if input_config.common.enabled

@@ -11,7 +11,7 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple, Union
 
 import click
 
@@ -28,8 +28,6 @@ from ..config.document import Mistakes
 from ..config.reload import Reloader
 from ..config.sections import Config
 from ..process import Shipper
-from ..processes.supervisor import Supervisor
-from ..processes.worker import run_worker
 from ..progress import Backfill
 from ..status.log_lines import MetricsLog
 from ..status.server import Server
@@ -38,6 +36,9 @@ from ..systemd import Notifier, Supervision
 from . import bundles, checks, demo, export, fleet, machine, plugin_commands, secrets, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load, signals
 from .stored import audit, events, queues, stores
+
+if TYPE_CHECKING:
+    from ..processes.supervisor import Supervisor
 
 
 class _Commands(click.Group):
@@ -199,6 +200,8 @@ def run_shipper(
     if config.general.process_count == 1:
         shipper = Shipper(config, once, patience, time_range, progress=progress)
     else:
+        from ..processes.supervisor import Supervisor  # `processes: 1` needs none
+
         shipper = Supervisor(config, once, patience, time_range, ids)
     reloader = Reloader(shipper, logs.start)
     notifier = Notifier()
@@ -241,6 +244,8 @@ def run_shipper(
 @click.argument("lock", type=click.Path(path_type=Path))
 def worker(lock: Path) -> None:
     """Run as one of several processes of `siemtap run`, which starts this."""
+    from ..processes.worker import run_worker
+
     code = run_worker(lock)
     if threading.active_count() > 1:
         os._exit(code)

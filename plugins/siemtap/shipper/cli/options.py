@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Iterator,
@@ -28,11 +29,12 @@ from ...core.manifest import suggest
 from ...edge.store import private
 from ..config import load as configuration
 from ..config.sections import Config, Input
-from ..process import Shipper
-from ..processes.child import KILL_AFTER
-from ..processes.locks import wait_for_processes
-from ..processes.supervisor import Supervisor
+from ..processes.locks import KILL_AFTER, wait_for_processes
 from ..setup.assets import CLUSTERS
+
+if TYPE_CHECKING:
+    from ..process import Shipper
+    from ..processes.supervisor import Supervisor
 
 CONFIG_FILE = "siemtap.yml"
 

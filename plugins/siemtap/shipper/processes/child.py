@@ -21,7 +21,6 @@ log = logging.getLogger("siemtap")
 
 FIRST_WAIT = 0.5  # seconds before a process that died is started again; doubled each time
 LONGEST_WAIT = 30.0
-KILL_AFTER = 10.0  # seconds beyond shutdown_timeout
 SETTLED = 60.0  # seconds after which a process counts as one that works
 RECENT = 600.0  # seconds: deaths in this time count
 LOOP = 3  # deaths in RECENT that are no accident any more

@@ -14,6 +14,7 @@ from ...edge.store import private
 log = logging.getLogger("siemtap")
 
 LOOK_EVERY = 0.2  # seconds
+KILL_AFTER = 10.0  # seconds beyond shutdown_timeout
 
 
 def lock_file(folder: Path, process: str) -> Path:

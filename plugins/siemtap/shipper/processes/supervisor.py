@@ -22,8 +22,8 @@ from ..stats import Counts, Tally
 from ..status.numbers import process_stats, rejected_stats
 from . import worker
 from .channel import Ended
-from .child import KILL_AFTER, Child
-from .locks import lock_file
+from .child import Child
+from .locks import KILL_AFTER, lock_file
 from .merged import merge_inputs, merge_outputs
 from .receivers import receives
 from .share import Ownership
