@@ -57,7 +57,7 @@ def test_vendor_failure_becomes_a_health_event(tmp_path, vendor):
             lambda: json.loads(page(address, "stats")[1])["inputs"][0]["units"][0]["state"] == "ok"
         )
         vendor.simulated.faults.append(simulation.Fault(times=50, status=503))
-        running.until("warning .*503")
+        running.until("warning .*: 503: a fault on request")  # not a 503 in a path
     finally:
         assert running.end() == 0
     changes = [event for event in health_events(tmp_path) if event["event"]["kind"] == "event"]
