@@ -1,6 +1,7 @@
 """The spool keeps what it acknowledged, whatever happens to the process or the files, and
 acknowledges nothing that it has no room for."""
 
+import errno
 import os
 import random
 import signal
@@ -80,6 +81,7 @@ def test_incomplete_end_is_truncated_at_any_byte(tmp_path_factory, data):
     again.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_damage_affects_only_the_damaged_payloads(tmp_path_factory, data):
@@ -170,6 +172,38 @@ def test_disk_error_stores_nothing_and_writing_resumes(tmp_path, monkeypatch):
         b"2:",
         b"4:",
     ] and spool.damaged == 0
+    spool.close()
+
+
+def test_a_segment_that_the_reader_deletes_meanwhile_refuses_nobody(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, max_bytes=1_000_000)
+    spool.segment = 100
+    assert spool.append([payload(1, 200)]).result()
+    numbers = spool._numbers
+    # a listing of the folder from before the deletion
+    monkeypatch.setattr(spool, "_numbers", lambda: [0, *numbers()])
+    assert spool.append([payload(2, 200)]).result(), "the next segment"
+    assert [item.body[:2] for item in read_all(spool)[0]] == [b"1:", b"2:"]
+    spool.close()
+
+
+def test_a_segment_that_cannot_begin_leaves_no_open_file(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, max_bytes=1_000_000)
+    spool.segment = 100
+    assert spool.append([payload(1, 200)]).result()
+    opened = []
+
+    def begin(file, end):
+        opened.append(file)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(spool, "_begin", begin)
+    with pytest.raises(Retry, match="Input/output error; nothing was kept"):
+        spool.append([payload(2, 200)]).result()
+    assert len(opened) == 2 and all(file.closed for file in opened)
+    monkeypatch.undo()
+    assert spool.append([payload(2, 200)]).result()
+    assert [item.body[:2] for item in read_all(spool)[0]] == [b"1:", b"2:"]
     spool.close()
 
 

@@ -7,6 +7,7 @@ groups the appends of all receivers into one fsync.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -300,6 +301,16 @@ class Spool(SpoolReader):
         path = self._path(number)
         private.close_to_others(path)
         file: BinaryIO = open(path, "r+b", buffering=1024 * 1024)  # noqa: SIM115 - closed with the spool, or at the next segment
+        try:
+            self._begin(file, end)
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+        self.sizes[number] = max(end, NAME.size)
+        return file
+
+    def _begin(self, file: BinaryIO, end: int) -> None:
         file.truncate(end if end >= NAME.size else 0)
         if end >= NAME.size:
             self.key = NAME.unpack(file.read(NAME.size))[2]
@@ -311,6 +322,3 @@ class Spool(SpoolReader):
             file.flush()
             sync(file)
             sync_folder(self.folder)
-            end = NAME.size
-        self.sizes[number] = end
-        return file

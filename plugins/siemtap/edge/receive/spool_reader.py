@@ -188,8 +188,11 @@ class SpoolReader:
     def _stored_name(self) -> str:
         """Return the name that the first sound segment stores; "" if there is none."""
         for number in self._numbers():
-            with open(self._path(number), "rb") as file:
-                head = file.read(NAME.size)
+            try:
+                with open(self._path(number), "rb") as file:
+                    head = file.read(NAME.size)
+            except FileNotFoundError:  # delivered, and deleted meanwhile by the reader
+                continue
             if len(head) == NAME.size and head[:4] == MAGIC:
                 return bytes(NAME.unpack(head)[1]).hex()
         return ""
