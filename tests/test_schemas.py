@@ -115,6 +115,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=700, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_both_validators_agree(data):
@@ -140,6 +141,7 @@ def test_both_validators_agree(data):
         )
 
 
+@pytest.mark.slow
 def test_both_validators_reject_broken_events():
     for event in EVENTS:
         name = event["event"]["dataset"]

@@ -235,6 +235,7 @@ def test_vendor_payloads_are_below_the_limits():
     assert len(records) == number > 10_000 and all(isinstance(record, dict) for record in records)
 
 
+@pytest.mark.slow
 def test_crash_between_the_batches_of_a_read_neither_loses_nor_duplicates_events(
     tmp_path, monkeypatch
 ):

@@ -64,6 +64,7 @@ def imported(planted):
     )
 
 
+@pytest.mark.slow
 def test_nothing_connects_starts_or_writes_at_import():
     result = imported(planted=False)
     assert result.returncode == 0, result.stderr
@@ -94,6 +95,7 @@ def dangers(text):
             yield node.module
 
 
+@pytest.mark.slow
 def test_no_source_runs_data():
     places = {
         (str(path.relative_to(ROOT)), danger)

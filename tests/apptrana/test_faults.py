@@ -33,6 +33,7 @@ STATUSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", STATUSES, ids=lambda fault: f"{fault.status}-{fault.body}-{fault.retry_after}"
 )
@@ -47,6 +48,7 @@ def test_429_and_503_are_retried_after_the_requested_wait(fault):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -36,6 +36,7 @@ def short_retention(monkeypatch):
     monkeypatch.setattr(plugin, "FORGOTTEN", 2 * HOUR)
 
 
+@pytest.mark.slow
 def test_time_older_than_the_retention_is_reported(short_retention):
     time = Time()
     world = simulated_input(time=time, settings={"lookback": "1h"}).cycles(1)

@@ -15,6 +15,7 @@ from siemtap.testing.world import NOON, Time, World
 from .simulated_input import ATTACKS, check, simulated_input, vendor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auth", ["client_credentials", "basic", "code"])
 @pytest.mark.parametrize("strict", [True, False])
 def test_each_authentication_method_gets_a_token(auth, strict):
@@ -38,6 +39,7 @@ def test_wrong_authentication_method_is_an_error_that_lists_all(auth, other):
     assert world.simulator.counts["getAuthToken"] == 1  # a wrong key is sent only once
 
 
+@pytest.mark.slow
 def test_authorization_code_in_another_parameter_or_in_the_settings():
     check(
         simulated_input(
@@ -63,6 +65,7 @@ def input_with(simulated, settings):
     return World(PLUGIN, simulated, **{"lookback": "40m", **settings})
 
 
+@pytest.mark.slow
 def test_authorization_code_is_requested_again_when_the_token_expires():
     world = simulated_input(settings={"auth": "code"}, token_life=3600.0).cycles(1)
     world.time.now += 2 * HOUR
@@ -101,6 +104,7 @@ def test_token_near_its_expiry_is_not_requested_in_a_loop():
     assert world.simulator.counts["getAuthToken"] <= 12
 
 
+@pytest.mark.slow
 def test_token_is_renewed_by_expires_in():
     world = simulated_input(token_life=3600.0)
     world.cycles(50)
@@ -135,6 +139,7 @@ def test_requests_send_the_header_authorization_bearer():
         )
 
 
+@pytest.mark.slow
 def test_threads_share_one_token_request():
     """A backfill that starts without a token requests one, once."""
     simulated = vendor(one_token_call=True)

@@ -43,11 +43,13 @@ KNOBS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
 def test_no_event_is_lost_or_duplicated_with_any_knob(knobs):
     check(simulated_input(**knobs).cycles(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -73,12 +75,14 @@ def test_event_type_setting_has_its_own_cursor(chosen):
     assert {event["apptrana"]["event_type"] for event in world.output.kept} == {chosen}
 
 
+@pytest.mark.slow
 def test_truncated_response_is_found_by_halving():
     """The service returns at most 30 attacks without reporting it; `split_at` 30 finds the
     others."""
     check(simulated_input(settings={"split_at": 30}, cap=30).cycles(3))
 
 
+@pytest.mark.slow
 def test_second_with_a_full_response_is_reported():
     world = simulated_input(
         settings={"split_at": 1, "lookback": "2m"}, odd=False, rate=30.0
@@ -90,6 +94,7 @@ def test_second_with_a_full_response_is_reported():
     )
 
 
+@pytest.mark.slow
 def test_every_knob_is_set_by_a_test():
     text = "".join(path.read_text() for path in pathlib.Path(__file__).parents[1].rglob("*.py"))
     knobs = [field.name for field in dataclasses.fields(simulator.Knobs)]

@@ -50,6 +50,7 @@ def test_foreign_file_is_named(dist):
         index.write_index(dist)
 
 
+@pytest.mark.slow
 def test_package_without_its_tool_is_left_out_with_a_word(tmp_path):
     code = (
         "import importlib.machinery as m, importlib.util as u, sys\n"

@@ -10,6 +10,7 @@ from .test_forms import events_of
 MESSAGES = 10_000
 
 
+@pytest.mark.slow
 def test_no_two_events_of_any_class_and_form_share_an_id():
     sent = [simulator_classes.message(number, NOON - number).text for number in range(MESSAGES)]
     ids = [event["event"]["id"] for text in sent for event in events_of(text)]

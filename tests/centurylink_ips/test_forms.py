@@ -121,6 +121,7 @@ def test_object_array_and_wrapper_give_the_same_id():
     assert ids["json"] == ids["array"] == ids["wrapper"] and len(set(ids["json"])) == 5
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(VENDOR | st.lists(VENDOR, max_size=3) | JSON)
 def test_any_json_becomes_events_that_pass_the_schema(check, value):
@@ -149,6 +150,7 @@ def test_any_bytes_become_events_or_malformed(check, body, channel, headers):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     st.text("CEF:0|TrendMico \\=Deep Scurity Agent|1000128srcdtp=.\n\t<134>Mar410:2", max_size=200)

@@ -239,6 +239,7 @@ def test_form_with_several_payloads_gives_an_event_for_each():
     assert [event["event"]["kind"] for event in events(form, "webhook")] == ["alert", "alert"]
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.sampled_from([CEF, LEEF]), st.data())
 def test_lines_that_differ_after_the_header_have_different_ids(text, data):
@@ -254,6 +255,7 @@ def test_lines_that_differ_after_the_header_have_different_ids(text, data):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]), st.data())
 def test_json_elements_that_differ_anywhere_have_different_ids(element, data):
@@ -265,6 +267,7 @@ def test_json_elements_that_differ_anywhere_have_different_ids(element, data):
     assert id_of(json.dumps(element), "webhook") != id_of(json.dumps(other), "webhook")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     st.sampled_from([MANAGERS, WEBHOOKS, SLACKS]),

@@ -55,6 +55,7 @@ def shown(packet):
     return printable(packet.encode("latin-1"), 16_384)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(messages(), st.data())
 def test_no_secret_is_shown_and_all_else_is(message, data):
@@ -67,6 +68,7 @@ def test_no_secret_is_shown_and_all_else_is(message, data):
     assert HEAD not in shown(message[:stop]) and TAIL not in shown(message[:stop])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(messages(), st.data())
 def test_packet_that_begins_in_a_header_shows_no_secret(message, data):

@@ -42,6 +42,7 @@ def test_json_with_too_many_values_is_rejected(text, monkeypatch):
         bounds.parse_json(f"[{text}0]")
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_punctuation_inside_strings_does_not_count(value):
     text = json.dumps(value)
@@ -75,6 +76,7 @@ def test_split_lines_agrees_with_a_regular_expression(text):
     ]
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.sampled_from(["a", "b ", "c" * bounds.MIN_RECORD, "d" * 100]), min_size=90, max_size=160

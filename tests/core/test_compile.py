@@ -100,6 +100,7 @@ def low_cardinality(*names):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [
@@ -197,6 +198,7 @@ def break_all(record):
     raise ZeroDivisionError("s3cret")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redact", [as_sent, break_all], ids=["as_sent", "break_all"])
 @pytest.mark.parametrize("value", ["s3cret", deep(50_000)], ids=["short", "deep"])
 @pytest.mark.parametrize("until", [0, NOON, 10**30, -5])

@@ -313,6 +313,7 @@ def value_at(value, place):
     return value
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(RECORDS, min_size=1, max_size=6),

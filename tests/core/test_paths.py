@@ -1,5 +1,6 @@
 """Dotted paths into nested objects."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,7 @@ def test_leaves_of_lists():
     ]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(NAMES, TREES, min_size=1))
 def test_leaves_and_nest_are_opposites(tree):
     fields = dict(paths.leaves(tree))

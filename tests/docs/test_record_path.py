@@ -99,6 +99,7 @@ def push(folder):
     return stepped, work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heading, way", [("A pulled record", pull), ("A pushed record", push)])
 def test_the_page_lists_what_a_record_passes(tmp_path, heading, way):
     stepped, work = way(tmp_path)

@@ -54,6 +54,7 @@ def dripping(request):
 EVERY = pytest.mark.parametrize("dripping", DRIPS, indirect=True)
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("through", ["directly", "through a proxy"])
 def test_call_of_a_vendor_ends(dripping, through):
@@ -88,6 +89,7 @@ def test_tunnel_of_a_proxy_ends():
         over.set()
 
 
+@pytest.mark.slow
 def test_connection_is_used_again_after_a_call():
     """A deadline of an earlier call closes no connection of a later one."""
     server = Server(EchoServer())

@@ -47,6 +47,7 @@ def test_json_with_and_without_a_byte_order_mark(server, body):
     assert ask(server, status=200, body=body) == {"ok": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer,error,narrower",
     [
@@ -86,6 +87,7 @@ def test_slow_answer_does_not_outlast_the_deadline(server):
         ask(server, status=200, body=b" " * 100, drip=0.1)
 
 
+@pytest.mark.slow
 def test_answer_that_is_too_large_is_requested_in_parts(server, monkeypatch):
     """Bytes and values are counted while they are read. The answer is not kept by the error."""
     monkeypatch.setattr(bounds, "MAX_VALUES", 1_000)

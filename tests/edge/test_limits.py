@@ -83,6 +83,7 @@ def test_webhook_limits_connections_before_tls(spool, monkeypatch):
     pool.drop(endpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", b"<134>begun", b"<134>whole\n<134>begun"])
 def test_syslog_closes_a_connection_that_does_not_complete_a_message(spool, monkeypatch, sent):
     monkeypatch.setattr(syslog, "MESSAGE_TIMEOUT", 0.5)
@@ -98,6 +99,7 @@ def test_syslog_closes_a_connection_that_does_not_complete_a_message(spool, monk
         assert tcp.waiting == 0
 
 
+@pytest.mark.slow
 def test_syslog_keeps_a_relay_that_has_a_pause(spool, monkeypatch):
     monkeypatch.setattr(syslog, "MESSAGE_TIMEOUT", 0.3)
     with listening("tcp://127.0.0.1:0", spool) as (_, _, port), contextlib.ExitStack() as stack:

@@ -249,6 +249,7 @@ def test_silent_slow_and_broken_clients_do_not_delay_others(listener, monkeypatc
     wait_for(lambda: listener.app.reading == 0)
 
 
+@pytest.mark.slow
 def test_connections_of_silent_slow_and_broken_clients_are_closed(listener, monkeypatch):
     monkeypatch.setattr(listener_module, "REQUEST_TIMEOUT", 1.5)
     with slow_clients(listener) as peers:

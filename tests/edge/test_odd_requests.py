@@ -124,6 +124,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("case", REFUSED)
 def test_invalid_request_is_rejected_and_not_stored(listener, spool, case):
@@ -257,6 +258,7 @@ def requests(draw):
     return request_with_length(body, more, method=method), body
 
 
+@pytest.mark.slow
 @BOTH
 @settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(requests(), min_size=1, max_size=4), st.lists(st.integers(1, 30_000), max_size=6))

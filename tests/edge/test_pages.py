@@ -17,7 +17,6 @@ from siemtap.core.windows import HOUR, MINUTE, SECOND
 from siemtap.edge.client import walk
 from siemtap.edge.client.messages import next_url
 from siemtap.edge.client.pages import LinkExpired, Page, Pages
-from siemtap.edge.client.walk import Walk
 from siemtap.testing.simulation import Fault
 from siemtap.testing.vendor import CommonKnobs, Route, SimulatedVendor
 from siemtap.testing.world import NOON, Crash, Fuse, Marks, Memory, Time, World
@@ -212,12 +211,14 @@ FAULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.fixed_dictionaries(VENDORS), FAULTS)
 def test_pages_of_any_size_late_events_and_faults(knobs, faults):
     check(world(faults, **knobs).cycles(4))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     st.fixed_dictionaries({**VENDORS, "lives": st.sampled_from([1.0, 5_000.0, 90_000.0])}),
@@ -243,6 +244,7 @@ def test_links_that_expire_and_a_crash_at_any_step(knobs, steps, pause):
     check(it)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endless", [False, True])
 def test_a_crash_at_each_step_of_the_first_cycle(endless, monkeypatch):
     monkeypatch.setattr(walk, "AT_ONCE", 7)
@@ -302,6 +304,7 @@ def test_more_to_read_is_up_to_the_vendor():
     ]
 
 
+@pytest.mark.slow
 def test_a_link_that_the_vendor_has_forgotten_falls_back_by_time(caplog):
     for status, endless in [(400, False), (404, True), (410, True)]:
         it = world(endless=endless, sizes=(10,), lives=90_000.0, status=status).cycles(1)
@@ -386,15 +389,12 @@ def test_a_damaged_cursor_is_reported(cursor):
         list(pages(it.client).read({"until": 1, **cursor}, NOON))
 
 
-@pytest.mark.parametrize("kind", [Walk, Pages])
+@pytest.mark.parametrize("kind", [walk.Walk, Pages])
 def test_a_setting_that_is_missing_is_named(kind):
-    @dataclass(frozen=True)
     class Few:
-        lag: int = 0
-        lookback: int = 0
-        skip_after: int = 0
+        lag = lookback = skip_after = 0
 
-    rest = {"fetch": None, "widest": 2, "narrowest": 1} if kind is Walk else {}
-    more = {} if kind is Walk else {"first": None, "follow": None}
+    rest = {"fetch": None, "widest": 2, "narrowest": 1} if kind is walk.Walk else {}
+    more = {} if kind is walk.Walk else {"first": None, "follow": None}
     with pytest.raises(ConfigError, match=f"{kind.__name__} needs the setting `overlap`.*manifest"):
         kind(EVENT, "", settings=Few(), clock=lambda: NOON, **rest, **more)

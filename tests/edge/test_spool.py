@@ -61,6 +61,7 @@ def test_delivered_segments_are_deleted_and_old_cursors_do_not_fit_a_new_spool(t
     other.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_incomplete_end_is_truncated_at_any_byte(tmp_path_factory, data):

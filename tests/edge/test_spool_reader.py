@@ -118,6 +118,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer_that_is_killed_at_any_moment(tmp_path):
     """What was acknowledged is read, once and in order; torn records are never read as damage."""
     acknowledged, read, cursor, first = [], [], {}, 0

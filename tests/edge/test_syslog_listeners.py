@@ -207,6 +207,7 @@ def test_connections_of_silent_clients_are_closed(spool, certificate, monkeypatc
             peer.close()
 
 
+@pytest.mark.slow
 def test_stream_is_not_read_while_the_spool_is_full(tmp_path, caplog):
     spool = Spool(tmp_path, max_bytes=300_000)
     with (

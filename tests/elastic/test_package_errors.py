@@ -34,6 +34,7 @@ def test_sample_without_an_event(monkeypatch, sample):
         build(monkeypatch, STREAM._replace(sample=sample))
 
 
+@pytest.mark.slow
 def test_package_of_the_plugin_is_built(monkeypatch):
     assert dataclasses.is_dataclass(PLUGIN)
     assert "manifest.yml" in build(monkeypatch, STREAM)

@@ -60,6 +60,7 @@ def test_every_key_of_a_field_is_named():
     assert all(len(text) > 10 for text in described.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", integration.packaged())
 def test_fields_have_the_multi_fields_of_ecs(name):
     """`user.name.text`, for example, which rules of Elastic search."""
@@ -71,6 +72,7 @@ def test_fields_have_the_multi_fields_of_ecs(name):
                 assert forms == ([("text", "match_only_text")] if row["name"] in known else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", integration.packaged())
 def test_sample_events_are_as_an_agent_sends_them(name):
     """With what the agent and Fleet add; each field of ours is declared."""

@@ -10,6 +10,7 @@ from siemtap.core.manifest import describe
 from siemtap.elastic.package.form import absent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", integration.packaged())
 def test_setting_is_in_the_package_or_has_a_reason(name):
     plugin = integration.packaged()[name]
@@ -36,6 +37,7 @@ def test_option_missing_in_the_package_has_a_reason(name):
                 assert options.keys() < set(choices[setting]["options"]) and all(options.values())
 
 
+@pytest.mark.slow
 def test_a_list_names_the_texts_that_it_may_hold():
     """Fleet lets a person write anything into a list."""
     files = integration.files(integration.packaged()["pingintelligence"])

@@ -11,6 +11,7 @@ from siemtap.outputs.cluster import FAILURES, Settings, build_client
 dripping = test_deadline.dripping  # the fixture
 
 
+@pytest.mark.slow
 @test_deadline.EVERY
 def test_call_of_a_cluster_ends(dripping):
     client = build_client(fill_in(Settings, {"hosts": [dripping], "timeout": "1s"}), "opensearch")

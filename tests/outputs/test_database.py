@@ -20,6 +20,7 @@ def test_damaged_file_is_an_error_with_advice(tmp_path):
     assert path.read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["connect", "executescript", "close", "replace"])
 def test_database_can_be_created_after_a_kill_during_creation(tmp_path, step):
     code = """if True:

@@ -38,6 +38,7 @@ def test_truncated_answer_is_unknown_and_sent_again(served):
     elasticsearch_output.close()
 
 
+@pytest.mark.slow
 def test_429_and_the_flood_stage_are_retried(served):
     elasticsearch_output = output(served)
     served.cluster.busy = 3
@@ -54,6 +55,7 @@ def test_429_and_the_flood_stage_are_retried(served):
     elasticsearch_output.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("served", [{"version": "9.1.4"}, {"version": "8.19.2"}], indirect=True)
 def test_events_in_the_failure_store_are_counted_separately(served, tmp_path):
     install(served, tmp_path)

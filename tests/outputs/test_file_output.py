@@ -17,6 +17,7 @@ from siemtap.edge.clock import Clock
 from siemtap.outputs import OutputContext, file, stdout
 
 
+@pytest.mark.slow
 def test_incomplete_last_line_is_truncated(tmp_path):
     output = files(tmp_path)
     output.deliver(UNIT, [event(1), event(2)], None)
@@ -134,6 +135,7 @@ def test_closed_pipe_ends_the_process_without_an_error():
     process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_signal_during_a_write_to_a_full_pipe_loses_no_byte(unbuffered):
     """A raw file ends a write that a signal interrupts and returns the number of bytes written."""

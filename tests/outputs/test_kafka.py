@@ -49,6 +49,7 @@ def opened():
     [output.close() for output in outputs]
 
 
+@pytest.mark.slow
 def test_an_event_is_a_message_keyed_by_its_unit(mock, opened):
     output = opened(mock, topic="keyed.%{[event.dataset]}")
     first, second = event(1, ecs={"version": "9.4.0"}), event(2)
@@ -70,6 +71,7 @@ def test_an_event_is_a_message_keyed_by_its_unit(mock, opened):
     assert output.read(UNIT, "default", 0, 2**50) is None
 
 
+@pytest.mark.slow
 def test_deliveries_that_wait_share_a_transaction(mock, opened):
     output = opened(mock, topic="shared")
     output.deliver(UNIT, [event(0)], None)
@@ -86,6 +88,7 @@ def test_deliveries_that_wait_share_a_transaction(mock, opened):
     assert output.counts["transactions"] < 41
 
 
+@pytest.mark.slow
 def test_an_event_that_is_too_large_is_rejected_whole(mock, opened):
     output = opened(mock, topic="large", max_message_bytes=1_000)
     large = event(2, message="x" * 1_000)
@@ -107,6 +110,7 @@ def test_processes_of_one_folder_do_not_fence_each_other(mock, opened, tmp_path)
     assert (first, second, again) == (f"{alone}-worker-1", f"{alone}-worker-2", second)
 
 
+@pytest.mark.slow
 def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):
     class Away:
         hosts = ["127.0.0.1:1"]
@@ -117,6 +121,7 @@ def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):
         output.deliver(UNIT, [event(1), event(2)], None)
 
 
+@pytest.mark.slow
 def test_no_broker_at_the_start_is_a_warning(opened, caplog):
     class Away:
         hosts = ["127.0.0.1:1"]

@@ -1,5 +1,6 @@
 """`siemtap test output` writes an event with every field wherever an input's events go."""
 
+import pytest
 from click.testing import CliRunner
 from elastic_documents import leaves
 from outputs.simulated_cluster import configured, install
@@ -28,6 +29,7 @@ def check(served, folder):
     return done.exit_code, done.output
 
 
+@pytest.mark.slow
 def test_every_index_of_every_input_is_tested(served, tmp_path):
     install(served, tmp_path, inputs=INPUTS)
     code, printed = check(served, tmp_path)
@@ -50,6 +52,7 @@ def test_every_index_of_every_input_is_tested(served, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_mapping_that_does_not_fit_is_found(served, tmp_path):
     install(served, tmp_path, inputs=INPUTS)
     component = served.cluster.components["siemtap-apptrana.attack-mappings"]

@@ -16,6 +16,7 @@ from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import validated as checked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_delivered_events_are_stored_after_a_restart(kind, tmp_path, database):
     make = (lambda: store(database)) if kind == "sqlite" else (lambda: files(tmp_path))
@@ -42,6 +43,7 @@ def test_events_that_splunk_received_are_indexed_once():
         output.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "file", "splunk_hec", "splunk_hec with ack"])
 def test_threads_deliver_concurrently(kind, tmp_path, database):
     hec = Hec(ack="ack" in kind)

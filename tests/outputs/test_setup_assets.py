@@ -13,6 +13,7 @@ from siemtap.elastic.server import Server as ClusterInfo
 from siemtap.shipper.cli.main import main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "served",
     [
@@ -50,6 +51,7 @@ def test_setup_on_each_version_twice(served, tmp_path):
     ), done.output
 
 
+@pytest.mark.slow
 def test_lifecycle_settings(served, tmp_path):
     install(served, tmp_path, setup={"retention": "90d"})
     template = served.cluster.templates["siemtap-apptrana.attack"]["template"]
@@ -68,6 +70,7 @@ def test_lifecycle_settings(served, tmp_path):
     ] == {"name": "security-logs"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "served", [{"version": "3.8.0", "distribution": "opensearch"}], indirect=True
 )

@@ -208,6 +208,7 @@ def test_a_server_that_stays_busy_is_a_retry(hec, opened):
         opened(hec).deliver(UNIT, EVENTS, None)
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed(hec, opened, monkeypatch):
     hec.faults, hec.headers = [9], {"retry-after": "7"}
     with pytest.raises(Retry) as raised:
@@ -237,6 +238,7 @@ def test_a_person_must_act(hec, opened, more, error, text):
     assert TOKEN not in str(raised.value) and hec.url in str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page, error, text",
     [
@@ -279,6 +281,7 @@ def test_a_lost_answer_is_sent_again(hec, opened):
     assert hec.ids() == IDS
 
 
+@pytest.mark.slow
 def test_a_dripping_answer_ends(hec, opened):
     hec.faults = ["drip"]
     began = time.monotonic()

@@ -66,6 +66,7 @@ def test_acknowledgements_out_of_order(hec, opened):
     assert asked[0] == [0, 1, 2, 3] and asked[-1] == [0], "only what is open is asked for"
 
 
+@pytest.mark.slow
 def test_without_an_acknowledgement_the_events_are_sent_once_more(hec, opened):
     """And then the runner is told, which reads the vendor again later."""
     hec.acks = "never"
@@ -78,6 +79,7 @@ def test_without_an_acknowledgement_the_events_are_sent_once_more(hec, opened):
     assert len(set(channels(hec))) == 2, "a channel with an open id is not used again"
 
 
+@pytest.mark.slow
 def test_only_what_is_not_acknowledged_is_sent_again(hec, opened):
     first_channel = []
 
@@ -91,6 +93,7 @@ def test_only_what_is_not_acknowledged_is_sent_again(hec, opened):
     assert again and set(again) < set(IDS) and set(hec.ids()) == set(IDS)
 
 
+@pytest.mark.slow
 def test_a_lost_answer_with_the_acknowledgement(hec, opened):
     """HEC says `true` once: after that it never comes, and the events are sent again."""
     hec.acks = "lost"
@@ -104,6 +107,7 @@ def test_a_lost_answer_to_the_events(hec, opened):
     assert hec.ids() == IDS + IDS
 
 
+@pytest.mark.slow
 def test_a_restart_before_the_acknowledgement(hec, opened):
     """The ids are gone with it: those events are sent again, in another channel."""
     hec.acks = "never"
@@ -166,6 +170,7 @@ def test_acknowledgements_are_asked_of_the_host_that_has_the_events(opened):
         assert len(first.polls) == len(second.polls) == 2
 
 
+@pytest.mark.slow
 def test_a_host_that_dies_before_the_acknowledgement(opened):
     with Hec(ack=True, acks="never") as first, Hec(ack=True) as second:
         output = opened(first, second, ack_timeout="1s")
@@ -209,6 +214,7 @@ def test_a_token_that_is_disabled_while_it_waits(hec, opened):
     disabling.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b'{"acks":[0]}', b'{"acks":{"0":1}}'])
 def test_a_strange_answer_is_no_acknowledgement(hec, opened, monkeypatch, answer):
     handler = hec.RequestHandlerClass

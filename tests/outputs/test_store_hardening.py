@@ -141,6 +141,7 @@ def test_tidier_survives_what_nobody_expects(database, monkeypatch):
     output.close()
 
 
+@pytest.mark.slow
 def test_rejected_events_push_out_no_good_ones(database):
     output = Sqlite(fill_in(Settings, {"max_bytes": 2_000_000}), OutputContext(database))
     output.deliver(UNIT, [event(number) for number in range(2_000)], None)

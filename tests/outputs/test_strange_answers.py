@@ -58,6 +58,7 @@ def test_answer_of_another_shape_accepts_nothing(server, output, body, status):
     assert isinstance(delivered(output), Retry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "status", [200, 204, 206, 299, 302, 400, 404, 409, 413, 418, 429, 500, 503, 507, 599]
 )
@@ -183,6 +184,7 @@ def expected_result(outer):
     )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -70,6 +70,7 @@ def test_complete_search_answer(server, output):
     assert output.ignored({(UNIT, "default")}, 10**12) == 3
 
 
+@pytest.mark.slow
 @settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

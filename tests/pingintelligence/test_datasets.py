@@ -10,6 +10,7 @@ from siemtap.testing.world import NOON, Crash, Fuse, Time, World
 from .simulated_input import simulated_input
 
 
+@pytest.mark.slow
 def test_collect_sends_no_changes_and_no_forensics_requests():
     world = simulated_input(
         settings={
@@ -61,6 +62,7 @@ def test_report_that_only_the_admin_user_may_read():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "wrapped", "objects"])
 @pytest.mark.parametrize("filters", [True, False])
 def test_deny_list_changes_become_events(form, filters):

@@ -16,6 +16,7 @@ from .planted import ELEMENT, FIELD, events, settings_of
 VALUES = st.one_of(st.text(max_size=8), st.integers(-10, 10**12), st.none(), st.booleans())
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=8), VALUES, max_size=4),

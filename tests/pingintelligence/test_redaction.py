@@ -39,6 +39,7 @@ from .planted import (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     planted(ELEMENT),
@@ -57,6 +58,7 @@ def test_line_with_a_secret_under_any_key(case, before, separators, ascii_only):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(SECRETS, st.data())
 def test_line_truncated_anywhere(secret, data):
@@ -85,6 +87,7 @@ def test_line_truncated_anywhere(secret, data):
         assert_hidden(secret, events_)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(planted(REPORT))
 def test_report_with_a_secret_under_any_key(case):
@@ -120,6 +123,7 @@ def test_metrics_with_a_secret_under_any_key(case):
     assert events_[0]["pingintelligence"]["summary"] if "summary" in report else True
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(SECRETS, KEYS, st.sampled_from(["cookie", "sid", "session", "id", "value", "JSESSIONID"]))
 def test_session_details_show_no_session(secret, key, name):

@@ -95,6 +95,7 @@ def names_of_kinds(node):
     return set()
 
 
+@pytest.mark.slow
 def test_nobody_else_tells_one_kind_from_another():
     dispatches = {
         f"{path.relative_to(MACHINE)}:{node.lineno}"

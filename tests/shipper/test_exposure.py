@@ -31,6 +31,7 @@ def write(tmp_path, more="", output=""):
     return path
 
 
+@pytest.mark.slow
 def test_password_of_a_proxy_is_not_printed(tmp_path):
     path = write(tmp_path, ", proxy: 'http://me:hunter2@proxy.example.com:3128'")
     done = siemtap("test", "config", "-c", path)
@@ -46,6 +47,7 @@ def test_password_of_a_host_is_not_in_an_error(host):
     assert "hunter2" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more, output, warned",
     [
@@ -95,6 +97,7 @@ def test_log_has_a_line_for_each_message(tmp_path, format):
         assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_lists_print_no_controls(tmp_path):
     path = write(tmp_path)
     database = Database(tmp_path / "data/siemtap.db")
@@ -111,6 +114,7 @@ def test_lists_print_no_controls(tmp_path):
     assert "\x1b" not in error and not error.splitlines()[1].startswith("error")
 
 
+@pytest.mark.slow
 def test_private_data_folder(tmp_path):
     siemtap("state", "list", "-c", write(tmp_path), code=2)
     (tmp_path / "data").mkdir(mode=0o755)
@@ -128,6 +132,7 @@ def test_private_data_folder(tmp_path):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.slow
 def test_data_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "data").write_text("")
     done = siemtap("run", "--once", "-c", write(tmp_path), code=2)

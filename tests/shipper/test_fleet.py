@@ -85,6 +85,7 @@ def fleet():
     fleet.close()
 
 
+@pytest.mark.slow
 def test_all_units_of_an_input_are_in_one_partition(fleet):
     numbers = [fleet.number_of(f"input-{number}") for number in range(800)]
     assert numbers == [fleet.number_of(f"input-{number}") for number in range(800)]
@@ -92,6 +93,8 @@ def test_all_units_of_an_input_are_in_one_partition(fleet):
     assert sum(counts) == 800 and min(counts) > 60
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_lease_ends_with_its_partition_and_a_new_one_is_another(fleet):
     number = fleet.number_of("a")
     assert fleet.lease("a") is None
@@ -106,10 +109,12 @@ def test_a_lease_ends_with_its_partition_and_a_new_one_is_another(fleet):
         first.save(UNIT, Mark({"until": 1}))
 
 
+@pytest.mark.slow
 def test_brokers_that_are_away_are_the_reason_of_the_health(fleet):
     assert "cluster.kafka: " in fleet.problem() and "127.0.0.1:1" in fleet.problem()
 
 
+@pytest.mark.slow
 def test_the_producer_of_a_partition_is_never_opened_twice(fleet):
     partition = Partition(fleet.settings, fleet.limits, 0, fleet._failed)
     partition.transactions.opened = True  # and closed again, by a failure
@@ -128,6 +133,7 @@ def partition(fleet, monkeypatch):
     partition.close()
 
 
+@pytest.mark.slow
 def test_a_partition_whose_checkpoints_were_not_read_opens_at_the_next_attempt(
     partition, monkeypatch
 ):
@@ -152,6 +158,7 @@ def eager_fleet(monkeypatch):
     fleet.close()
 
 
+@pytest.mark.slow
 def test_partitions_that_do_not_open_hold_up_no_other(eager_fleet, monkeypatch):
     def open_last(partition):
         if partition.number < PARALLEL:
@@ -163,6 +170,7 @@ def test_partitions_that_do_not_open_hold_up_no_other(eager_fleet, monkeypatch):
     assert eager_fleet.problem() == "no answer in time"
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_replaced_opens_nothing_more(eager_fleet, monkeypatch):
     attempts = []
 
@@ -181,6 +189,7 @@ def test_a_worker_that_was_replaced_opens_nothing_more(eager_fleet, monkeypatch)
     assert not waiting.is_alive()
 
 
+@pytest.mark.slow
 def test_an_error_that_ends_the_process_ends_its_fleet(monkeypatch, tmp_path):
     monkeypatch.setattr(topics, "check", lambda settings: 8)
     config = parse(f"path.data: {tmp_path}\n{INPUTS}cluster.kafka: {{hosts: ['127.0.0.1:1']}}\n")
@@ -193,6 +202,7 @@ def test_an_error_that_ends_the_process_ends_its_fleet(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("remove", ["know", "configured"])
+@pytest.mark.slow
 def test_inputs_of_one_partition_publish_at_the_same_time(fleet, partition, monkeypatch, remove):
     """Another one does it whenever units are looked at or committed."""
     keys = [key_of(unit) for unit in (UNIT, UNIT._replace(scope="z"))]

@@ -27,6 +27,7 @@ class Ignoring:
         return self.simulated.answer(request, now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split_at", [1_000_000, 40])
 def test_each_attack_is_delivered_once(tmp_path, split_at):
     knobs = simulator.Knobs(rate=2.0)

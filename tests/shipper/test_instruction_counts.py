@@ -22,6 +22,7 @@ def test_path_of_an_event_is_as_long_as_accepted():
         )
 
 
+@pytest.mark.slow
 def test_counts_see_a_longer_path(monkeypatch):
     before = bench_counts.counts()
     tally = bench_counts.Tally.add

@@ -38,6 +38,7 @@ def read_store(folder):
         return stored(database), database.read("SELECT reason, event, dataset FROM rejected")
 
 
+@pytest.mark.slow
 def test_events_pass_unmapped_and_offsets_are_the_mark(tmp_path, mock):
     mock.write("passed", *map(value, range(10)))
     topics = {"topics": ["passed"], "group_id": "passed"}
@@ -48,6 +49,7 @@ def test_events_pass_unmapped_and_offsets_are_the_mark(tmp_path, mock):
     assert mock.committed("passed", "passed") == 10
 
 
+@pytest.mark.slow
 def test_an_event_is_delivered_as_it_was_written(tmp_path, mock):
     odd = event(1)
     odd["apptrana"]["extra"] = {"big": 2**70, "small": 1.5, "text": "ü\u2028", "none": None}
@@ -77,6 +79,7 @@ POISON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POISON)
 def test_a_poison_message_is_rejected_and_the_partition_goes_on(tmp_path, mock, name):
     poison, reason = POISON[name]
@@ -98,6 +101,7 @@ def test_a_poison_message_is_rejected_and_the_partition_goes_on(tmp_path, mock, 
     assert mock.committed(topic, topic) == 3, "it is not read again"
 
 
+@pytest.mark.slow
 def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
     mock.write("again", *map(value, range(50)))
     shipper = Shipper(config(tmp_path, mock.hosts, SQLITE, topics=["again"], group_id="again"))
@@ -124,6 +128,7 @@ def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
         runner.join()
 
 
+@pytest.mark.slow
 def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatch):
     """What waits in memory is bounded, and the group does not evict the reader."""
     monkeypatch.setattr("siemtap.kafka.consumer.MAX_WAITING", 100)
@@ -157,6 +162,7 @@ def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatc
         runner.join()
 
 
+@pytest.mark.slow
 def test_brokers_that_are_away_are_told_by_the_health(tmp_path, monkeypatch):
     monkeypatch.setattr("siemtap.kafka.input.PATIENCE", 1.0)
     shipper = Shipper(config(tmp_path, ["127.0.0.1:1"], SQLITE), once=True, patience=5)

@@ -29,6 +29,7 @@ def keystore(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_secrets_are_encrypted_and_resolved(tmp_path, keystore):
     keystore("create")
     path = tmp_path / "siemtap.keystore"
@@ -58,6 +59,7 @@ def test_password_from_a_credential_of_systemd(tmp_path, keystore):
     assert Keystore.beside(str(tmp_path / "x"), environment).get("KEY") == "s3cret"
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_without_force(keystore):
     keystore("create")
     assert "--force" in keystore("create", code=2)

@@ -47,6 +47,7 @@ def write(tmp_path, tag):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reloads", [1, 2])
 def test_reload_during_a_request_delivers_nothing_twice(tmp_path, reloads):
     vendor = SlowVendor()
@@ -74,6 +75,7 @@ def test_reload_during_a_request_delivers_nothing_twice(tmp_path, reloads):
     assert len(counts) > 10 and set(counts.values()) == {1}
 
 
+@pytest.mark.slow
 def test_stop_during_a_reload_that_waits(tmp_path):
     vendor = SlowVendor()
     shipper = Shipper(write(tmp_path, "a"), https=lambda connection: Http(vendor))

@@ -105,6 +105,7 @@ def busy_port():
         yield listener.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", [RECEIVERS, "worker"])
 def test_a_process_asks_for_what_was_reloaded_while_it_started(running, role):
     before, after = running.text({"ips": 0}), running.text({"ips": 0, "more": 0})
@@ -112,6 +113,7 @@ def test_a_process_asks_for_what_was_reloaded_while_it_started(running, role):
     wait_for(lambda: "started" in running.told and running.inputs() == ["ips", "more"])
 
 
+@pytest.mark.slow
 def test_a_supervisor_answers_with_what_it_has_reloaded(running):
     def config(*ids):
         return parse(running.text(dict.fromkeys(ids, 0)))
@@ -143,6 +145,7 @@ def test_a_mistake_of_the_first_start_is_told(running, busy_port):
     assert "cannot listen" in running.told["failed"][1] and "started" not in running.told
 
 
+@pytest.mark.slow
 def test_a_worker_started_again_runs_with_the_outputs_that_open(running, tmp_path):
     (tmp_path / "no_folder").touch()
     outputs = "outputs:\n  file: {type: file, path: FOLDER/out}\n"

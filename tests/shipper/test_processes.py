@@ -308,6 +308,7 @@ def test_one_death_is_healed_and_sums_never_fall(supervisor):
     assert made.stats()["output"]["accepted"] == 15 and made.tally.top("rule") == [("R", 6)]
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_told(supervisor, monkeypatch):
     monkeypatch.setattr("siemtap.shipper.processes.supervisor.SILENT", 0.2)
     monkeypatch.setattr("siemtap.shipper.processes.supervisor.STATS_TIMEOUT", 0.1)

@@ -85,6 +85,7 @@ def test_parts_by_output():
 # one dead, one alive
 
 
+@pytest.mark.slow
 def test_an_output_that_is_down_for_an_hour_holds_up_its_own_events_only(two):
     shipper = two(rate=15.0).start()
     began = shipper.now
@@ -111,6 +112,7 @@ def test_an_output_that_is_down_for_an_hour_holds_up_its_own_events_only(two):
     assert not shipper.shipper.database.read("SELECT * FROM queue")
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_over_restarts(two):
     """Also when the process dies between a delivery and the deletion from the queue."""
     shipper = two().start()
@@ -131,6 +133,7 @@ def test_nothing_is_lost_or_doubled_over_restarts(two):
     assert set(shipper.ids_of("archive").values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_full_queue_holds_up_its_inputs_and_loses_nothing(two):
     shipper = two(rate=15.0).start()
     began = shipper.now
@@ -197,6 +200,7 @@ def test_events_that_wait_for_a_removed_output_are_named(two, caplog):
     assert "events wait for the output archive, which is not configured any more" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_output_is_asked_for_what_may_be_doubled_only(two):
     shipper = two(rate=15.0).start()
     shipper.run_turns(2)  # the first cycle after a start may repeat what was delivered
@@ -272,6 +276,7 @@ def test_an_input_of_an_output_that_is_not_open_is_refused(two):
 UNIT = Unit("waf", "acme.event", "")
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_unit_are_delivered_together(two):
     shipper = two().start()
     queue = shipper.shipper.delivery.queue

@@ -46,6 +46,7 @@ def test_every_signed_value_is_checked(version):
             check_signature({**values, name: values[name] + "x"}, certificate(), now)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_named_topic_is_confirmed(sns, version):
     envelope = simulated_sns.confirmation(version)
@@ -68,6 +69,7 @@ def test_host_of_each_partition():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,6 +107,7 @@ EVIL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", EVIL)
 @pytest.mark.parametrize("name", ["SigningCertURL", "SubscribeURL"])
 def test_other_addresses_are_never_called(sns, name, base):
@@ -115,6 +118,7 @@ def test_other_addresses_are_never_called(sns, name, base):
     assert sns.proxy.received == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["a.pem?x=.pem", "a/../b.pem", "a.pem#", "a.pem\n", "a.crt", ".pem", "a%2f.pem", ""]
 )
@@ -124,6 +128,7 @@ def test_path_of_the_certificate(sns, path):
     assert sns.proxy.received == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -148,6 +153,7 @@ def test_topic_that_is_no_longer_named(sns):
     assert sns.proxy.received == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNED)
 def test_signature_covers_each_value(sns, name):
     """A value that was changed on the way: either its own rule refuses it, or the signature."""
@@ -163,6 +169,7 @@ def test_signature_covers_each_value(sns, name):
     assert not any("Action=" in path for path in sns.paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, sentence",
     [
@@ -187,6 +194,7 @@ def test_signature_with_another_key(sns):
     assert len(sns.paths) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "made, error, sentence",
     [
@@ -205,6 +213,7 @@ def test_certificates_that_prove_nothing(sns, made, error, sentence):
     assert len(sns.paths) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer, error, sentence",
     [
@@ -227,6 +236,7 @@ def test_answers_that_are_no_certificate(sns, answer, error, sentence):
     assert len(sns.paths) == 1 and sns.hosts == {HOST}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer, error, sentence",
     [
@@ -251,6 +261,7 @@ def test_answers_that_confirm_nothing(sns, answer, error, sentence):
     assert TOKEN[:20] not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_slow_peer_is_given_up(sns):
     sns.hold.clear()
     began = time.monotonic()

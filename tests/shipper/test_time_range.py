@@ -131,6 +131,7 @@ def test_receiving_input_has_no_time_range(tmp_path, served, plugin):
     assert f"{plugin.name}: skipped: " in done.stderr and "0 events accepted" in done.stderr
 
 
+@pytest.mark.slow
 @each_pulled
 @pytest.mark.parametrize(
     "ago,length",

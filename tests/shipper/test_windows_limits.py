@@ -50,6 +50,7 @@ def limited(*arguments, **how):
     )
 
 
+@pytest.mark.slow
 def test_every_module_is_imported(tmp_path):
     (tmp_path / "imports.py").write_text(IMPORTS)
     path = os.pathsep.join([str(ROOT / "plugins"), str(tmp_path)])

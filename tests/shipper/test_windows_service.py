@@ -134,6 +134,7 @@ def test_service_collects_until_it_is_stopped(manager, config, tmp_path):
     assert "events accepted" in log.read_text()
 
 
+@pytest.mark.slow
 def test_stop_before_the_shipper_is_there(manager, config):
     call("install", "-c", config())
     module = importlib.import_module("siemtap.shipper.cli.service.windows")

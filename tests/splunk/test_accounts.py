@@ -234,6 +234,7 @@ def credentials(user, password):
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+@pytest.mark.slow
 def test_an_accounts_own_proxy_wins(splunk, vendor):
     """It is used with its own login, or without one: the user of the tab Proxy is not sent to it."""
     with proxy() as (of_tab, asked_of_tab), proxy() as (own, asked):
@@ -254,6 +255,7 @@ def test_an_accounts_own_proxy_wins(splunk, vendor):
         assert asked.pop()[2] == credentials("me", "0wn") and not asked_of_tab
 
 
+@pytest.mark.slow
 def test_an_input_collects_through_its_accounts_proxy(splunk, vendor, tmp_path):
     with proxy() as (own, asked):
         settings = vendor.simulated.settings(vendor.url)

@@ -87,6 +87,7 @@ def paths_of(plugin, event):
     return sorted(path for path in read if not path.startswith(FIXED))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(EVENTS), TEXTS, st.sampled_from([60, 600, 6_000, 20_000]), st.data())
 def test_what_the_knowledge_reads_is_extracted_whatever_is_long(case, text, length, data):
     plugin, event = case
@@ -95,6 +96,7 @@ def test_what_the_knowledge_reads_is_extracted_whatever_is_long(case, text, leng
     check_extraction(plugin, lengthened(event, set(some), (text * length)[:length]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["x", "\x00", "\x7f", "\u20ac", "\U0001f600", "\ud800", '"', "\x85"]
 )

@@ -52,6 +52,7 @@ def records(time):
     log.setLevel(level)
 
 
+@pytest.mark.slow
 def test_outage_of_hours_is_an_error_with_the_next_step(tmp_path, monkeypatch, records, time):
     simulator, own = simulated(APPTRANA)
     honest = simulation.in_memory(simulator, time.clock)
@@ -111,6 +112,7 @@ def test_short_failure_is_a_warning_only(tmp_path, monkeypatch, records, time):
     assert len(records.of("WARNING")) == 1 and not records.of("ERROR")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"units": 5, "warned": []}', "\ud800"])
 def test_damaged_file_of_failures_counts_as_none(tmp_path, monkeypatch, records, time, text):
     simulator, own = simulated(APPTRANA)
@@ -122,6 +124,7 @@ def test_damaged_file_of_failures_counts_as_none(tmp_path, monkeypatch, records,
     assert run_cycle(APPTRANA, send, tmp_path, monkeypatch, time, **own)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_clock_that_differs_is_a_warning(tmp_path, monkeypatch, records, time, skew):
     simulator, own = simulated(APPTRANA)

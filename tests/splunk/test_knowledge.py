@@ -68,6 +68,7 @@ def test_an_event_is_in_the_model_of_its_kind_only(number, models, fields):
     assert {name: searched_fields.get(name, [None])[0] for name in fields} == fields
 
 
+@pytest.mark.slow
 def test_an_event_that_reports_an_error_is_in_no_model_and_allows_nothing():
     """An event of each class of each dataset, if it could not be read: no eventtype, no action."""
     classes = set()

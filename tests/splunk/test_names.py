@@ -69,6 +69,7 @@ def each_odd_name(test):
     return test
 
 
+@pytest.mark.slow
 @each_odd_name
 @settings(max_examples=60)
 @given(name=NAMES)

@@ -41,6 +41,7 @@ def studio(*cases):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 @with_schemas
 def test_splunks_schemas_accept_every_definition():
     for told in studio(*({"definition": definition(plugin)} for plugin in PLUGINS)):
@@ -68,6 +69,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @with_schemas
 def test_splunks_schemas_refuse_a_damaged_definition():
     cases = []
@@ -79,6 +81,7 @@ def test_splunks_schemas_refuse_a_damaged_definition():
         assert told["errors"], name
 
 
+@pytest.mark.slow
 @with_schemas
 @each_plugin
 def test_a_click_filters_the_page_or_opens_the_event(plugin):

@@ -119,6 +119,7 @@ def test_every_event_is_one_element_with_splunks_default_settings():
     ) == [f"{number:032x}" for number in (1, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [9_999, 10_001, 999_999, 1_000_001, 1_300_000, 12_000_000])
 def test_long_event_is_not_split(size):
     """An event longer than Splunk's TRUNCATE and than an element, between two others."""
@@ -199,6 +200,7 @@ ODD = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(ODD, ODD)
 @example("\ud800", {"\udfff": "\x00\ufffe"})
 @example(2**70, object())
@@ -209,6 +211,7 @@ def test_event_with_any_value_and_its_neighbours_are_written(value, other):
     assert ids(break_events(out, PROPS)) == [f"{number:032x}" for number in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_event_that_cannot_be_encoded_is_known_as_such_however_long_it_is():
     long = {"extra": deep(100_000), "attack_data": "x" * 9_000}
     (only,) = break_events(stream_of({"apptrana": long, **event(1)}), PROPS)
@@ -216,6 +219,7 @@ def test_event_that_cannot_be_encoded_is_known_as_such_however_long_it_is():
     assert fields["event.kind"] == ["pipeline_error"] and fields["event.id"]
 
 
+@pytest.mark.slow
 def test_event_that_cannot_be_encoded_is_logged(caplog):
     caplog.set_level(logging.ERROR, "siemtap")
     (only,) = break_events(

@@ -100,6 +100,7 @@ NOT_SET = {
 VALUES = {("ids_type", "application"), ("severity", "unknown")}
 
 
+@pytest.mark.slow
 def test_events_have_the_fields_that_pytest_splunk_addon_requires():
     """By the definitions of pytest-splunk-addon, the tags lead to the models of the dataset, and
     each required field is set or its absence has a reason."""

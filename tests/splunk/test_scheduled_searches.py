@@ -85,6 +85,7 @@ def searches():
                 yield pytest.param(plugin, search, id=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("plugin, search", [*searches()])
 def test_each_event_is_seen_by_exactly_one_run(plugin, search, zone):
@@ -101,6 +102,7 @@ def test_the_simulation_shows_what_a_window_of_event_times_misses():
     assert counts[0] > len(events) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -61,6 +61,7 @@ def events(plugin):
     return indexed
 
 
+@pytest.mark.slow
 @each_plugin
 def test_every_field_of_props_is_in_an_event_and_never_a_dash(plugin, parse):
     """`test_props_fields`, and `test_props_fields_no_dash_not_empty`."""
@@ -81,6 +82,7 @@ def test_every_field_of_props_is_in_an_event_and_never_a_dash(plugin, parse):
     assert groups and not empty and not missing
 
 
+@pytest.mark.slow
 @each_plugin
 def test_every_tag_and_eventtype_finds_an_event(plugin, parse):
     """`test_tags`, for tags that are enabled, and `test_eventtype`."""

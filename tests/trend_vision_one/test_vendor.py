@@ -56,11 +56,13 @@ KNOBS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", KNOBS, ids=str)
 def test_no_event_is_lost_or_duplicated_with_any_knob(knobs):
     check(simulated_input(**knobs).cycles(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -74,6 +76,7 @@ def test_no_event_is_lost_or_duplicated_with_any_setting(settings):
     check(simulated_input(settings=settings).cycles(4), margin=30 * SECOND)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -90,6 +93,7 @@ def test_a_fault_between_pages_costs_time_only(fault):
     check(world.cycles(4))
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_step_loses_nothing():
     """The reading goes on in the middle of the pages."""
     for crash_at in (1, 2, 3, 4, 202, 402):
