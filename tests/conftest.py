@@ -10,6 +10,25 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
 
+# The files that take longest begin first: else one process works on alone for minutes.
+LONGEST = {
+    "test_several_processes.py",
+    "test_fleet.py",
+    "test_build_command.py",
+    "test_kafka_input.py",
+    "test_opensearch_delivery.py",
+    "test_opensearch_secure.py",
+    "test_debian_package.py",
+    "test_campaign.py",
+    "test_kafka_delivery.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, then those with any slow test."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in slow))
+
 
 @pytest.fixture(autouse=True)
 def collect_garbage():
