@@ -118,9 +118,11 @@ class Errors:
 
 
 class Advice:
-    """Commands that put things right, for this user and these brokers."""
+    """Commands that put things right, for this user and these brokers. group: the consumer group
+    that the calls are about."""
 
-    def __init__(self, settings: KafkaConnection) -> None:
+    def __init__(self, settings: KafkaConnection, group: str = "") -> None:
+        self.group = group
         self.client_id = settings.client_id
         self.server = f"--bootstrap-server {settings.hosts[0]}"
         self.principal = f"User:{settings.username or 'ANONYMOUS'}"
@@ -182,8 +184,8 @@ def error_from(
         )
         return NoRight(f"{where}: no right to use its transactional.id; run {command}")
     if name == "GROUP_AUTHORIZATION_FAILED":
-        command = advice.allow(("Read",), "--group <group_id>")
-        return NoRight(f"{where}: no right to use the consumer group; run {command}")
+        command = advice.allow(("Read", "Describe"), f"--group {advice.group}")
+        return NoRight(f"{where}: no right to use the consumer group {advice.group}; run {command}")
     if name == "CLUSTER_AUTHORIZATION_FAILED":
         command = advice.allow(("IdempotentWrite",), "--cluster")
         return NoRight(f"{where}: no right to write idempotently; run {command}")
