@@ -66,7 +66,6 @@ def test_an_event_is_a_message_keyed_by_its_unit(mock, opened):
         ("event.id", b"%032x" % 1),
     ]
     assert output.holds(UNIT, [first]) is None
-    assert output.read(UNIT, "default", 0, 2**50) is None
 
 
 def test_deliveries_that_wait_share_a_transaction(mock, opened):

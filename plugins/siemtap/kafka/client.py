@@ -137,6 +137,10 @@ class Advice:
         """Return the command that sets a setting of a topic."""
         return f"kafka-configs.sh {self.server} --alter --topic {topic} --add-config {name}={value}"
 
+    def describe_group(self) -> str:
+        """Return the command that shows how far the group has read."""
+        return f"kafka-consumer-groups.sh {self.server} --describe --group {self.group}"
+
     def allow(self, operations: Iterable[str], resource: str) -> str:
         """Return the command that grants rights. resource: such as `--topic a.b`."""
         named = " ".join(f"--operation {operation}" for operation in operations)
