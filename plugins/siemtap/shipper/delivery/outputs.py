@@ -51,6 +51,7 @@ class Outputs:
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}
         self.elsewhere: Set[str] = set()  # outputs that another process has open
+        self.refused = ""  # why those of a reload were refused
         for output in config.outputs:
             if self._is_here(output):
                 self._add(self._open(output))
@@ -97,6 +98,7 @@ class Outputs:
         a cluster. Return the old ones, for `close_replaced`. If one cannot be opened, nothing
         changes."""
         opened: List[OpenOutput] = []
+        configured = tuple(configured)
         try:
             for config in configured:
                 before = self.outputs.get(config.name)
@@ -106,10 +108,13 @@ class Outputs:
                     before.config != config and can_be_reloaded(before.config, config)
                 ):
                     opened.append(self._open(config))
-        except SiemtapError:
+        except SiemtapError as error:
             for output in opened:
                 output.close()
+            self.refused = str(error)
             raise
+        if configured:
+            self.refused = ""
         replaced = []
         for output in opened:
             before = self.outputs.get(output.name)
