@@ -30,6 +30,7 @@ class Host(queue_reader.Host, Protocol):
     """What the outputs need of the process they run in: the shipper."""
 
     scheduler: Scheduler
+    index_by_input: Dict[str, str]
 
 
 class Outputs:
@@ -46,7 +47,9 @@ class Outputs:
         }
         self.checking = checking
         self.context = context
-        self.queue = EventQueue(context.database, config.queue.max_bytes, context.clock)
+        self.queue = EventQueue(
+            context.database, config.queue.max_bytes, context.clock, host.index_by_input
+        )
         self.outputs: Dict[str, OpenOutput] = {}
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}

@@ -116,6 +116,7 @@ def rejected_retry(file: str) -> None:
     logs.start(config.logging)
     with data_folder_lock(config):
         shipper = Shipper(dataclasses.replace(config, inputs=()), once=True)
+        shipper.index_by_input.update({each.id: each.common.index for each in config.inputs})
         rows = shipper.rejected_events.all()
         # delete after delivery: after a crash in between, the output is asked what it has
         for row in rows:
