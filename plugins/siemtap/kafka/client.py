@@ -97,23 +97,27 @@ def _protocol(settings: KafkaConnection) -> str:
 
 class Errors:
     """The last error that a client reported beside its calls, such as a login that is refused: a
-    call then only says that it timed out."""
+    call then only says that it timed out. `all_down`: it has lost every broker, or reached none."""
 
     def __init__(self) -> None:
         self.last: Optional[Any] = None
+        self.all_down = False
         self.lock = threading.Lock()
 
     def report(self, error: Any) -> None:
         """Keep an error, as the callback `error_cb`. One about a login outlives those that only
         say that no broker is left."""
         with self.lock:
-            if error.name() != "_ALL_BROKERS_DOWN" or self.last is None:
+            is_all = error.name() == "_ALL_BROKERS_DOWN"
+            self.all_down = self.all_down or is_all
+            if not is_all or self.last is None:
                 self.last = error
 
     def take(self) -> Optional[Any]:
         """Return the last error, and forget it."""
         with self.lock:
             error, self.last = self.last, None
+            self.all_down = False
             return error
 
 
