@@ -276,8 +276,8 @@ class Shipper:
         if self.fleet:
             self.fleet.configured(configured)
         self.delivery.close_replaced(replaced)
-        for error in errors.values():
-            raise error
+        if errors:
+            raise next(iter(errors.values()))
 
     def _stop_changed(
         self, configured: Mapping[str, Input], replaced: Set[str]

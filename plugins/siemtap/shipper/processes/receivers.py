@@ -47,8 +47,8 @@ class Receivers:
                 if before:
                     self._open(before[0])
         self.refused = {id: str(error) for id, error in errors.items()}
-        for error in errors.values():
-            raise error
+        if errors:
+            raise next(iter(errors.values()))
 
     def _open(self, input_config: Input) -> None:
         assert input_config.receiving is not None
