@@ -281,21 +281,24 @@ def read(broker: Broker, topic: str, isolation: str = "read_committed") -> list:
 
 def wait_for_open_transaction(broker: Broker, topic: str, seconds: float = 60) -> None:
     """Wait until a topic holds messages of a transaction that is not committed yet."""
-    from confluent_kafka import IsolationLevel, TopicPartition
+    from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec
 
     admin = AdminClient({"bootstrap.servers": broker.address})
-    partitions = admin.list_topics(topic, timeout=30).topics[topic].partitions
-    latest = {TopicPartition(topic, number): OffsetSpec.latest() for number in partitions}
 
     def ends(isolation: IsolationLevel) -> dict[int, int]:
+        partitions = admin.list_topics(topic, timeout=30).topics[topic].partitions
+        latest = {TopicPartition(topic, number): OffsetSpec.latest() for number in partitions}
         answers = admin.list_offsets(latest, isolation_level=isolation, request_timeout=30)
         return {place.partition: answer.result().offset for place, answer in answers.items()}
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        written = ends(IsolationLevel.READ_UNCOMMITTED)  # first: what is committed only grows
-        stable = ends(IsolationLevel.READ_COMMITTED)
-        if any(stable[number] < written[number] for number in partitions):
+        try:
+            written = ends(IsolationLevel.READ_UNCOMMITTED)  # first: what is committed only grows
+            stable = ends(IsolationLevel.READ_COMMITTED)
+        except KafkaException:  # the broker has just started
+            continue
+        if any(stable.get(number, last) < last for number, last in written.items()):
             return
     raise AssertionError(f"no transaction was open in {topic} within {seconds:g} s")
