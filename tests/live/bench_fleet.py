@@ -44,13 +44,13 @@ class Measured(NamedTuple):
     others: dict[str, float]
     seconds: float
 
-    def print(self, kind, what):
+    def print(self, kind, way):
         number, total = len(self.cpu), sum(self.cpu)
         beside = ", ".join(f"{name} {cpu:.1f} s" for name, cpu in self.others.items())
         every = total + sum(self.others.values())
         cores = os.cpu_count()
         print(
-            f"{number} {kind}{'s' if number > 1 else ''}: {self.events:,} events {what}:"
+            f"{number} {kind}{'s' if number > 1 else ''}: {self.events:,} events {way}:"
             f" {self.events / total:,.0f} events/s per core of the {kind}s (the busiest:"
             f" {max(self.cpu):.1f} of {total:.1f} s), {self.events / self.seconds:,.0f}/s as a whole."
             f" CPU beside: {beside}. {cores} cores do at most"
