@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import bench_counts
 import bench_hec
@@ -30,6 +28,7 @@ from bench_records import PAGE, RECORDS, records
 from campaign import ask
 from campaign import simulator as simulator_process
 from elasticsearch import Elasticsearch, helpers
+from null_bulk import null_bulk
 
 from apptrana import PLUGIN
 from siemtap.core.identity import identify as name_of
@@ -138,52 +137,49 @@ def elasticsearch():
     nothing: first memory, with a server that takes a second for each request, then CPU of the
     shipper's process. For comparison: the client's own helper with events that exist already."""
     vendor, url = simulator_process(rate=200.0, odd=False, websites=["shop.example.com"])
-    sink = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("null_bulk.py"))],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    bulk_url = sink.stdout.readline().strip()
     try:
-        urllib.request.urlopen(f"{bulk_url}/slow?seconds=1", timeout=10).close()
-        number, _ = shipped(url, bulk_url, lookback="1h", compression_level=1)
-        print(
-            f"{number:,} events into a server that takes a second for each request:"
-            f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB resident at"
-            " most (at most 200)"
-        )
-        urllib.request.urlopen(f"{bulk_url}/slow?seconds=0", timeout=10).close()
-        for level in (0, 1):
-            number, seconds = min(
-                (shipped(url, bulk_url, lookback="2h", compression_level=level) for _ in range(3)),
-                key=lambda pair: pair[1] / pair[0],
-            )
+        with null_bulk() as sink:
+            urllib.request.urlopen(f"{sink.url}/slow?seconds=1", timeout=10).close()
+            number, _ = shipped(url, sink.url, lookback="1h", compression_level=1)
             print(
-                f"{number:,} events, gzip level {level}: {number / seconds:,.0f} events/s per core"
-                " (at least 20,000, aim 40,000)"
+                f"{number:,} events into a server that takes a second for each request:"
+                f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB resident at"
+                " most (at most 200)"
             )
-        events = [event for _, event in zip(range(20_000), repeated())]
-        started = time.process_time()
-        client = Elasticsearch([bulk_url])
-        actions = (
-            {
-                "_op_type": "create",
-                "_index": "logs-apptrana.attack-default",
-                "_id": str(n),
-                "_source": event,
-            }
-            for n, event in enumerate(events)
-        )
-        done = sum(ok for ok, _ in helpers.streaming_bulk(client, actions, chunk_size=1600))
-        client.close()
-        print(
-            "the client's streaming_bulk, of events that are made already, in the same minute:"
-            f" {done / (time.process_time() - started):,.0f} events/s per core"
-        )
+            urllib.request.urlopen(f"{sink.url}/slow?seconds=0", timeout=10).close()
+            for level in (0, 1):
+                number, seconds = min(
+                    (
+                        shipped(url, sink.url, lookback="2h", compression_level=level)
+                        for _ in range(3)
+                    ),
+                    key=lambda pair: pair[1] / pair[0],
+                )
+                print(
+                    f"{number:,} events, gzip level {level}: {number / seconds:,.0f} events/s per core"
+                    " (at least 20,000, aim 40,000)"
+                )
+            events = [event for _, event in zip(range(20_000), repeated())]
+            started = time.process_time()
+            client = Elasticsearch([sink.url])
+            actions = (
+                {
+                    "_op_type": "create",
+                    "_index": "logs-apptrana.attack-default",
+                    "_id": str(n),
+                    "_source": event,
+                }
+                for n, event in enumerate(events)
+            )
+            done = sum(ok for ok, _ in helpers.streaming_bulk(client, actions, chunk_size=1600))
+            client.close()
+            print(
+                "the client's streaming_bulk, of events that are made already, in the same minute:"
+                f" {done / (time.process_time() - started):,.0f} events/s per core"
+            )
     finally:
-        for process in (vendor, sink):
-            process.kill()
-            process.communicate()
+        vendor.kill()
+        vendor.communicate()
 
 
 def repeated():

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from bench_costs import run_once
 from bench_records import records
 from campaign import simulator as simulator_process
+from null_bulk import null_bulk
 
 from apptrana import PLUGIN
 from siemtap.core.manifest import fill_in
@@ -35,20 +33,14 @@ OUTPUTS = {
 
 
 def run():
-    sink = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("null_bulk.py"))],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    url = sink.stdout.readline().strip()
     vendor, vendor_url = simulator_process(rate=200.0, odd=False, websites=["shop.example.com"])
     try:
-        of_made_events(url)
-        of_the_whole_shipper(vendor_url, url)
+        with null_bulk() as sink:
+            of_made_events(sink.url)
+            of_the_whole_shipper(vendor_url, sink.url)
     finally:
-        for process in (vendor, sink):
-            process.kill()
-            process.communicate()
+        vendor.kill()
+        vendor.communicate()
 
 
 def of_made_events(url):

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 from bench_receive import Receiver, percentile, sender
 from campaign import simulator, start
+from null_bulk import null_bulk
 
 ROUNDS = 3
 INPUTS = 4
@@ -26,18 +26,29 @@ INPUT = """  - {{type: apptrana, id: v{number}, url: "{url}", client_id: demo, c
 """
 
 
-@contextlib.contextmanager
-def null_bulk():
-    sink = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("null_bulk.py"))],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield sink.stdout.readline().strip()
-    finally:
-        sink.kill()
-        sink.communicate()
+def cpu_seconds(pid):
+    """Return the CPU seconds of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def cpu_until_end(processes):
+    """Wait for the end of processes; return the CPU seconds of each of them and of their
+    children."""
+    cpu = {}
+    while any([process.poll() is None for process in processes]):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                top = psutil.Process(process.pid)
+                cpu.update({each.pid: cpu_seconds(each.pid) for each in [top, *top.children()]})
+        time.sleep(0.1)
+    return sorted(cpu.values(), reverse=True)
+
+
+def accepted(log):
+    """Return how many events were accepted, by the last line of a run with --once."""
+    (line,) = [line for line in log.splitlines() if "events accepted" in line]
+    return int(line.split(" events accepted")[0].split()[-1].replace(",", ""))
 
 
 def collected(url, bulk_url, processes, lookback=LOOKBACK):
@@ -54,34 +65,25 @@ def collected(url, bulk_url, processes, lookback=LOOKBACK):
         path.chmod(0o600)
         began = time.perf_counter()
         process = start("run", "--once", "-c", str(path), stderr=subprocess.PIPE, text=True)
-        cpu = {}
-        top = psutil.Process(process.pid)
-        while process.poll() is None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for each in [top, *top.children()]:
-                    times = each.cpu_times()
-                    cpu[each.pid] = times.user + times.system
-            time.sleep(0.1)
+        cpu = cpu_until_end([process])
         seconds = time.perf_counter() - began
         log = process.communicate()[1]
         assert process.returncode == 0, log
-        (line,) = [line for line in log.splitlines() if "events accepted" in line]
-        events = int(line.split(" events accepted")[0].split()[-1].replace(",", ""))
-        return events, seconds, sorted(cpu.values(), reverse=True)
+        return accepted(log), seconds, cpu
 
 
 def throughput():
     vendor, url = simulator(rate=RATE, odd=False, websites=["shop.example.com"])
     rows = {1: [], 2: []}
     try:
-        with null_bulk() as bulk_url:
+        with null_bulk() as bulk:
             # the CPU of starting and ending, of the busiest process
-            idle = {each: collected(url, bulk_url, each, "1m")[2][0] for each in rows}
+            idle = {each: collected(url, bulk.url, each, "1m")[2][0] for each in rows}
             shown = " and ".join(f"{each:.1f}" for each in idle.values())
             print(f"starting and ending takes {shown} s of CPU, which is not counted", flush=True)
             for number in range(ROUNDS):
                 for processes in rows:
-                    events, seconds, cpu = collected(url, bulk_url, processes)
+                    events, seconds, cpu = collected(url, bulk.url, processes)
                     work = cpu[0] - idle[processes]
                     rows[processes].append((events / seconds, events / work))
                     shown = ", ".join(f"{each:.1f}" for each in cpu)
@@ -106,8 +108,8 @@ def throughput():
 
 def webhook(processes, seconds=SECONDS, rate=2_000):
     """Send to a webhook while its events are delivered to a bulk server that stores nothing."""
-    with tempfile.TemporaryDirectory() as folder, null_bulk() as bulk_url:
-        output = f'processes: {processes}\noutput.elasticsearch: {{hosts: ["{bulk_url}"]}}'
+    with tempfile.TemporaryDirectory() as folder, null_bulk() as bulk:
+        output = f'processes: {processes}\noutput.elasticsearch: {{hosts: ["{bulk.url}"]}}'
         receiver = Receiver(folder, output=output)
         result = json.loads(sender(receiver.webhook, rate, seconds).communicate()[0])
         receiver.end()

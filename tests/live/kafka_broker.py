@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -121,6 +122,9 @@ class Broker:
             "num.partitions": "2",
             "group.initial.rebalance.delay.ms": "0",
             "auto.create.topics.enable": "false",
+            # a broker that restarts after a crash waits for the end of its own session
+            "broker.session.timeout.ms": "4000",
+            "broker.heartbeat.interval.ms": "500",
             **more,
             **settings,
         }
@@ -178,6 +182,7 @@ class Broker:
 
     def kill(self) -> None:
         """Crash: SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)  # at once: the shell takes a moment
         self._end()
 
     def _end(self) -> None:
@@ -272,3 +277,28 @@ def read(broker: Broker, topic: str, isolation: str = "read_committed") -> list:
         return sorted(messages, key=lambda message: (message.partition(), message.offset()))
     finally:
         consumer.close()
+
+
+def wait_for_open_transaction(broker: Broker, topic: str, seconds: float = 60) -> None:
+    """Wait until a topic holds messages of a transaction that is not committed yet."""
+    from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec
+
+    admin = AdminClient({"bootstrap.servers": broker.address})
+
+    def ends(isolation: IsolationLevel) -> dict[int, int]:
+        partitions = admin.list_topics(topic, timeout=30).topics[topic].partitions
+        latest = {TopicPartition(topic, number): OffsetSpec.latest() for number in partitions}
+        answers = admin.list_offsets(latest, isolation_level=isolation, request_timeout=30)
+        return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            written = ends(IsolationLevel.READ_UNCOMMITTED)  # first: what is committed only grows
+            stable = ends(IsolationLevel.READ_COMMITTED)
+        except KafkaException:  # the broker has just started
+            continue
+        if any(stable.get(number, last) < last for number, last in written.items()):
+            return
+    raise AssertionError(f"no transaction was open in {topic} within {seconds:g} s")

@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from campaign import COMMAND, environment, start
 from kafka_broker import read
 
 from siemtap.testing import simulation
 
-COMMAND = [sys.executable, "-m", "siemtap.shipper.cli.main"]
-PLUGINS = Path(__file__).parents[2] / "plugins"
 OVERLAP = 12  # seconds
 
 
@@ -88,7 +85,7 @@ class Worker:
         """Run another command with its configuration."""
         return subprocess.run(
             [*COMMAND, *arguments, "-c", str(self.file)],
-            env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=300,
@@ -97,12 +94,7 @@ class Worker:
     def start(self):
         self.paused = False
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "run", "-c", str(self.file)],
-                env={**os.environ, "PYTHONPATH": str(PLUGINS)},
-                stdout=log,
-                stderr=log,
-            )
+            self.process = start("run", "-c", str(self.file), stdout=log, stderr=log)
 
     def pause(self):
         """Freeze it, as a machine that is suspended."""

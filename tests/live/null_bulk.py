@@ -3,15 +3,20 @@ the cost of a cluster; and an HTTP Event Collector that answers 200, and acknowl
 
 usage: python tests/live/null_bulk.py
 
-Prints its URL; GET /slow?seconds=N makes every bulk request take that long.
+Prints its URL; GET /slow?seconds=N makes every bulk request take that long. `null_bulk` runs it as a
+process of its own.
 """
 
+import contextlib
 import itertools
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zlib
+from typing import NamedTuple
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type:"
@@ -57,7 +62,30 @@ def serve(peer):
         peer.sendall(HEAD % len(answer) + answer)
 
 
-with socket.create_server(("127.0.0.1", 0)) as listener:
-    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    while True:
-        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+class Sink(NamedTuple):
+    """The server, as a process."""
+
+    url: str
+    pid: int
+
+
+@contextlib.contextmanager
+def null_bulk():
+    """Run the server; yield a Sink."""
+    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+    try:
+        yield Sink(process.stdout.readline().strip(), process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def main():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

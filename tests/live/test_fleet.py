@@ -1,5 +1,6 @@
 """Workers of a fleet on a real broker: `ci/live kafka`."""
 
+import contextlib
 import itertools
 import json
 import signal
@@ -7,8 +8,10 @@ import sqlite3
 import time
 
 import pytest
-from kafka_broker import Broker, create, read
+from cluster import STREAM, stored
+from kafka_broker import Broker, create, read, wait_for_open_transaction
 from kafka_fleet import Vendors, Worker, World
+from processes import wait_for
 
 from siemtap.core.errors import ConfigError
 from siemtap.core.manifest import fill_in
@@ -93,42 +96,68 @@ def test_a_worker_that_is_fenced_by_a_stranger_opens_its_partition_anew(world):
     check(world, until)
 
 
-def test_the_whole_chain_equals_the_vendors_list(vendors, tmp_path):
-    """The broker crashes in mid-transaction, and the writer is killed."""
+@pytest.mark.usefixtures("clean")
+def test_the_whole_chain_equals_the_vendors_list(vendors, node, tmp_path):
+    """From the vendors by a fleet and a broker to two SIEMs. The broker crashes in mid-transaction,
+    the writers are killed, and the data stream is rolled over in between, so that equal ids alone
+    prevent no duplicates."""
+    outputs = {"sqlite": {}, "opensearch": {"hosts": [node.url]}}
     with Broker() as broker:
         world = World(broker, vendors, partitions=4, lookback=600, window="30s")
+        topic = f"{world.name}.events.apptrana.attack"
         world.set_up()
-        source = {
-            "type": "kafka",
-            "hosts": [broker.address],
-            "group_id": "siem",
-            "topics": ["siemtap.events.apptrana.attack"],
-        }
-        writer = Worker(tmp_path, "writer", {"inputs": [source], "output": {"sqlite": {}}})
+        writers = [writer(tmp_path, broker, topic, *output) for output in outputs.items()]
         try:
             first, second = world.add("first"), world.add("second")
             begun(world)
-            for _ in range(3):
-                time.sleep(4)
+            wait_for(lambda: node.ask("GET", f"/_data_stream/{STREAM}").ok, 120)
+            for _ in range(2):
+                time.sleep(2)
+                wait_for_open_transaction(broker, topic)
                 broker.kill()
-                time.sleep(1)
-                writer.kill()
+                for each in writers:
+                    each.kill()
+                node.ask("POST", f"/{STREAM}/_rollover").raise_for_status()
                 broker.start()
-                writer.start()
+                for each in writers:
+                    each.start()
             until = world.wait_until_read(int(time.time() * 1000))
             assert first.end() == second.end() == 0
-            ids = []
-            deadline = time.monotonic() + 120
-            while len(ids) < len(world.ids()) and time.monotonic() < deadline:
-                time.sleep(1)
-                with sqlite3.connect(writer.folder / "data/siemtap.db") as db:
-                    ids = [id for (id,) in db.execute("SELECT id FROM event")]
-            assert writer.end() == 0
+            committed = world.ids()
+            assert len(read(broker, topic, "read_uncommitted")) > len(committed), "none was aborted"
+            wait_for(lambda: set(committed) <= set(stored(node)), 120)
+            wait_for(lambda: set(committed) <= set(stored_ids(tmp_path / "sqlite")), 120)
+            assert [each.end() for each in writers] == [0, 0]
         finally:
-            writer.signal(signal.SIGKILL)
+            for each in writers:
+                each.kill()
             world.close()
-        lost, twice, unknown = world.compare_ids(until, ids)[2:]
-        assert (lost, twice, unknown) == (0, 0, 0)
+        assert backing_indices(node) == 3
+        for ids in (committed, stored(node), stored_ids(tmp_path / "sqlite")):
+            _, must, lost, twice, unknown = world.compare_ids(until, ids)
+            assert must > 1_000
+            assert (lost, twice, unknown) == (0, 0, 0)
+
+
+def writer(folder, broker, topic, output, settings):
+    """Start what reads a topic into an output; set its templates up before."""
+    source = {"type": "kafka", "hosts": [broker.address], "group_id": output, "topics": [topic]}
+    made = Worker(folder, output, {"inputs": [source], "output": {output: settings}}, run=False)
+    if output == "opensearch":
+        done = made.siemtap("setup")
+        assert done.returncode == 0, done.stderr
+    made.start()
+    return made
+
+
+def stored_ids(folder):
+    with contextlib.closing(sqlite3.connect(folder / "data/siemtap.db")) as db:
+        return [id for (id,) in db.execute("SELECT id FROM event")]
+
+
+def backing_indices(node):
+    (stream,) = node.ask("GET", f"/_data_stream/{STREAM}").json()["data_streams"]
+    return len(stream["indices"])
 
 
 def test_status_and_units(world):

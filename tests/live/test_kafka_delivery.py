@@ -44,24 +44,6 @@ def numbers(broker, topic):
     return [int(json.loads(m.value())["event"]["id"], 16) for m in read(broker, topic)]
 
 
-def test_events_of_several_threads_are_written_once(broker, opened):
-    create(broker, "threads")
-    output = opened(broker, topic="threads")
-    threads = [
-        threading.Thread(
-            target=lambda part=part: [
-                output.deliver(UNIT, [event(part * 100 + number)], None) for number in range(20)
-            ]
-        )
-        for part in range(8)
-    ]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    actual = numbers(broker, "threads")
-    assert len(actual) == len(set(actual)) == 160
-    assert output.counts["transactions"] < 160
-
-
 def test_a_topic_that_is_missing_holds_up_its_own_events_only(broker, opened):
     create(broker, "there.acme.event")
     output = opened(broker, topic="there.%{[event.dataset]}", timeout="20s")

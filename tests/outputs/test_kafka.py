@@ -4,8 +4,8 @@ tests/live/test_kafka_delivery.py: the mock knows neither aborts nor fencing."""
 import json
 import sys
 import threading
+import time
 from concurrent.futures import Future
-from contextlib import closing
 
 import pytest
 from kafka_mock import Mock
@@ -68,7 +68,6 @@ def test_an_event_is_a_message_keyed_by_its_unit(mock, opened):
         ("event.id", b"%032x" % 1),
     ]
     assert output.holds(UNIT, [first]) is None
-    assert output.read(UNIT, "default", 0, 2**50) is None
 
 
 @pytest.mark.slow
@@ -99,26 +98,17 @@ def test_an_event_that_is_too_large_is_rejected_whole(mock, opened):
     assert output.deliver(UNIT, [large], None) == [rejected]
 
 
-def test_processes_of_one_folder_do_not_fence_each_other(mock, opened, tmp_path):
-    with closing(Database(tmp_path / "siemtap.db")) as database:
-        ids = [
-            opened(mock, OutputContext(database, process=process)).writer.transactions
-            for process in ("", "worker 1", "worker 2", "worker 2")
-        ]
-        alone, first, second, again = [each.transactional_id for each in ids]
-        assert alone == f"siemtap-{identity(database)}-output.kafka"
-    assert (first, second, again) == (f"{alone}-worker-1", f"{alone}-worker-2", second)
-
-
 @pytest.mark.slow
 def test_no_broker_is_a_retry_that_says_how_many_events_wait(opened):
     class Away:
         hosts = ["127.0.0.1:1"]
 
-    output = opened(Away, timeout="5s")
+    output = opened(Away, timeout="10m")
     text = r"^output.kafka: .*127.0.0.1:1.*refused.*; 2 events wait$"
+    began = time.monotonic()
     with pytest.raises(Retry, match=text):
         output.deliver(UNIT, [event(1), event(2)], None)
+    assert time.monotonic() - began < 120  # it waits for `timeout` only while a broker is there
 
 
 @pytest.mark.slow
@@ -141,11 +131,12 @@ def test_workers_of_one_path_data_do_not_fence_each_other(mock, opened, tmp_path
     for number in range(4):
         assert outputs[number % 2].deliver(UNIT, [event(number)], None) == []
     ids = [output.writer.transactions.transactional_id for output in outputs]
-    assert [id.rpartition("output.kafka")[2] for id in ids] == ["-worker-1", "-worker-2"]
+    own = f"siemtap-{identity(database)}-output.kafka"
+    assert ids == [f"{own}-worker-1", f"{own}-worker-2"]
     again = opened(mock, OutputContext(database, section="output.kafka", process="worker 1"))
     assert again.writer.transactions.transactional_id == ids[0]
     alone = opened(mock, OutputContext(database, section="output.kafka"))
-    assert alone.writer.transactions.transactional_id == ids[0].removesuffix("-worker-1")
+    assert alone.writer.transactions.transactional_id == own
     database.close()
 
 

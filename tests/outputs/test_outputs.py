@@ -14,6 +14,7 @@ from siemtap.core.model import Unit
 from siemtap.edge.encode import encode
 from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import validated as checked
+from siemtap.shipper.config.sections import OUTPUTS
 
 
 @pytest.mark.slow
@@ -39,7 +40,6 @@ def test_events_that_splunk_received_are_indexed_once():
         output.deliver(UNIT, [event(number) for number in range(700)], None)
         assert hec.ids() == [f"{number:032x}" for number in range(700)]
         assert output.holds(UNIT, [event(0)]) is None
-        assert output.read(UNIT, "default", 0, 2**50) is None
         output.close()
 
 
@@ -137,3 +137,8 @@ def test_a_lone_surrogate_is_replaced_and_the_event_says_so(value, replaced):
     assert event.pop("tags") == [*value.get("tags", ()), "replaced_surrogate"]
     assert event == replaced
     assert "tags" not in orjson.loads(encode({"a": "\ufffd", "b": 2**70}))
+
+
+@pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
+def test_an_output_says_why_it_cannot_be_read_back_or_can(output):
+    assert bool(output.unreadable) != hasattr(output, "read")

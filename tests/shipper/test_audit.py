@@ -8,14 +8,14 @@ import random
 import pytest
 
 from apptrana import PLUGIN, simulator
-from siemtap.core.errors import AuthError, ConfigError, Retry
+from siemtap.core.errors import AuthError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.core.settings import CommonSettings, Connection, Receiving
 from siemtap.core.windows import DAY, HOUR
 from siemtap.edge.store import first_reads
 from siemtap.edge.store.checkpoints import Checkpoints, Database
-from siemtap.outputs import OutputContext, file, sqlite, stdout
+from siemtap.outputs import OutputContext, file, sqlite
 from siemtap.render import registry
 from siemtap.shipper.audit import comparison, fields, ranges, report
 from siemtap.shipper.audit import stored as stored_output
@@ -158,13 +158,6 @@ def test_audit_of_files(tmp_path):
         and whole == output.path.read_bytes()
     )
     output.close()
-
-
-def test_output_that_cannot_return_its_events(tmp_path):
-    time = Time()
-    world = World(PLUGIN, simulator.Simulator(simulator.Knobs()), time=time)
-    with pytest.raises(ConfigError, match="elasticsearch, opensearch, sqlite or file"):
-        run_audit(world, stdout.Stdout(stdout.Settings()))
 
 
 @pytest.mark.parametrize(

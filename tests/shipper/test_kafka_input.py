@@ -6,13 +6,15 @@ import time
 from contextlib import closing
 
 import pytest
+from confluent_kafka import KafkaError
 from kafka_mock import Mock
 from processes import wait_for
 from shipper.kafka_events import config, event, stored, value
 
-from siemtap.core.errors import Retry
-from siemtap.kafka.consumer import Received
+from siemtap.core.errors import ConfigError, Retry
+from siemtap.kafka.consumer import Consumer, Received
 from siemtap.kafka.input import event_of
+from siemtap.kafka.settings import KafkaConnection
 from siemtap.shipper.process import Shipper
 
 SQLITE = '"output": {"sqlite": {"retention": "0s"}}'
@@ -177,3 +179,35 @@ def test_a_tombstone_is_no_event():
     assert unreadable.event["event"]["dataset"] == "a.b"
     assert unreadable.event["@timestamp"] == "2026-03-04T10:00:00.000Z"
     assert unreadable.reason.endswith("topic t, partition 0, offset 7")
+
+
+def consumer(**settings):
+    """Return a consumer that has not joined its group."""
+    connection = KafkaConnection(hosts=("127.0.0.1:1",), **settings)
+    return Consumer(connection, ["t"], "writers", True, "the group writers")
+
+
+def test_a_partition_that_gives_nothing_is_not_read_to_its_end():
+    reader = consumer()
+    reader.owned = {("t", 0), ("t", 1)}
+    reader.at_end = {("t", 0)}
+    with pytest.raises(Retry, match=r"the group writers: no message came within 0.1 s"):
+        reader.take(10, 1_000, 0.1)
+    reader.at_end.add(("t", 1))
+    assert reader.take(10, 1_000, 0.1) == []
+
+
+def test_a_file_that_is_gone_is_named_while_brokers_are_asked(tmp_path):
+    """The reader asks them with a client of its own, as `siemtap test inputs` does."""
+    reader = consumer(tls=True, ca_file=str(tmp_path / "gone.pem"))
+    with pytest.raises(ConfigError, match=r"the group writers: .*check `tls`, `ca_file`"):
+        reader.take(10, 1_000, 0.1)
+
+
+def test_a_refused_group_is_named_with_its_command():
+    refused = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    assert consumer()._error(refused).message == (
+        "the group writers: no right to use the consumer group writers; run kafka-acls.sh"
+        " --bootstrap-server 127.0.0.1:1 --add --allow-principal User:ANONYMOUS --operation Read"
+        " --operation Describe --group writers"
+    )

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 from processes import wait_for
 
+from siemtap.core.errors import ConfigError
 from siemtap.core.model import Unit
 from siemtap.shipper.config.load import parse
+from siemtap.shipper.process import Shipper
 from siemtap.shipper.processes.channel import Channel
 from siemtap.shipper.processes.supervisor import Supervisor
 from siemtap.shipper.processes.worker import RECEIVERS, Process
@@ -77,6 +79,11 @@ class Running:
     def inputs(self):
         return sorted(row["id"] for row in self.channel.ask("stats").result(10)["inputs"])
 
+    def health(self):
+        """Return whether it says that all is well, and its reason up to an address."""
+        stats = self.channel.ask("stats").result(10)
+        return stats["healthy"], stats["reason"].partition(" on 127")[0]
+
     def close(self):
         self.channel.tell("stop")
         if self.thread.ident:
@@ -136,6 +143,7 @@ def test_a_refused_reload_is_no_outage_when_the_receivers_die_later(running, bus
     wait_for(lambda: "started" in running.told, 20)
     assert running.inputs() == ["ips"] and "failed" not in running.told
     assert any("cannot listen" in line for line in running.log)
+    assert running.health() == (False, "more does not run as configured: more: cannot listen")
 
 
 def test_a_mistake_of_the_first_start_is_told(running, busy_port):
@@ -155,6 +163,8 @@ def test_a_worker_started_again_runs_with_the_outputs_that_open(running, tmp_pat
     running.start(first, latest, "worker", again=True)
     wait_for(lambda: "started" in running.told, 20)
     assert "no_folder" in "".join(running.log) and running.inputs() == ["ips"]
+    healthy, reason = running.health()
+    assert not healthy and reason.startswith("the outputs do not run as configured")
 
 
 def test_a_stop_ahead_of_an_answer_that_a_reload_waits_for(running):
@@ -172,3 +182,20 @@ def test_a_stop_ahead_of_an_answer_that_a_reload_waits_for(running):
         units = running.process.channel.ask("claim", [Unit("ips", "acme.event")])
         assert units.result(10) == [["ips", "acme.event", ""]]
     assert stopped.wait(10)
+
+
+def test_an_input_that_a_reload_refuses_is_told_by_the_health(running, busy_port):
+    def config(**ports):
+        return parse(running.text(ports, "output.sqlite: {}").replace("processes: 2\n", ""))
+
+    shipper = Shipper(config(ips=0))
+    try:
+        assert shipper.health() == (True, "ok")
+        with pytest.raises(ConfigError):
+            shipper.reconfigure(config(ips=busy_port))
+        healthy, reason = shipper.health()
+        assert not healthy and reason.startswith("ips does not run as configured: ips: cannot")
+        shipper.reconfigure(config(ips=0))
+        assert shipper.health() == (True, "ok")
+    finally:
+        shipper.close()

@@ -200,6 +200,29 @@ def test_events_that_wait_for_a_removed_output_are_named(two, caplog):
     assert "events wait for the output archive, which is not configured any more" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "configured, index", [(None, "own-2026.03"), ("", "logs-apptrana."), ("new", "new")]
+)
+def test_events_that_wait_keep_the_index_of_an_input_that_is_removed(two, configured, index):
+    """One that is still configured has the index that it has now."""
+    cluster = "  cluster: {type: elasticsearch, hosts: ['http://127.0.0.1:9']}\n"
+    shipper = two(more=cluster, output=["siem", "cluster"], index="own-%{+yyyy.MM}").start()
+    shipper.dead = {"cluster"}
+    shipper.run_turns(2)
+    (entry,) = shipper.config.inputs
+    changed = dataclasses.replace(entry.common, index=configured or "")
+    inputs = () if configured is None else (dataclasses.replace(entry, common=changed),)
+    shipper.config = dataclasses.replace(shipper.config, inputs=inputs)
+    shipper.start()
+    output, indices = shipper.shipper.delivery.outputs["cluster"].output, set()
+    output.holds = lambda unit, events: set()
+    output.deliver = lambda unit, events, mark: (
+        indices.update(output.target_index(unit.input, event) for event in events) or []
+    )
+    shipper.run_turns(2)
+    assert indices and all(name.startswith(index) for name in indices)
+
+
 @pytest.mark.slow
 def test_an_output_is_asked_for_what_may_be_doubled_only(two):
     shipper = two(rate=15.0).start()

@@ -130,7 +130,7 @@ def test_a_run_delivers_every_event_once(hec, tmp_path, vendor, ack):
     own = {each["source"] for each in hec.indexed if each["sourcetype"] == "siemtap:health"}
     assert own == {"siemtap://siemtap"}
     audit = siemtap("audit", "--since", "1h", "-c", path, code=2)
-    assert "this output cannot return its events" in audit.stderr
+    assert "output.splunk_hec: splunk_hec cannot return its events: an HTTP Event" in audit.stderr
 
 
 @pytest.mark.slow

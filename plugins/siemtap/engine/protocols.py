@@ -41,11 +41,8 @@ class Output(Sink, Protocol):
 class ReadableOutput(Output, Protocol):
     """An output whose events can be read back, for `siemtap audit`."""
 
-    def read(
-        self, unit: Unit, namespace: str, start: Millis, stop: Millis
-    ) -> Optional[Iterator[Event]]:
-        """Yield every copy of a dataset's events with start <= `@timestamp` < stop; None: the
-        output cannot be read."""
+    def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
+        """Yield every copy of a dataset's events with start <= `@timestamp` < stop."""
 
 
 class MarkStore(Protocol):

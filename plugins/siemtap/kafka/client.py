@@ -97,30 +97,36 @@ def _protocol(settings: KafkaConnection) -> str:
 
 class Errors:
     """The last error that a client reported beside its calls, such as a login that is refused: a
-    call then only says that it timed out."""
+    call then only says that it timed out. `all_down`: it has lost every broker, or reached none."""
 
     def __init__(self) -> None:
         self.last: Optional[Any] = None
+        self.all_down = False
         self.lock = threading.Lock()
 
     def report(self, error: Any) -> None:
         """Keep an error, as the callback `error_cb`. One about a login outlives those that only
         say that no broker is left."""
         with self.lock:
-            if error.name() != "_ALL_BROKERS_DOWN" or self.last is None:
+            is_all = error.name() == "_ALL_BROKERS_DOWN"
+            self.all_down = self.all_down or is_all
+            if not is_all or self.last is None:
                 self.last = error
 
     def take(self) -> Optional[Any]:
         """Return the last error, and forget it."""
         with self.lock:
             error, self.last = self.last, None
+            self.all_down = False
             return error
 
 
 class Advice:
-    """Commands that put things right, for this user and these brokers."""
+    """Commands that put things right, for this user and these brokers. group: the consumer group
+    that the calls are about."""
 
-    def __init__(self, settings: KafkaConnection) -> None:
+    def __init__(self, settings: KafkaConnection, group: str = "") -> None:
+        self.group = group
         self.client_id = settings.client_id
         self.server = f"--bootstrap-server {settings.hosts[0]}"
         self.principal = f"User:{settings.username or 'ANONYMOUS'}"
@@ -134,6 +140,10 @@ class Advice:
     def configure(self, topic: str, name: str, value: str) -> str:
         """Return the command that sets a setting of a topic."""
         return f"kafka-configs.sh {self.server} --alter --topic {topic} --add-config {name}={value}"
+
+    def describe_group(self) -> str:
+        """Return the command that shows how far the group has read."""
+        return f"kafka-consumer-groups.sh {self.server} --describe --group {self.group}"
 
     def allow(self, operations: Iterable[str], resource: str) -> str:
         """Return the command that grants rights. resource: such as `--topic a.b`."""
@@ -182,8 +192,8 @@ def error_from(
         )
         return NoRight(f"{where}: no right to use its transactional.id; run {command}")
     if name == "GROUP_AUTHORIZATION_FAILED":
-        command = advice.allow(("Read",), "--group <group_id>")
-        return NoRight(f"{where}: no right to use the consumer group; run {command}")
+        command = advice.allow(("Read", "Describe"), f"--group {advice.group}")
+        return NoRight(f"{where}: no right to use the consumer group {advice.group}; run {command}")
     if name == "CLUSTER_AUTHORIZATION_FAILED":
         command = advice.allow(("IdempotentWrite",), "--cluster")
         return NoRight(f"{where}: no right to write idempotently; run {command}")

@@ -15,6 +15,7 @@ from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, 
 from ..core.errors import Retry, SiemtapError
 from .client import Advice, Errors, error_from, library, new_client, properties
 from .settings import KafkaConnection
+from .topics import Topics
 
 log = logging.getLogger("siemtap")
 
@@ -27,6 +28,7 @@ AT_ONCE = 500  # messages of one poll
 POLL = 0.1  # seconds
 POLL_IN_HAND = 0.005  # the same while a batch is in hand, whose commit will follow
 COMMIT_TIMEOUT = 30.0  # seconds
+BROKERS_TIMEOUT = 5.0  # seconds in which one broker has to answer
 REVOKE_WAIT = 10.0  # seconds that a batch in hand may take before its partitions are given away
 SESSION_MS = 10_000  # until the group misses a reader that died; librdkafka's default is 45 s
 REFRESH_MS = 30_000  # between two looks for new topics
@@ -75,11 +77,11 @@ class Consumer:
         self.topics = list(topics)
         self.group = group
         self.where = where
-        self.advice = Advice(settings)
+        self.settings = settings
+        self.advice = Advice(settings, group)
         self.errors = Errors()
-        self.common = properties(settings)
         self.properties = {
-            **self.common,
+            **properties(settings),
             "group.id": group,
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -243,7 +245,8 @@ class Consumer:
         """Return the next messages, at most `number` and about `size` bytes; [] once all
         partitions are read to their ends. They are in hand until `done` or `again`.
 
-        Raise Retry if the group assigns nothing within `patience` seconds, and what Kafka reports.
+        Raise Retry if nothing is assigned, or nothing comes, within `patience` seconds; and what
+        Kafka reports.
         """
         end = time.monotonic() + patience
         with self.changed:
@@ -263,7 +266,10 @@ class Consumer:
                 size -= length
             if self.in_hand:
                 return list(self.in_hand)
+            is_read = self.owned is not None and self.owned <= self.at_end
         self._check_brokers()
+        if not is_read:
+            raise Retry(f"{self.where}: no message came within {patience:g} s")
         return []
 
     def done(self) -> None:
@@ -298,15 +304,9 @@ class Consumer:
     def _check_brokers(self) -> None:
         """Raise Retry if no broker answers, or what a refused login means. Only asked after an
         error beside the calls, or while the group has assigned nothing."""
-        reported = self.errors.take()
-        if reported is None and self.owned is not None:
+        if self.errors.take() is None and self.owned is not None:
             return
-        try:
-            self.kafka.admin.AdminClient(self.common).list_topics(timeout=5)
-        except self.kafka.KafkaException as raised:
-            raise error_from(
-                raised.args[0], self.where, self.advice, rights=READ_RIGHTS, reported=reported
-            ) from None
+        Topics(self.settings, self.where, BROKERS_TIMEOUT).brokers()
         if self.owned is None:
             raise Retry(f"{self.where}: the group {self.group} has assigned no partition yet")
 

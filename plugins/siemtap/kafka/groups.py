@@ -25,10 +25,7 @@ class Groups(Topics):
         (answer,) = self.admin.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=self.timeout
         ).values()
-        try:
-            described = self._call(partial(answer.result, self.timeout))
-        except ConfigError as error:
-            raise ConfigError(error.message.replace("<group_id>", group)) from None
+        described = self._call(partial(answer.result, self.timeout), group=group)
         allowed = described.authorized_operations
         if allowed is not None and "READ" not in {each.name for each in allowed}:
             raise ConfigError(
@@ -41,7 +38,7 @@ class Groups(Topics):
         (answer,) = self.admin.describe_consumer_groups(
             [group], request_timeout=self.timeout
         ).values()
-        described = self._call(partial(answer.result, self.timeout))
+        described = self._call(partial(answer.result, self.timeout), group=group)
         members = [
             Member(
                 each.group_instance_id or each.member_id,
@@ -73,7 +70,7 @@ class Groups(Topics):
         (answer,) = self.admin.list_consumer_group_offsets(
             [wanted], request_timeout=self.timeout
         ).values()
-        return self._call(partial(answer.result, self.timeout)).topic_partitions
+        return self._call(partial(answer.result, self.timeout), group=group).topic_partitions
 
     def _ends(self, parts: Any) -> Dict[Any, int]:
         latest = self.kafka.admin.OffsetSpec.latest()

@@ -25,6 +25,7 @@ class Topics:
         self, settings: KafkaConnection, where: str = "output.kafka", timeout: float = 10.0
     ) -> None:
         self.kafka = library()
+        self.settings = settings
         self.where = where
         self.timeout = timeout
         self.advice = Advice(settings)
@@ -41,16 +42,15 @@ class Topics:
         """Return what a broker tells of brokers and topics."""
         return self._call(lambda: self.admin.list_topics(timeout=self.timeout))
 
-    def _call(self, call: Any, topic: str = "", rights: Iterable[str] = ()) -> Any:
+    def _call(self, call: Any, topic: str = "", rights: Iterable[str] = (), group: str = "") -> Any:
         self.errors.take()
         try:
             return call()
         except self.kafka.KafkaException as raised:
             self.admin.poll(0)
             reported = self.errors.take()
-            raise error_from(
-                raised.args[0], self.where, self.advice, topic, rights, reported
-            ) from None
+            advice = Advice(self.settings, group)
+            raise error_from(raised.args[0], self.where, advice, topic, rights, reported) from None
         except FutureTimeout:
             reported = self.errors.take()
             if reported is not None:

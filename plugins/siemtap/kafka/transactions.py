@@ -226,7 +226,7 @@ class Transactions:
                 if not error.retriable():
                     self.in_doubt = False
                     raise
-            if time.monotonic() > deadline or self.stopping.is_set():
+            if self._is_over(self.producer, deadline):
                 reported = self.errors.take()
                 raise error_from(error, self.where, self.advice, reported=reported)
 
@@ -279,13 +279,18 @@ class Transactions:
                 return
             except (self.kafka.KafkaException, SystemError) as raised:
                 error = self._error_of(raised)
-            with suppress(self.kafka.KafkaException, SystemError):  # the same fatal error
-                producer.poll(0)  # lets the client report what is beside the call
+            is_over = self._is_over(producer, deadline)
             reported = self.errors.take()
             meaning = error_from(error, self.where, self.advice, reported=reported)
-            is_over = time.monotonic() > deadline or self.stopping.is_set()
             if is_over or not error.retriable() or not isinstance(meaning, Retry):
                 raise meaning
+
+    def _is_over(self, producer: Any, deadline: float) -> bool:
+        """Return whether a call without an answer is given up. While no broker is there the next
+        attempt waits as for any output, so that /health tells it as soon."""
+        with suppress(self.kafka.KafkaException, SystemError):  # the same fatal error
+            producer.poll(0)  # lets the client report what is beside the call
+        return time.monotonic() > deadline or self.stopping.is_set() or self.errors.all_down
 
 
 def failures(errors: Dict[int, Any]) -> Tuple[List[int], List[int]]:

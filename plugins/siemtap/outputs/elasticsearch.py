@@ -49,6 +49,7 @@ class Elasticsearch:
     """The output `elasticsearch`. `context` may name another `index` for each input."""
 
     together = False
+    unreadable = ""
     settings_type = Settings
     flavour = "elasticsearch"
     dashboards = "Kibana"

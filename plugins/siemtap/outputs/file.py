@@ -143,6 +143,7 @@ class File(StoredFiles):
     """
 
     together = False
+    unreadable = ""
     settings_type = Settings
 
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:

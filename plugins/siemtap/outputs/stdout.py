@@ -6,11 +6,10 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Set
+from typing import List, Optional, Set
 
 from ..core.model import Mark, Unit
 from ..core.rows import Event
-from ..core.windows import Millis
 from ..edge.encode import encode, write
 from ..engine.protocols import Rejections
 from . import OutputContext
@@ -39,6 +38,7 @@ class Stdout:
     """NDJSON on standard output. It cannot say what it delivered before."""
 
     together = False
+    unreadable = "it keeps none"
     settings_type = Settings
 
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
@@ -57,11 +57,6 @@ class Stdout:
         return []
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        return None
-
-    def read(
-        self, unit: Unit, namespace: str, start: Millis, stop: Millis
-    ) -> Optional[Iterator[Event]]:
         return None
 
     def close(self) -> None:

@@ -101,6 +101,7 @@ class Shipper:
         self.clients: Dict[Connection, Http] = {}  # inputs with equal settings share connections
         self.skew_reported: Set[str] = set()  # hosts
         self.inputs: Dict[str, RunningInput] = {}
+        self.refused: Dict[str, str] = {}  # inputs that do not run as configured, and why
 
         self.database = Database(config.data / "siemtap.db")
         self.checkpoints = Checkpoints(self.database)
@@ -241,7 +242,7 @@ class Shipper:
         configured = {
             input_config.id: input_config for input_config in inputs if input_config.common.enabled
         }
-        errors: List[SiemtapError] = []
+        errors: Dict[str, SiemtapError] = {}
         with self.reloading, self.scheduler.lock:
             replaced = self.delivery.reload(outputs)
             before = self._stop_changed(configured, {output.name for output in replaced})
@@ -263,9 +264,10 @@ class Shipper:
                 try:
                     self._start(input_config, delay)
                 except SiemtapError as error:
-                    errors.append(error)
+                    errors[input_config.id] = error
                     if input_config.id in before:
                         self._start(before[input_config.id], delay)
+            self.refused = {id: str(error) for id, error in errors.items()}
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}
             )
@@ -275,7 +277,7 @@ class Shipper:
             self.fleet.configured(configured)
         self.delivery.close_replaced(replaced)
         if errors:
-            raise errors[0]
+            raise next(iter(errors.values()))
 
     def _stop_changed(
         self, configured: Mapping[str, Input], replaced: Set[str]

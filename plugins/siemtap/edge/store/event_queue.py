@@ -44,6 +44,11 @@ TABLES = (
         "CREATE TABLE IF NOT EXISTS queue_waiting (output TEXT PRIMARY KEY, batches INTEGER NOT"
         " NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID"
     ),
+    # the setting `index` of inputs that have queued events: they may be gone when these are read
+    (
+        "CREATE TABLE IF NOT EXISTS queue_index (input TEXT PRIMARY KEY, name TEXT NOT NULL)"
+        " WITHOUT ROWID"
+    ),
     "DELETE FROM queue_waiting",
     (
         "INSERT INTO queue_waiting SELECT output, count(*), sum(events), sum(size)"
@@ -61,6 +66,8 @@ WAITING = "SELECT batches, events, bytes FROM queue_waiting WHERE output = ?"
 COUNT = """INSERT INTO queue_waiting VALUES (?, ?, ?, ?) ON CONFLICT (output) DO UPDATE SET
            batches = batches + excluded.batches, events = events + excluded.events,
            bytes = bytes + excluded.bytes"""
+KEEP_INDEX = "INSERT OR REPLACE INTO queue_index VALUES (?, ?)"
+INDEXES = "SELECT input, name FROM queue_index"
 DELETE_UNNEEDED = """DELETE FROM queue WHERE number = ? AND NOT EXISTS
                      (SELECT 1 FROM queue_output WHERE queue_output.number = queue.number)"""
 Read = Callable[[str, Sequence[Any]], List[Tuple[Any, ...]]]
@@ -96,12 +103,22 @@ class EventQueue:
     Several processes may put; one at a time reads the queue of an output.
 
     max_bytes: how much may wait for one output. Beyond it nothing more is taken for it.
+    index_by_input: input id -> its setting `index`. What an input had that is not configured any
+    more is added when events of it are read.
     """
 
-    def __init__(self, database: Database, max_bytes: int, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        database: Database,
+        max_bytes: int,
+        clock: Clock = SYSTEM,
+        index_by_input: Optional[Dict[str, str]] = None,
+    ) -> None:
         self.database = database
         self.clock = clock
         self.max_bytes = max_bytes
+        self.index_by_input = {} if index_by_input is None else index_by_input
+        self.kept: Dict[str, str] = {}  # as index_by_input, what is in the file
         self.known: Dict[str, Waiting] = {}  # what was read last
         database.write(lambda db: [db.execute(statement) for statement in TABLES])
 
@@ -153,6 +170,8 @@ class EventQueue:
         if events:
             text = b"[" + b",".join(encode(event) for event in events) + b"]"
             content = zlib.compress(text, LEVEL)
+        index = self.index_by_input.get(unit.input, "")
+        is_new_index = bool(events) and self.kept.get(unit.input) != index
         row = [*to_sqlite(unit), self.clock.now(), len(events), again, len(content), content]
 
         def work(db: sqlite3.Connection) -> None:
@@ -165,17 +184,26 @@ class EventQueue:
                 db.executemany(
                     COUNT, [(output, 1, len(events), len(content)) for output in outputs]
                 )
+            if is_new_index:
+                db.execute(KEEP_INDEX, [row[0], index])
             if save:
                 save(db)
 
         self.database.write(work)
+        if is_new_index:
+            self.kept[unit.input] = index
 
     def first(self, output: str) -> List[QueuedBatch]:
         """Return the oldest batches that wait for an output, in their order."""
         try:
-            return next(queued_batches(self.database.read, output), [])
+            batches = next(queued_batches(self.database.read, output), [])
         except (zlib.error, ValueError) as error:
             raise self.database.damaged(f"a queued batch: {type(error).__name__}") from None
+        gone = {batch.unit.input for batch in batches} - self.index_by_input.keys()
+        if gone:
+            kept = dict(self.database.read(INDEXES))
+            self.index_by_input.update({input: kept.get(input, "") for input in gone})
+        return batches
 
     def remove(self, output: str, batches: Sequence[QueuedBatch]) -> None:
         """Delete batches that an output has; from the disk, once no output needs them."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 from ...core.errors import Retry
 from ...core.model import Mark, Unit
 from ...core.rows import Event
-from ...core.windows import Millis
 from ...edge.encode import encode
 from ...edge.store.identity import identity
 from ...engine.protocols import Rejections
@@ -42,6 +41,10 @@ class Kafka:
     """The output `kafka`."""
 
     together = False
+    unreadable = (
+        "a topic cannot be searched. Compare what reads the topics: with a configuration that has"
+        " these inputs and the output of the writer, and a path.data of its own"
+    )
     settings_type = Settings
 
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
@@ -157,12 +160,6 @@ class Kafka:
         return [*refused, *((written[index], reason) for index, reason in reasons.items())]
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        """Return None: a topic cannot be searched."""
-        return None
-
-    def read(
-        self, unit: Unit, namespace: str, start: Millis, stop: Millis
-    ) -> Optional[Iterator[Event]]:
         """Return None: a topic cannot be searched."""
         return None
 

@@ -52,6 +52,7 @@ class SplunkHec:
     """The output `splunk_hec`. `context` may name another `index` for each input."""
 
     together = False
+    unreadable = "an HTTP Event Collector only takes events"
     settings_type = Settings
 
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
@@ -223,12 +224,6 @@ class SplunkHec:
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         """Return None: HEC cannot search."""
-        return None
-
-    def read(
-        self, unit: Unit, namespace: str, start: Millis, stop: Millis
-    ) -> Optional[Iterator[Event]]:
-        """Return None: HEC cannot read."""
         return None
 
     def _count(self, **numbers: int) -> None:

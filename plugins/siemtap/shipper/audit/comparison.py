@@ -23,7 +23,6 @@ from typing import (
 )
 
 from ...core.convert import millis_of, rfc3339
-from ...core.errors import ConfigError
 from ...core.model import Cursor, Unit
 from ...core.rows import Dataset, Event, EventCheck
 from ...core.windows import HOUR, Millis, whole
@@ -241,11 +240,6 @@ class Audit:
             first = min(part.start for part in parts)
             last = max(part.stop for part in parts)
             stored = self.output.read(parts[0].unit, scope.namespace, first, last)
-            if stored is None:
-                raise ConfigError(
-                    "this output cannot return its events; an audit needs elasticsearch,"
-                    " opensearch, sqlite or file"
-                )
             self.progress.comparing(scope.dataset)
             for event in stored:
                 self.progress.compared()

@@ -13,8 +13,6 @@ from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
 from ..config.sections import Input
 
-UNREADABLE = ("stdout", "splunk_hec", "kafka")  # outputs that cannot return their events
-
 
 class ReadRange(NamedTuple):
     """What the shipper has read of a unit. `start`: where its first read began, or 0 if that was
@@ -102,7 +100,13 @@ def explain_skipped(inputs: Tuple[Input, ...]) -> Iterator[str]:
     for input_config in inputs:
         if not input_config.common.enabled:
             continue
-        if not hasattr(input_config.settings, "lookback"):
+        if input_config.plugin.reads_events:
+            yield (
+                f"{input_config.id}: not compared: it reads what others have collected. Compare"
+                " with a configuration that has their inputs and this output, and a path.data of"
+                " its own"
+            )
+        elif not hasattr(input_config.settings, "lookback"):
             yield (
                 f"{input_config.id}: not compared: pushed events and snapshots cannot be read again"
             )

@@ -35,7 +35,7 @@ from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
 from . import bundles, checks, demo, export, fleet, machine, plugin_commands, secrets, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load, signals
-from .stored import audit, events, queues, stores
+from .stored import audit, events, queues, state, stores
 
 if TYPE_CHECKING:
     from ..processes.supervisor import Supervisor
@@ -259,6 +259,7 @@ for command in (
     audit.audit_all,
     *queues.COMMANDS,
     *fleet.COMMANDS,
+    *state.COMMANDS,
     *stores.COMMANDS,
     *events.COMMANDS,
     *secrets.COMMANDS,

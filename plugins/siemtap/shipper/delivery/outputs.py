@@ -30,6 +30,7 @@ class Host(queue_reader.Host, Protocol):
     """What the outputs need of the process they run in: the shipper."""
 
     scheduler: Scheduler
+    index_by_input: Dict[str, str]
 
 
 class Outputs:
@@ -46,11 +47,14 @@ class Outputs:
         }
         self.checking = checking
         self.context = context
-        self.queue = EventQueue(context.database, config.queue.max_bytes, context.clock)
+        self.queue = EventQueue(
+            context.database, config.queue.max_bytes, context.clock, host.index_by_input
+        )
         self.outputs: Dict[str, OpenOutput] = {}
         self.routes: Dict[Tuple[str, ...], QueuedRoute] = {}
         self.readers: Dict[str, QueueReader] = {}
         self.elsewhere: Set[str] = set()  # outputs that another process has open
+        self.refused = ""  # why those of a reload were refused
         for output in config.outputs:
             if self._is_here(output):
                 self._add(self._open(output))
@@ -97,6 +101,7 @@ class Outputs:
         a cluster. Return the old ones, for `close_replaced`. If one cannot be opened, nothing
         changes."""
         opened: List[OpenOutput] = []
+        configured = tuple(configured)
         try:
             for config in configured:
                 before = self.outputs.get(config.name)
@@ -106,10 +111,13 @@ class Outputs:
                     before.config != config and can_be_reloaded(before.config, config)
                 ):
                     opened.append(self._open(config))
-        except SiemtapError:
+        except SiemtapError as error:
             for output in opened:
                 output.close()
+            self.refused = str(error)
             raise
+        if configured:
+            self.refused = ""
         replaced = []
         for output in opened:
             before = self.outputs.get(output.name)

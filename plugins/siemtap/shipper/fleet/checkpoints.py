@@ -112,7 +112,12 @@ def _committed(
                     last = error
                 else:
                     raise error_from(
-                        error, where, Advice(settings), topic, ("Read",), errors.take()
+                        error,
+                        where,
+                        Advice(settings, settings.group),
+                        topic,
+                        ("Read",),
+                        errors.take(),
                     )
     finally:
         consumer.close()

@@ -132,7 +132,7 @@ class Membership:
         meaning = error_from(
             error,
             "cluster.kafka",
-            Advice(self.settings),
+            Advice(self.settings, self.settings.group),
             self.settings.units,
             ("Read", "Describe"),
             self.errors.take(),
@@ -140,10 +140,9 @@ class Membership:
         self._say(meaning)
 
     def _say(self, meaning: SiemtapError) -> None:
-        text = meaning.message.replace("<group_id>", self.settings.group)
-        if isinstance(meaning, ConfigError) and text != self.reason:
-            log.error("%s", text)
-        self.reason = text
+        if isinstance(meaning, ConfigError) and meaning.message != self.reason:
+            log.error("%s", meaning.message)
+        self.reason = meaning.message
 
     def why(self) -> str:
         """Return why there are no partitions; "" if this is a member."""

@@ -4,7 +4,8 @@ delays an answer."""
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from itertools import chain
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ...core.errors import SiemtapError
 from ...edge.clock import SYSTEM
@@ -24,12 +25,13 @@ class Receivers:
         self.config = config
         self.listeners = ListenerPool(SYSTEM)
         self.open: Dict[str, Tuple[Input, Receiver]] = {}
+        self.refused: Dict[str, str] = {}  # inputs that do not run as configured, and why
 
     def configure(self, inputs: Iterable[Input]) -> None:
         """Start and stop receivers. One that cannot start with new settings goes on with its old
         ones; the others start all the same, then the first error is raised."""
         configured = {each.id: each for each in inputs if receives(each)}
-        errors: List[SiemtapError] = []
+        errors: Dict[str, SiemtapError] = {}
         for id in [id for id in self.open if id not in configured]:
             self.open.pop(id)[1].close()
         for id, input_config in configured.items():
@@ -41,11 +43,12 @@ class Receivers:
             try:
                 self._open(input_config)
             except SiemtapError as error:
-                errors.append(error)
+                errors[id] = error
                 if before:
                     self._open(before[0])
+        self.refused = {id: str(error) for id, error in errors.items()}
         if errors:
-            raise errors[0]
+            raise next(iter(errors.values()))
 
     def _open(self, input_config: Input) -> None:
         assert input_config.receiving is not None
@@ -55,14 +58,15 @@ class Receivers:
 
     def stats(self) -> Dict[str, Any]:
         """Return its part of /stats, as JSON values."""
-        reason = next(
-            (
-                f"{id}: {text}"
-                for id, (_, receiver) in list(self.open.items())
-                for text in receiver.problems()
-            ),
-            "",
+        refused = [
+            f"{id} does not run as configured: {why}" for id, why in list(self.refused.items())
+        ]
+        problems = (
+            f"{id}: {text}"
+            for id, (_, receiver) in list(self.open.items())
+            for text in receiver.problems()
         )
+        reason = next(chain(refused, problems), "")
         rows = [
             {
                 "id": id,

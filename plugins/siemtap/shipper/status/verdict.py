@@ -24,6 +24,10 @@ def _reasons(shipper: Any) -> Iterator[str]:
     elapsed = shipper.clock.elapsed()
     if shipper.share.problem():
         yield shipper.share.problem()
+    if shipper.delivery.refused:
+        yield f"the outputs do not run as configured: {shipper.delivery.refused}"
+    for id, why in list(shipper.refused.items()):
+        yield f"{id} does not run as configured: {why}"
     for running in list(shipper.inputs.values()):
         for state in running.states():
             if state.state == "degraded":

@@ -9,13 +9,14 @@ from typing import Any, Tuple
 
 import click
 
+from ....core.errors import ConfigError
 from ....core.manifest import parse_duration
 from ....core.windows import Millis
 from ....edge.client.http import connect
 from ....edge.printable import printable
 from ...audit import ranges, report, stored
 from ...audit.findings import Comparison
-from ...config.sections import Config
+from ...config.sections import OUTPUTS, Config, OutputConfig
 from ...process import added_fields
 from ..options import config_option, data_folder_lock, load, output_option, parts_of
 
@@ -47,7 +48,7 @@ def audit_all(file: str, since: str, patience: str, repair: bool, outputs: Tuple
     compared; events that wait for one are not missing.
 
     `siemtap run` may go on: nothing is written. With --repair and the outputs sqlite and file, stop
-    it first. The output stdout cannot be compared.
+    it first. The outputs stdout, splunk_hec and kafka cannot be compared.
     """
     config = load(file)
     for line in ranges.explain_skipped(config.inputs):
@@ -56,15 +57,25 @@ def audit_all(file: str, since: str, patience: str, repair: bool, outputs: Tuple
     for part in parts_of(config, outputs):
         if len(config.outputs) > 1:
             click.echo(f"output {part.output.name}:")
-            if part.output.type in ranges.UNREADABLE and not outputs:
-                click.echo(f"not compared: {part.output.type} cannot return its events")
+            if OUTPUTS[part.output.type].unreadable and not outputs:
+                click.echo(f"not compared: {why_unreadable(part.output)}")
                 continue
         ok = _audit(part, parse_duration(since), parse_duration(patience), repair) and ok
     sys.exit(0 if ok else 1)
 
 
+def why_unreadable(output: OutputConfig) -> str:
+    """Return why nothing can be compared with an output; "" if it can be read."""
+    why = OUTPUTS[output.type].unreadable
+    return f"{output.type} cannot return its events: {why}" if why else ""
+
+
 def _audit(config: Config, since: Millis, patience: Millis, repair: bool) -> bool:
     """Compare one output with the vendors. Return whether it has exactly what they have."""
+    problem = why_unreadable(config.output)
+    if problem:
+        readable = ", ".join(name for name in OUTPUTS if not OUTPUTS[name].unreadable)
+        raise ConfigError(f"{config.output.section}: {problem} (an audit needs {readable})")
     inputs = ranges.auditable_inputs(config.inputs)
     if not inputs:
         click.echo("nothing was compared: no input can be read again")

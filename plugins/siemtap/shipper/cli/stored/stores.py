@@ -1,4 +1,4 @@
-"""Commands for stored data: `state`, `rejected`, `replay`."""
+"""Commands for stored data: `rejected`, `replay`; and opening it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import json
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 import click
 
 from ....core.convert import rfc3339
 from ....core.errors import ConfigError, SiemtapError
-from ....core.manifest import suggest
-from ....core.model import Mark, Payload, Unit
+from ....core.model import Payload, Unit
 from ....core.windows import Millis
 from ....edge.clock import SYSTEM
 from ....edge.printable import printable
 from ....edge.receive.receiver import RECEIVED
 from ....edge.receive.spool import Spool
-from ....edge.store.checkpoints import LATEST_TIME, Checkpoints, Database
-from ....edge.store.first_reads import confirm_first_read
+from ....edge.store.checkpoints import Checkpoints, Database
 from ....edge.store.rejected import Rejected, RejectedEvents
+from ....kafka.client import Advice
 from ... import logs
 from ...config.sections import DEFAULT_OUTPUT, Config
 from ...process import Shipper
@@ -35,12 +34,24 @@ from ..options import (
 
 RECORDS_PER_PAYLOAD = 1_000  # elements of a captured list that become one payload
 
-# state
 
-
-@click.group()
-def state() -> None:
-    """List, show, set or delete checkpoints."""
+def elsewhere(config: Config) -> Iterator[str]:
+    """Yield a sentence about each kind of checkpoint that is in Kafka, not in path.data."""
+    if config.cluster.enabled:
+        yield (
+            f"the checkpoints of what a fleet pulls are in the topic {config.cluster.checkpoints}:"
+            " `siemtap fleet status` shows how far they are. They cannot be set or deleted; an"
+            " input with another `id` starts again from its `lookback`"
+        )
+    for each in config.inputs:
+        if each.plugin.reads_events:
+            group = each.settings.group_id
+            yield (
+                f"the checkpoint of {each.id} is what the group {group} has committed, in Kafka:"
+                f" {Advice(each.settings, group).describe_group()} shows it, and with"
+                " --reset-offsets instead of --describe the same command sets it, while no siemtap"
+                " is in the group"
+            )
 
 
 @contextmanager
@@ -51,96 +62,11 @@ def open_checkpoints(file: str, change: bool = False) -> Iterator[Checkpoints]:
         if change:
             stack.enter_context(data_folder_lock(config))
         if not (config.data / "siemtap.db").exists():
-            raise ConfigError(f"there are no checkpoints in {config.data} yet")
+            notes = "".join(f"; {note}" for note in elsewhere(config))
+            raise ConfigError(f"there are no checkpoints in {config.data} yet{notes}")
         database = Database(config.data / "siemtap.db")
         stack.callback(database.close)
         yield Checkpoints(database)
-
-
-def unit_named(checkpoints: Checkpoints, name: str) -> Unit:
-    """Return the unit of this name that has a checkpoint. Raise ConfigError if there is none."""
-    units = {str(saved.unit): saved.unit for saved in checkpoints.all()}
-    if name not in units:
-        raise ConfigError(
-            f'there is no unit "{name}"{suggest(name, units)}; there are'
-            f" {', '.join(units) or 'none'}"
-        )
-    return units[name]
-
-
-@state.command("list", short_help="List the units and their checkpoints.")
-@config_option
-def state_list(file: str) -> None:
-    """List every unit that has a checkpoint: the position in it (JSON), the number of event ids it
-    remembers, and when it was saved. `siemtap run` may go on."""
-    with open_checkpoints(file) as checkpoints:
-        for saved in checkpoints.all():
-            click.echo(
-                f"{printable(saved.unit)}\t{json.dumps(saved.mark.cursor)}"
-                f"\t{len(saved.mark.seen)} ids\tsaved {rfc3339(saved.saved)}"
-            )
-
-
-@state.command("show", short_help="Print one checkpoint as JSON.")
-@config_option
-@click.argument("unit")
-def state_show(file: str, unit: str) -> None:
-    """Print the checkpoint of UNIT, named as in `siemtap state list`, as JSON."""
-    with open_checkpoints(file) as checkpoints:
-        mark = checkpoints.load(unit_named(checkpoints, unit))
-        click.echo(json.dumps(mark.to_json(), indent=1))
-
-
-@state.command("set", short_help="Set the checkpoint of a unit.")
-@config_option
-@click.argument("unit")
-@click.argument("cursor", metavar="POSITION")
-def state_set(file: str, unit: str, cursor: str) -> None:
-    """Set the position in the checkpoint of UNIT to POSITION, a JSON object as `siemtap state list`
-    shows it.
-
-    The event ids that the checkpoint remembers stay. Stop `siemtap run` first.
-    """
-    try:
-        value = json.loads(cursor)
-        if not isinstance(value, dict):
-            raise ValueError
-    except ValueError:
-        raise ConfigError(
-            f"{cursor} is not a JSON object; `siemtap state list` shows what a position looks like"
-        ) from None
-    with open_checkpoints(file, change=True) as checkpoints:
-        key = unit_named(checkpoints, unit)
-        mark = checkpoints.load(key)
-        _check_position(value, mark.cursor)
-        checkpoints.save(key, Mark(value, mark.seen))
-
-
-def _check_position(value: Dict[str, Any], present: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless a position has the names and the kinds of values of the present
-    one: any other would be read as no position at all, or not be read."""
-    shown = json.dumps(present)
-    hint = f"write it like the present one, {shown}; `siemtap state delete` starts afresh"
-    if not value or set(value) - set(present):
-        unknown = ", ".join(sorted(set(value) - set(present)))
-        raise ConfigError(f"a position of this unit has no {unknown or 'empty form'}; {hint}")
-    for name, part in value.items():
-        if type(part) is not type(present[name]):
-            raise ConfigError(f"{name} is {json.dumps(part)}, another kind of value; {hint}")
-        if isinstance(part, int) and not 0 <= part <= LATEST_TIME:
-            raise ConfigError(f"{name} is {part}, which is no time; {hint}")
-
-
-@state.command("delete", short_help="Delete the checkpoint of a unit.")
-@config_option
-@click.argument("unit")
-def state_delete(file: str, unit: str) -> None:
-    """Delete the checkpoint of UNIT: it then starts again from `lookback`. Stop `siemtap run`
-    first."""
-    with open_checkpoints(file, change=True) as checkpoints:
-        key = unit_named(checkpoints, unit)
-        confirm_first_read(checkpoints.database, key)
-        checkpoints.delete(key)
 
 
 # rejected
@@ -190,6 +116,7 @@ def rejected_retry(file: str) -> None:
     logs.start(config.logging)
     with data_folder_lock(config):
         shipper = Shipper(dataclasses.replace(config, inputs=()), once=True)
+        shipper.index_by_input.update({each.id: each.common.index for each in config.inputs})
         rows = shipper.rejected_events.all()
         # delete after delivery: after a crash in between, the output is asked what it has
         for row in rows:
@@ -364,4 +291,4 @@ def _line_payload(line: bytes, path: str, now: Millis) -> Payload:
     return Payload(line, channel, path, "", now)
 
 
-COMMANDS = (state, rejected, replay)
+COMMANDS = (rejected, replay)
