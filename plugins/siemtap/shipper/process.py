@@ -102,7 +102,7 @@ class Shipper:
         self.skew_reported: Set[str] = set()  # hosts
         self.inputs: Dict[str, RunningInput] = {}
 
-        self.database = Database(config.data / "siemtap.db")
+        self.database = Database(config.data / "siemtap.db", upgrade=True)
         self.checkpoints = Checkpoints(self.database)
         self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
         self.fleet: Optional[Fleet] = None

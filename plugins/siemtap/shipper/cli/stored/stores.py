@@ -52,7 +52,7 @@ def open_checkpoints(file: str, change: bool = False) -> Iterator[Checkpoints]:
             stack.enter_context(data_folder_lock(config))
         if not (config.data / "siemtap.db").exists():
             raise ConfigError(f"there are no checkpoints in {config.data} yet")
-        database = Database(config.data / "siemtap.db")
+        database = Database(config.data / "siemtap.db", upgrade=change)
         stack.callback(database.close)
         yield Checkpoints(database)
 
