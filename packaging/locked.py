@@ -106,8 +106,17 @@ PINNED = {
 }
 
 
-def digests(name: str, version: str) -> list[str]:
-    """Return the SHA-256 digests of a release's files; none if the index has no such release."""
+# of wheels that no Linux and no macOS installs, and of Pythons that no script of ci/ uses
+FOREIGN = re.compile(
+    r"-win|-(pp|cp(2|3[5-8]-cp3|31[4-9]))|-cp313-cp313t-|graalpy|android|ios_|wasm"
+)
+
+
+def digests(name: str, version: str, foreign: bool = True) -> list[str]:
+    """Return the SHA-256 digests of a release's files; none if the index has no such release.
+
+    `foreign`: also of those wheels that the scripts of ci/ never install.
+    """
     request = Request(f"{INDEX}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
     with urlopen(request, timeout=60) as response:
         files = json.loads(response.read())["files"]
@@ -117,6 +126,7 @@ def digests(name: str, version: str) -> list[str]:
             file["hashes"]["sha256"]
             for file in files
             if f"{_normalize(file['filename'])}-".startswith(prefix)
+            and (foreign or not FOREIGN.search(file["filename"]))
         }
     )
 

@@ -2,12 +2,16 @@
 digest."""
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -119,6 +123,85 @@ def test_no_source_runs_data():
 )
 def test_planted_danger_is_seen(text):
     assert list(dangers(text))
+
+
+LOCKED = r"\S+==\S+( ; python_version == .+?)?( --hash=sha256:[0-9a-f]{64})+"
+
+
+def lock():
+    """Return ci/lock as a module."""
+    loader = SourceFileLoader("lock", str(ROOT / "ci/lock"))
+    module = module_from_spec(spec_from_loader("lock", loader))
+    sys.modules["lock"] = module  # its annotations are looked up there
+    loader.exec_module(module)
+    return module
+
+
+LOCK = lock()
+
+
+def requirements_of(environment):
+    """Return what an environment of ci/lock is made of, as setup.cfg has it now."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = list(environment.requirements)
+    if environment.extra is not None:
+        lines += [LOCK.BACKEND, *setup["options"]["install_requires"].split("\n")]
+        lines += setup["options.extras_require"].get(environment.extra, "").split("\n")
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pins_for(lines, python):
+    """Return name -> version of those lines of a list that are for a Python."""
+    pins = {}
+    for line in lines:
+        requirement = Requirement(line.split(" --hash")[0])
+        if not requirement.marker or requirement.marker.evaluate({"python_version": python}):
+            (pin,) = requirement.specifier
+            assert requirement.name not in pins, f"twice: {requirement}"
+            pins[requirement.name] = pin.version
+    return pins
+
+
+@pytest.mark.parametrize("name", LOCK.ENVIRONMENTS)
+def test_environments_of_ci_are_locked(name):
+    """`ci/lock` was run since setup.cfg, ci/constraints.txt and its own table changed."""
+    environment = LOCK.ENVIRONMENTS[name]
+    head, *lines = (LOCK.FOLDER / f"{name}.txt").read_text().splitlines()
+    assert head == LOCK.head(environment)
+    for line in lines:
+        assert re.fullmatch(LOCKED, line), line[:80]
+    bounds = (ROOT / "ci/constraints.txt").read_text().split("\n")
+    bounds = [Requirement(line) for line in bounds if line and not line.startswith("#")]
+    for python in environment.pythons:
+        pins = pins_for(lines, python)
+        here = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+        for wanted in requirements_of(environment):
+            if wanted.marker and not wanted.marker.evaluate({**here, "sys_platform": "linux"}):
+                continue
+            version = pins.get(wanted.name.lower().replace("_", "-"))
+            assert version and version in wanted.specifier, f"{wanted}: run ci/lock {name}"
+        for bound in bounds:
+            version = pins.get(bound.name)
+            if version and (not bound.marker or bound.marker.evaluate(here)):
+                assert version in bound.specifier, f"{bound}: run ci/lock {name}"
+
+
+def test_there_is_no_list_of_an_environment_that_is_gone():
+    assert {path.stem for path in LOCK.FOLDER.iterdir()} == set(LOCK.ENVIRONMENTS)
+
+
+def test_scripts_of_ci_install_by_digest_only():
+    for path in (ROOT / "ci").iterdir():
+        if not path.is_file() or path.name == "lock":  # which only resolves
+            continue
+        text = path.read_text()
+        for name in re.findall(r"\$\(environment (\S+) ", text):
+            assert name in LOCK.ENVIRONMENTS, path
+        for line in re.findall(r".*\bpip.* (?:install|download) .*", text):
+            assert "--require-hashes" in line or line.lstrip().startswith("local pip="), line
+        for line in re.findall(r'.*"\$\{pip\[@\]\}".*', text):
+            assert "--require-hashes" in line or '-e "$root"' in line, line
 
 
 def test_what_builds_install_is_pinned_by_digest():

@@ -1,8 +1,9 @@
 """Benchmarks. Times depend on the machine; the ratios, measured in one run, do not.
 
 usage: python tests/live/bench.py pipeline [--plugin pingintelligence] | counts [--accept] |
-backfill | inputs | elasticsearch | peers | hec | kafka |
-receive | apis | splunk | processors | processes"""
+backfill | inputs | elasticsearch | peers | syslog | hec | kafka |
+receive | apis | splunk | processors | processes, with arguments of its function such as rounds=1;
+or all [--short]"""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.request
 
+import bench_all
 import bench_counts
 import bench_hec
 import bench_inputs
@@ -22,6 +24,7 @@ import bench_processors
 import bench_receive
 import bench_reports
 import bench_splunk
+import bench_syslog
 import orjson
 from bench_costs import best, print_costs, run_once
 from bench_records import PAGE, RECORDS, records
@@ -114,13 +117,13 @@ def identify(record):
     )
 
 
-def backfill():
-    """Measure the backfill of 30 days of one account: 8,640 windows, a simulator process that takes
+def backfill(days=30):
+    """Measure the backfill of days of one account: of 30 days 8,640 windows, a simulator process that takes
     50 ms for each, `concurrency: 16`."""
     vendor, url = simulator_process(delay=0.05, rate=0.2, odd=False, websites=["shop.example.com"])
     try:
         events, seconds = run_once(
-            time.perf_counter, {**account(url), "lookback": "30d", "concurrency": 16}
+            time.perf_counter, {**account(url), "lookback": f"{days}d", "concurrency": 16}
         )
         windows = ask(url, "counts")["getAttackInfo"]
         print(
@@ -132,7 +135,7 @@ def backfill():
         vendor.communicate()
 
 
-def elasticsearch():
+def elasticsearch(rounds=3):
     """Measure the whole shipper, from the vendor's JSON over HTTP to a bulk server that stores
     nothing: first memory, with a server that takes a second for each request, then CPU of the
     shipper's process. For comparison: the client's own helper with events that exist already."""
@@ -151,7 +154,7 @@ def elasticsearch():
                 number, seconds = min(
                     (
                         shipped(url, sink.url, lookback="2h", compression_level=level)
-                        for _ in range(3)
+                        for _ in range(rounds)
                     ),
                     key=lambda pair: pair[1] / pair[0],
                 )
@@ -217,6 +220,7 @@ if __name__ == "__main__":
         "inputs": bench_inputs.run,
         "elasticsearch": elasticsearch,
         "peers": bench_peers.run,
+        "syslog": bench_syslog.run,
         "hec": bench_hec.run,
         "kafka": bench_kafka.run,
         "receive": bench_receive.run,
@@ -227,5 +231,8 @@ if __name__ == "__main__":
     }
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()
+    elif sys.argv[1] == "all":
+        bench_all.run(short="--short" in sys.argv)
     else:
-        works[sys.argv[1]]()
+        sizes = [word.split("=") for word in sys.argv[2:] if "=" in word]
+        works[sys.argv[1]](**{name: int(value) for name, value in sizes})

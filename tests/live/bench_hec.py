@@ -64,7 +64,7 @@ def of_made_events(url):
             f"  {name:24s} {len(events) / cpu[name]:9,.0f} events/s per core,"
             f" {1000 * waited[name] / len(batches):5.0f} ms a delivery"
         )
-    print("(splunk_hec: at least 20,000, aim 40,000)")
+    print("splunk_hec, gzip 1: as above (at least 20,000, aim 40,000)")
 
 
 def made():

@@ -17,13 +17,13 @@ from campaign import start
 from siemtap.core.convert import rfc3339
 
 
-def run(number=10_000):
+def run(number=10_000, interval=60):
     """Measure many inputs in one process, each with its own account: how many are served within
     their interval, memory, and CPU when idle."""
     vendor, url = simulator_process(rate=0.2, odd=False, websites=["shop.example.com"])
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for interval, purpose in ((60, "served"), (86_400, "idle")):
+            for seconds, purpose in ((interval, "served"), (86_400, "idle")):
                 path = Path(folder) / "siemtap.yml"
                 rows = [
                     {
@@ -34,7 +34,7 @@ def run(number=10_000):
                         "client_secret": "demo-secret",
                         "lookback": "60s",
                         "overlap": "60s",
-                        "interval": f"{interval}s",
+                        "interval": f"{seconds}s",
                     }
                     for n in range(number)
                 ]
@@ -48,7 +48,7 @@ def run(number=10_000):
                         }
                     )
                 )
-                many(path, interval, purpose, number)
+                many(path, seconds, purpose, number)
     finally:
         vendor.kill()
         vendor.communicate()

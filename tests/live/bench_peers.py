@@ -78,7 +78,7 @@ http.port: {port}
 """
 
 
-def run():
+def run(rounds=ROUNDS):
     filebeat = os.environ.get(VARIABLE, "")
     if not os.access(filebeat, os.X_OK):
         raise SystemExit(
@@ -89,7 +89,7 @@ def run():
     ratios = {}
     for level in AT_LEAST:
         speeds = {name: [] for name in peers}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, peer in peers.items():
                 seconds, mebibytes = peer(level)
                 speeds[name].append(EVENTS / seconds)

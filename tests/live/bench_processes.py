@@ -72,7 +72,7 @@ def collected(url, bulk_url, processes, lookback=LOOKBACK):
         return accepted(log), seconds, cpu
 
 
-def throughput():
+def throughput(rounds):
     vendor, url = simulator(rate=RATE, odd=False, websites=["shop.example.com"])
     rows = {1: [], 2: []}
     try:
@@ -81,7 +81,7 @@ def throughput():
             idle = {each: collected(url, bulk.url, each, "1m")[2][0] for each in rows}
             shown = " and ".join(f"{each:.1f}" for each in idle.values())
             print(f"starting and ending takes {shown} s of CPU, which is not counted", flush=True)
-            for number in range(ROUNDS):
+            for number in range(rounds):
                 for processes in rows:
                     events, seconds, cpu = collected(url, bulk.url, processes)
                     work = cpu[0] - idle[processes]
@@ -123,8 +123,8 @@ def webhook(processes, seconds=SECONDS, rate=2_000):
         )
 
 
-def run():
-    for _ in range(ROUNDS):
+def run(rounds=ROUNDS, seconds=SECONDS):
+    for _ in range(rounds):
         for processes in (1, 2):
-            webhook(processes)
-    throughput()
+            webhook(processes, seconds)
+    throughput(rounds)

@@ -275,9 +275,9 @@ def udp(rate=20_000, seconds=10):
         return int(sent), len(arrived)
 
 
-def run():
-    webhook()
-    killed()
+def run(seconds=60, kills=20):
+    webhook(seconds=seconds)
+    killed(kills=kills)
     udp()
 
 

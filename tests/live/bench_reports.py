@@ -24,6 +24,7 @@ from siemtap.edge.client.http import Http
 from siemtap.edge.client.messages import Reply
 from siemtap.edge.encode import encode
 from siemtap.engine.mapper import batch_mapper
+from siemtap.engine.protocols import Feed
 from siemtap.engine.pump import pump
 from siemtap.render.event_check import SchemaCheck
 from siemtap.shipper.memory import run_gc_less_often
@@ -197,7 +198,7 @@ def memory():
     pump(
         unit,
         Mark({"until": now - 45 * 60_000}),
-        PLUGIN.collect(client, unit, {"until": now - 45 * 60_000}, now),
+        Feed(PLUGIN.collect(client, unit, {"until": now - 45 * 60_000}, now)),
         map_batch,
         Output(),
     )

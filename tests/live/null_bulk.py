@@ -3,8 +3,8 @@ the cost of a cluster; and an HTTP Event Collector that answers 200, and acknowl
 
 usage: python tests/live/null_bulk.py
 
-Prints its URL; GET /slow?seconds=N makes every bulk request take that long. `null_bulk` runs it as a
-process of its own.
+Prints its URL; GET /slow?seconds=N makes every bulk request take that long, GET /documents says how
+many documents were taken. `null_bulk` runs it as a process of its own.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ HEAD = (
     b" application/vnd.elasticsearch+json;compatible-with=8\r\ncontent-length: %d\r\n\r\n"
 )
 slow = 0.0
+taken = []  # the documents of each bulk request
 numbers = itertools.count()  # of requests to be acknowledged
 
 
@@ -40,9 +41,11 @@ def serve(peer):
             time.sleep(slow)
             if headers.get(b"content-encoding") == b"gzip":
                 body = zlib.decompress(body, 31)
+            documents = body.count(b"\n") // 2
+            taken.append(documents)
             answer = (
                 b'{"errors":false,"items":['
-                + b",".join([b'{"create":{"status":201}}'] * (body.count(b"\n") // 2))
+                + b",".join([b'{"create":{"status":201}}'] * documents)
                 + b"]}"
             )
         elif b"/services/collector/event" in line:
@@ -53,6 +56,8 @@ def serve(peer):
         elif b"/services/collector/ack" in line:
             ids = json.loads(body)["acks"]
             answer = json.dumps({"acks": {str(id): True for id in ids}}).encode()
+        elif b"/documents" in line:
+            answer = b"%d" % sum(taken)
         elif b"/slow?seconds=" in line:
             slow = float(line.split(b"seconds=")[1].split()[0])
         elif b"_search" in line:

@@ -86,6 +86,8 @@ SENTENCES = [
     (INPUT + "    ca_file: /nowhere.pem\n", "ca_file: /nowhere.pem cannot be read: No such file"),
     (INPUT + "    ca_file: /dev/null\n", "ca_file: /dev/null is no PEM file"),
     (INPUT + "http.host: 300.1.1.1\n", 'http.host is "300.1.1.1"; write an address or a name'),
+    (INPUT + "http.host: 0.0.0.0\n", 'line 5: http.host is "0.0.0.0", and the page has no login; write 127.0.0.1, or set `remote: true`'),
+    (INPUT + "http: {host: siemtap.example.com, remote: false}\n", "the page has no login"),
     (INPUT + "output.elasticsearch.hosts: es.example.com:9200\n", 'line 5: output.elasticsearch.hosts: "es.example.com:9200" has no http:// or https://'),
     (INPUT + "output.elasticsearch.hosts: 'https://es.example.com:x'\n", "is none; write https://es.example.com:9200"),
     (INPUT + "output.elasticsearch.hosts: 'https://me:s3cret@es.example.com'\n", "use `username` and `password`"),

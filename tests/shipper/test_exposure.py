@@ -138,3 +138,15 @@ def test_data_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     done = siemtap("run", "--once", "-c", write(tmp_path), code=2)
     assert "path.data" in done.stderr and "Traceback" not in done.stderr
     json.dumps(done.stderr)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "siemtap.example.com"])
+def test_a_page_that_other_machines_reach_is_named_at_the_start(host):
+    inputs = "inputs: [{type: apptrana, client_id: a, client_secret: '${S}'}]\n"
+    page = f"http: {{host: '{host}', remote: true}}\n"
+    (warning,) = exposure.warnings(parse(inputs + page, environment={"S": "s"}))
+    assert warning.startswith(f"http.host: the status page listens on {host} and has no login")
+    for quiet in ("", "http.host: localhost\n", "http: {host: '::1', remote: true}\n"):
+        assert not list(exposure.warnings(parse(inputs + quiet, environment={"S": "s"})))
+    off = f"http: {{host: '{host}', enabled: false}}\n"
+    assert not list(exposure.warnings(parse(inputs + off, environment={"S": "s"})))

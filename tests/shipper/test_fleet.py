@@ -67,6 +67,12 @@ def test_a_checkpoint_is_a_message_and_back():
         checkpoints.from_message(b'{"input": "a"}')
 
 
+def test_a_worker_does_not_go_on_from_a_checkpoint_of_a_newer_version():
+    newer = checkpoints.to_message(UNIT, Mark({"until": 5}))[:-1] + b',"version":2}'
+    with pytest.raises(ConfigError, match="by a newer version of siemtap"):
+        checkpoints.from_message(newer)
+
+
 def new_fleet(changed=lambda of: None):
     """Return the share of a worker whose brokers are away."""
     settings = Cluster(hosts=("127.0.0.1:1",))

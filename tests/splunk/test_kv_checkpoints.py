@@ -25,6 +25,18 @@ def test_checkpoint_round_trip(splunk):
     assert store.load(UNIT) == Mark()
 
 
+def test_a_checkpoint_of_a_newer_add_on_is_refused_and_kept(splunk):
+    class LaterMark(Mark):
+        def to_json(self):
+            return {**super().to_json(), "version": 2}
+
+    checkpoints(splunk).save(UNIT, LaterMark({"until": 5}))
+    kept = str(splunk.documents)
+    with pytest.raises(ConfigError, match="by a newer version.*Install that version again"):
+        checkpoints(splunk).load(UNIT)
+    assert str(splunk.documents) == kept
+
+
 def test_kv_store_that_starts_late_and_lacks_the_collection(splunk):
     splunk.documents.clear()
     splunk.kv_starts_after = 3

@@ -15,6 +15,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "siemtap.config" -}}
-{{- $own := dict "path.data" "/var/lib/siemtap" "http.host" "0.0.0.0" "http.port" .Values.http.port -}}
+{{- $own := dict "path.data" "/var/lib/siemtap" "http.host" "0.0.0.0" "http.remote" true "http.port" .Values.http.port -}}
 {{ toYaml (merge $own .Values.config) }}
 {{- end }}

@@ -178,7 +178,15 @@ class Mark(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Mark:
-        """Read what `to_json` wrote. ValueError, TypeError or KeyError for anything else."""
+        """Read what `to_json` wrote. ValueError, TypeError or KeyError for anything else.
+
+        A `version` is written by a later siemtap, whose marks this one cannot read: ConfigError.
+        """
+        if "version" in value:
+            raise ConfigError(
+                "the checkpoint was written by a newer version of siemtap. Nothing was changed."
+                " Install that version again, or reset the checkpoint"
+            )
         cursor = value["cursor"]
         if not isinstance(cursor, dict):
             raise ValueError("a mark's cursor is an object")

@@ -103,7 +103,7 @@ class Shipper:
         self.inputs: Dict[str, RunningInput] = {}
         self.refused: Dict[str, str] = {}  # inputs that do not run as configured, and why
 
-        self.database = Database(config.data / "siemtap.db")
+        self.database = Database(config.data / "siemtap.db", upgrade=True)
         self.checkpoints = Checkpoints(self.database)
         self.scheduler = Scheduler(clock, self.stopping, config.general.workers, once)
         self.fleet: Optional[Fleet] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
 import threading
 import time
 from typing import Any, Optional, Sequence, Type
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...core.errors import ConfigError
 from ..clock import SYSTEM, Clock
+from .certificates import server_context
 from .limits import listen_on
 from .webhook import Endpoint, Webhook
 
@@ -126,7 +126,7 @@ class Listener:
                 " `certificate` and `key`"
             ) from None
         if config.ssl:
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+            config.ssl = server_context(certificate, key)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self._serve, name="webhook", daemon=True)
         self.thread.start()

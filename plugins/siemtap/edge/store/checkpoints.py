@@ -23,10 +23,10 @@ from ...core.errors import ConfigError, Retry, SiemtapError
 from ...core.model import Mark, Unit
 from ...core.windows import Millis
 from . import private
+from .migrations import VERSION, check_version, migrate
 
 log = logging.getLogger("siemtap")
 
-VERSION = 2  # of the file: `user_version`
 # A bound of what a crash of the machine can undo, and of how long a caller waits.
 WORKS_PER_COMMIT = 256
 LATEST_TIME = 253_402_300_799_999  # the end of the year 9999
@@ -46,10 +46,14 @@ class Database:
 
     `write` returns once its work is committed with synchronous=FULL. Works of several threads share
     a commit.
+
+    `upgrade`: bring a file of an older version to this one. Only for who has the file for itself:
+    a siemtap of the older version could not go on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, upgrade: bool = False) -> None:
         self.path = path
+        self.upgrade = upgrade
         self.new = not path.exists()
         self.closed = False
         self.works: queue.SimpleQueue[Optional[Tuple[Work, Future[Any]]]] = queue.SimpleQueue()
@@ -99,7 +103,7 @@ class Database:
             row = db.execute("PRAGMA quick_check('mark')").fetchone()
             if row and row[0] != "ok":
                 raise sqlite3.DatabaseError(row[0])
-            check_version(db, self.path)
+            (migrate if self.upgrade else check_version)(db, self.path)
         except sqlite3.OperationalError as error:
             if "no such table" not in str(error):
                 raise
@@ -226,19 +230,6 @@ class Database:
         if isinstance(error, sqlite3.OperationalError):
             return Retry(f"{self.path}: {error}; nothing was committed")
         return self.damaged(error)
-
-
-def check_version(db: sqlite3.Connection, path: Path) -> None:
-    """Raise ConfigError if a file was written by another version of siemtap, which has other
-    tables."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return
-    other = "a newer version" if version > VERSION else "a version before the first release"
-    raise ConfigError(
-        f"{path} was written by {other} of siemtap. Nothing was changed. Install that version"
-        " again, or set another `path.data`"
-    )
 
 
 class Saved(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Generator, List, Sequence, Tuple
 
 from ...core.errors import ConfigError, Retry
-from .checkpoints import check_version
+from .migrations import check_version
 
 
 class Snapshot:

@@ -24,6 +24,7 @@ from ...core.model import Payload
 from ...core.settings import Receiving
 from ..clock import SYSTEM, Clock
 from ..receive.addresses import Network, allows, networks, parse_syslog
+from ..receive.certificates import server_context
 from ..receive.limits import listen_on
 from ..receive.spool import Spool
 
@@ -367,21 +368,8 @@ def open_listener(
             raise ConfigError(
                 f"cannot listen on {address}: {error.strerror}; check `syslog`"
             ) from None
-    tls = context(settings.certificate, settings.key) if scheme == "tls" else None
+    tls = server_context(settings.certificate, settings.key) if scheme == "tls" else None
     return Tcp(host, port, intake, tls)
-
-
-def context(certificate: str, key: str) -> ssl.SSLContext:
-    """Return the TLS context of a server. `certificate`, `key`: PEM files."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key or None)
-    except OSError as error:
-        raise ConfigError(
-            f"`certificate` and `key` cannot be used: {error.strerror or error}"
-        ) from None
-    return context
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -11,6 +11,8 @@ import ssl
 from typing import Any, Iterable, Iterator, Mapping, Tuple
 from urllib.parse import urlsplit
 
+from ...edge.receive.addresses import is_loopback
+
 Problem = Tuple[str, str]  # a setting, and what goes on after its place
 FILES = ("ca_file", "certificate", "key")
 # a login is both or none
@@ -41,6 +43,12 @@ def problems(form: Any) -> Iterator[Problem]:
             yield name, ": its host or port is none; write https://host.example.com:8443"
     if "host" in names and "port" in names and not _is_host(form.host):
         yield "host", f' is "{form.host}"; write an address or a name, such as 127.0.0.1'
+    elif "remote" in names and form.enabled and not (form.remote or is_loopback(form.host)):
+        yield (
+            "host",
+            f' is "{form.host}", and the page has no login; write 127.0.0.1, or set `remote: true`'
+            " to let whoever reaches that address read it",
+        )
     if "host" in names and "port" not in names and form.host and _bad_authority(form.host):
         yield "host", ": its host or port is none; write https://host.example.com:5601"
 

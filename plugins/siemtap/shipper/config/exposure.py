@@ -1,4 +1,5 @@
-"""What a configuration exposes although it works: keys that cross a network unencrypted."""
+"""What a configuration exposes although it works: keys that cross a network unencrypted, and a
+status page that other machines reach."""
 
 from __future__ import annotations
 
@@ -15,6 +16,12 @@ def warnings(config: Config) -> Iterator[str]:
     """Yield what the file itself was warned of, then a sentence for each address to which a secret
     is sent without TLS."""
     yield from config.warnings
+    if config.http.enabled and not is_loopback(config.http.host):
+        yield (
+            f"http.host: the status page listens on {config.http.host} and has no login: whoever"
+            " reaches it reads attackers, sites, stored events and the names of inputs; limit who"
+            " can, with a firewall for instance"
+        )
     for input_config in config.inputs:
         if input_config.common.enabled:
             yield from input_warnings(input_config)

@@ -123,7 +123,15 @@ class Page:
         "127.0.0.1",
         help=(
             "The address to listen on. The page has no login: it shows attackers and sites to"
-            " anyone who can reach it."
+            " anyone who can reach it, so an address other than loopback needs `remote`."
+        ),
+    )
+    remote: bool = switch(
+        "Remote",
+        False,
+        help=(
+            "Let other machines reach the page, without a login. Limit who can: by a firewall, or"
+            " by a proxy with a login in front of the page on loopback."
         ),
     )
     port: int = port("Port", 5066, help="The port to listen on; 0 picks a free port.")

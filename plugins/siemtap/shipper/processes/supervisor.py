@@ -63,7 +63,7 @@ class Supervisor:
         self.reloading = threading.Lock()
         self.reloads = 0
         self.asking = threading.Lock()
-        self.database = Database(config.data / "siemtap.db")
+        self.database = Database(config.data / "siemtap.db", upgrade=True)
         self.queue = EventQueue(self.database, config.queue.max_bytes)
         self.rejected_events = RejectedEvents(self.database)
         self.health_events = config.health.enabled

@@ -133,7 +133,7 @@ class Input:
         name = self.file
         if generation:
             name += re.sub("[^0-9A-Za-z]+", "-", f" {generation}")
-        return Checkpoints(Database(self.folder / f"{name}.db"))
+        return Checkpoints(Database(self.folder / f"{name}.db", upgrade=True))
 
     def run(self) -> int:
         """Run one cycle, end the stream, and return the exit status."""

@@ -88,7 +88,7 @@ class Webhook(Input):
         settings = settings_without_account(self.plugin, values)
         common = fill_in(CommonSettings, _form_values(CommonSettings, values))
         check(receiving)
-        database = Database(self.folder / f"{self.file}.webhook.db")
+        database = Database(self.folder / f"{self.file}.webhook.db", upgrade=True)
         spool = Spool(self.folder / f"{self.file}.spool", receiving.spool_max_bytes)
         receiver = Receiver(self.plugin, receiving, spool)
         try:

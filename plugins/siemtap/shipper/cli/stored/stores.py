@@ -64,7 +64,7 @@ def open_checkpoints(file: str, change: bool = False) -> Iterator[Checkpoints]:
         if not (config.data / "siemtap.db").exists():
             notes = "".join(f"; {note}" for note in elsewhere(config))
             raise ConfigError(f"there are no checkpoints in {config.data} yet{notes}")
-        database = Database(config.data / "siemtap.db")
+        database = Database(config.data / "siemtap.db", upgrade=change)
         stack.callback(database.close)
         yield Checkpoints(database)
 
