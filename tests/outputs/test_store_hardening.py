@@ -40,6 +40,22 @@ def database(tmp_path):
     database.close()
 
 
+def test_a_disk_that_fails_is_named_and_tried_again(database):
+    """What SQLite says of one: SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN."""
+    for words in (
+        "disk I/O error",
+        "attempt to write a readonly database",
+        "unable to open database file",
+    ):
+
+        def work(db, words=words):
+            raise sqlite3.OperationalError(words)
+
+        with pytest.raises(Retry, match=f"siemtap.db cannot be .*{words}.*; check its disk"):
+            database.write(work)
+    assert database.write(lambda db: db.execute("SELECT 7").fetchone()) == (7,)
+
+
 @pytest.mark.parametrize("how", ["folder", "file", "replaced"])
 def test_deleted_database_accepts_nothing_and_says_so(tmp_path, database, how):
     output = Sqlite(fill_in(Settings, {}), OutputContext(database))

@@ -32,6 +32,8 @@ WORKS_PER_COMMIT = 256
 LATEST_TIME = 253_402_300_799_999  # the end of the year 9999
 # The last member of a stored mark, because a damaged number looks like another one.
 CHECKSUM = ',"checksum":'
+# what SQLite says of a disk that fails or is read-only, as SQLITE_IOERR, READONLY and CANTOPEN
+REFUSED = ("disk I/O error", "readonly database", "unable to open database file")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS mark (
   input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL,
@@ -64,8 +66,8 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be opened: {error.strerror}; check `path.data`"
+            raise private.error_from(
+                error, f"{path} cannot be opened", "check `path.data`"
             ) from None
         self.writer = threading.Thread(
             target=self._write, args=[db], name="sqlite-writer", daemon=True
@@ -222,6 +224,11 @@ class Database:
             return Retry(
                 f"the disk of {self.path} is full; nothing was committed; siemtap continues when"
                 " there is room"
+            )
+        if any(words in str(error) for words in REFUSED):
+            return Retry(
+                f"{self.path} cannot be read or written: {error}; nothing was committed; check its"
+                " disk, mount and rights"
             )
         if isinstance(error, sqlite3.OperationalError):
             return Retry(f"{self.path}: {error}; nothing was committed")
