@@ -204,10 +204,9 @@ class Spool(SpoolReader):
 
     def problems(self) -> Iterator[str]:
         """Yield why senders are refused, for the status."""
-        if self.check():
-            yield self.failure
-        elif self.disk_error:
-            yield self.disk_error
+        reason = self.check() or self.disk_error
+        if reason:
+            yield reason
         if self.is_full():
             yield (
                 "the spool is full; senders are refused until the output accepts the events that"
