@@ -32,6 +32,8 @@ WORKS_PER_COMMIT = 256
 LATEST_TIME = 253_402_300_799_999  # the end of the year 9999
 # The last member of a stored mark, because a damaged number looks like another one.
 CHECKSUM = ',"checksum":'
+# Small tables whose pages are checked at the start: pages have no checksums.
+CHECKED = {"mark", "first_read"}
 # what SQLite says of a disk that fails or is read-only, as SQLITE_IOERR, READONLY and CANTOPEN
 REFUSED = ("disk I/O error", "readonly database", "unable to open database file")
 SCHEMA = """
@@ -98,14 +100,14 @@ class Database:
         private.close_to_others(self.path)
         db = self._connect(self.path)
         try:
-            row = db.execute("PRAGMA quick_check('mark')").fetchone()
-            if row and row[0] != "ok":
-                raise sqlite3.DatabaseError(row[0])
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "mark" not in tables:
+                raise sqlite3.DatabaseError("it holds no marks")
+            for table in CHECKED & tables:
+                row = db.execute(f"PRAGMA quick_check('{table}')").fetchone()
+                if row and row[0] != "ok":
+                    raise sqlite3.DatabaseError(" ".join(row[0].split()))
             check_version(db, self.path)
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
-                raise
-            raise sqlite3.DatabaseError("it holds no marks") from None
         finally:
             db.close()
 
