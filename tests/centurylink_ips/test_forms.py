@@ -21,6 +21,7 @@ from siemtap.core.errors import Malformed
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Payload, Records
 from siemtap.core.settings import CommonSettings
+from siemtap.core.windows import DAY, HOUR
 from siemtap.edge import schemas
 from siemtap.engine.feeds import spooled_batches
 from siemtap.engine.mapper import batch_mapper
@@ -54,7 +55,7 @@ VENDOR = st.dictionaries(
 )
 
 
-def events_of(body, channel="webhook", headers=None, **more):
+def events_of(body, channel="webhook", headers=None, now=NOON, **more):
     map_batch = batch_mapper(
         PLUGIN, fill_in(PLUGIN.settings, more), fill_in(CommonSettings, {}), {}, lambda: None
     )
@@ -63,7 +64,7 @@ def events_of(body, channel="webhook", headers=None, **more):
         channel,
         "",
         "192.0.2.1",
-        NOON,
+        now,
         headers or {},
     )
     return [
@@ -93,13 +94,15 @@ def check():
     )
 
 
+@pytest.mark.parametrize("now", [NOON, NOON + 24 * DAY - 11 * HOUR], ids=["Mar  4", "Mar 28 01:"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_format_of_the_sender_is_one_event_with_its_id(form):
-    for sent in Simulator(Knobs(formats=(form,), seed=7, rate=1.0)).pushed(NOON - 20_000, NOON):
+def test_each_format_of_the_sender_is_one_event_with_its_id(form, now):
+    for sent in Simulator(Knobs(formats=(form,), seed=7, rate=1.0)).pushed(now - 20_000, now):
         (event,) = events_of(
             sent.body,
             "udp" if sent.channel == "syslog" else "webhook",
             {name.lower(): value for name, value in sent.headers.items()},
+            now,
         )
         assert (
             (event["event"]["id"],) == sent.ids

@@ -124,7 +124,7 @@ def test_syslog_limits_incomplete_messages_of_all_peers(spool, monkeypatch, capl
 def test_datagrams_that_break_the_reader_do_not_end_it(spool, monkeypatch, caplog):
     with listening("udp://127.0.0.1:0", spool) as (udp, _, port):
         with monkeypatch.context() as patched:
-            patched.setattr(udp, "_append", lambda payloads: 1 / 0)
+            patched.setattr(udp, "_append", lambda payloads, unsynced: 1 / 0)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.sendto(b"<134>poison", ("127.0.0.1", port))
                 wait_for(lambda: udp.counts["malformed"])

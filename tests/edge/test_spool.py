@@ -14,8 +14,9 @@ import pytest
 from edge.spooled import filled, payload, read_all
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import wait_for
 
-from siemtap.core.errors import Malformed, Retry
+from siemtap.core.errors import ConfigError, Malformed, Retry
 from siemtap.edge.receive import spool as spools
 from siemtap.edge.receive import spool_reader as spool_readers
 from siemtap.edge.receive.records import NAME
@@ -206,6 +207,51 @@ def test_a_segment_that_cannot_begin_leaves_no_open_file(tmp_path, monkeypatch):
     assert spool.append([payload(2, 200)]).result()
     assert [item.body[:2] for item in read_all(spool)[0]] == [b"1:", b"2:"]
     spool.close()
+
+
+def test_a_disk_that_fails_is_shown_until_it_works_without_a_payload(tmp_path, monkeypatch, caplog):
+    """It cannot even open the file again, as on a disk that became read-only."""
+    monkeypatch.setattr(spools, "TRY_EVERY", 0.05)
+    spool = filled(tmp_path, 3)
+    end = spool.size
+
+    def failing(*_):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spools, "sync", failing)
+        patch.setattr(spools.private, "close_to_others", failing)
+        for number in range(3):
+            with pytest.raises(Retry, match="Read-only file system; nothing was kept"):
+                spool.append([payload(number)]).result(10)
+        assert list(spool.problems()) == [
+            f"the spool {tmp_path}: Read-only file system; senders are refused until the disk takes"
+            " payloads again"
+        ]
+    wait_for(lambda: not list(spool.problems()))
+    assert spool.size == end and spool.append([payload(3)]).result(10)
+    assert [item.body[:2] for item in read_all(spool)[0]] == [b"0:", b"1:", b"2:", b"3:"]
+    assert caplog.text.count("until the disk takes payloads again: check it") == 1
+    assert caplog.text.count("the disk takes payloads again\n") == 1
+    assert "Traceback" not in caplog.text and spool.damaged == 0
+    spool.close()
+    assert len(read_all(Spool(tmp_path))[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "number, error", [(28, Retry), (5, Retry), (30, ConfigError), (13, ConfigError)]
+)
+def test_a_start_on_a_disk_that_fails_is_tried_again_by_the_service_manager(
+    tmp_path, monkeypatch, number, error
+):
+    """Exit 1 is started again, exit 2 (ConfigError) is not: it waits for a person."""
+
+    def failing(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(spools.private, "make_folder", failing)
+    with pytest.raises(error, match=f"cannot be written: {os.strerror(number)}; .*"):
+        Spool(tmp_path)
 
 
 def test_unreadable_segment_is_retried(tmp_path):

@@ -13,6 +13,7 @@ from tls import make
 from siemtap.core.errors import ConfigError
 from siemtap.core.manifest import fill_in
 from siemtap.core.settings import Receiving
+from siemtap.edge.receive import spool as spools
 from siemtap.edge.receive.addresses import parse_syslog
 from siemtap.edge.receive.spool import Spool
 from siemtap.edge.syslog import listener as syslog
@@ -69,6 +70,25 @@ def test_udp(spool, host):
             and {payload.peer for payload in payloads} == {address}
         )
         assert udp.counts["kept"] == 500 and udp.dropped() in (0, None)
+
+
+def test_datagrams_that_the_disk_did_not_take_are_stored_again(spool, monkeypatch, caplog):
+    really, failures = spools.sync, iter(range(3))
+
+    def failing(file):
+        if next(failures, None) is not None:
+            raise OSError(5, "Input/output error")
+        really(file)
+
+    monkeypatch.setattr(spools, "sync", failing)
+    with listening("udp://127.0.0.1:0", spool) as (udp, address, port):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(100):
+                sender.sendto(b"<134>%d" % number, (address, port))
+        bodies = [payload.body for payload in read_payloads(spool, 100)]
+        assert sorted(bodies) == sorted(b"<134>%d" % number for number in range(100))
+        assert udp.counts["kept"] == 100 and udp.counts["full"] > 0
+    assert "Input/output error; nothing was kept; datagrams may be lost" in caplog.text
 
 
 def test_udp_from_a_network_that_is_not_allowed(spool):

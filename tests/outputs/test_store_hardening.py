@@ -15,6 +15,7 @@ from siemtap.core.model import Mark, Payload, Unit
 from siemtap.edge.receive.spool import Full, Spool
 from siemtap.edge.store import rejected as store
 from siemtap.edge.store.checkpoints import Checkpoints, Database
+from siemtap.edge.store.first_reads import note_first_read
 from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import OutputContext
 from siemtap.outputs import sqlite as output_sqlite
@@ -38,6 +39,40 @@ def database(tmp_path):
     database = Database(tmp_path / "data/siemtap.db")
     yield database
     database.close()
+
+
+@pytest.mark.parametrize("table", ["mark", "first_read"])
+def test_a_torn_page_of_a_small_table_is_refused(tmp_path, table):
+    """Its second half is empty, as after a write that a power failure cut."""
+    path = tmp_path / "siemtap.db"
+    database = Database(path)
+    Checkpoints(database).save(UNIT, Mark({"until": 1}))
+    note_first_read(database, UNIT, 7)
+    query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    ((page,),) = database.read(query, [table])
+    ((size,),) = database.read("PRAGMA page_size")
+    database.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size + size // 2)
+        file.write(bytes(size // 2))
+    with pytest.raises(ConfigError, match=r"siemtap.db is damaged \(.*Nothing was changed"):
+        Database(path)
+
+
+def test_a_disk_that_fails_is_named_and_tried_again(database):
+    """What SQLite says of one: SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN."""
+    for words in (
+        "disk I/O error",
+        "attempt to write a readonly database",
+        "unable to open database file",
+    ):
+
+        def work(db, words=words):
+            raise sqlite3.OperationalError(words)
+
+        with pytest.raises(Retry, match=f"siemtap.db cannot be .*{words}.*; check its disk"):
+            database.write(work)
+    assert database.write(lambda db: db.execute("SELECT 7").fetchone()) == (7,)
 
 
 @pytest.mark.parametrize("how", ["folder", "file", "replaced"])

@@ -12,7 +12,8 @@ from contextlib import closing
 
 import psutil
 import pytest
-from campaign import ask, simulator, stored
+from campaign import ask, simulator
+from campaign_stores import embedded, files
 from processes import COMMAND, ENVIRONMENT, HANG, Process, page, siemtap, wait_for
 from search_node import free_port
 
@@ -111,7 +112,7 @@ def test_each_event_once(outputs, configured, tmp_path, vendors):
         id for url in vendors for id in ask(url, f"ledger?start={start}&stop={start + 100_000}")
     }
     for name in ["sqlite", "file"] if outputs == "two" else [outputs]:
-        copies = stored(tmp_path, name, None)
+        copies = embedded(tmp_path / "data") if name == "sqlite" else files(tmp_path / "out")
         assert must <= set(copies) and len(must) > 300 and set(copies.values()) == {1}
     listed = siemtap("state", "list", "-c", path).stdout.splitlines()
     assert len(listed) == 3
@@ -123,10 +124,10 @@ def test_a_range_and_an_audit_and_an_input_of_several(configured, tmp_path):
     start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 250))
     stop = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 50))
     siemtap("run", "--from", start, "--to", stop, "--input", "v1", "-c", path)
-    copies = stored(tmp_path, "file", None)
+    copies = files(tmp_path / "out")
     assert len(copies) > 200 and set(copies.values()) == {1}
     siemtap("run", "--once", "-c", path)
-    assert set(stored(tmp_path, "file", None).values()) == {1}
+    assert set(files(tmp_path / "out").values()) == {1}
     assert (
         "nothing is missing, nothing is duplicate"
         in siemtap("audit", "--since", "4m", "-c", path).stdout
@@ -134,7 +135,7 @@ def test_a_range_and_an_audit_and_an_input_of_several(configured, tmp_path):
     # with another number of processes, and with one: from the same checkpoints
     for number in (3, 1):
         siemtap("run", "--once", "-c", path, "-E", f"processes={number}")
-        assert set(stored(tmp_path, "file", None).values()) == {1}
+        assert set(files(tmp_path / "out").values()) == {1}
 
 
 def test_a_mistake_ends_all_with_2(configured):
@@ -183,7 +184,7 @@ def test_one_page_one_log_and_signals(configured, tmp_path, vendors):
     assert process.end() == 0
     assert "[supervisor] inputs reloaded" in process.output
     assert not any(map(is_running, pids))
-    assert set(stored(tmp_path, "sqlite", None).values()) == {1}
+    assert set(embedded(tmp_path / "data").values()) == {1}
 
 
 def test_killed_processes_are_started_again_and_end_with_their_supervisor(configured, tmp_path):
@@ -213,7 +214,7 @@ def test_killed_processes_are_started_again_and_end_with_their_supervisor(config
     wait_for(lambda: events_of(tmp_path, 3) == 1)
     assert again.end(signal.SIGINT) == 0
     assert [events_of(tmp_path, number) for number in range(4)] == [1, 1, 1, 1]
-    assert set(stored(tmp_path, "sqlite", None).values()) == {1}
+    assert set(embedded(tmp_path / "data").values()) == {1}
 
 
 def test_a_terminal_signal_reaches_a_worker_only_by_its_supervisor(configured):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator, List, Optional, Set, Tuple
 
 from ..core.convert import rfc3339
-from ..core.errors import ConfigError, Retry
+from ..core.errors import Retry
 from ..core.events import ids_of
 from ..core.manifest import integer, text
 from ..core.model import Mark, Unit
@@ -155,8 +155,10 @@ class File(StoredFiles):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open()
         except OSError as error:
-            raise ConfigError(
-                f"output.file.path: {self.folder} cannot be written: {error.strerror}"
+            raise private.error_from(
+                error,
+                f"output.file.path: {self.folder} cannot be written",
+                "name a folder that this user may write",
             ) from None
         self.before = self._read_ids()
         self.is_sound = True  # false: the end of the file is not known to be `end`

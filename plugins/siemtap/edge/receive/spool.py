@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from ...core.errors import ConfigError, Malformed, Retry
+from ...core.errors import Malformed, Retry
 from ...core.model import Payload
 from ..store import private
 from .records import (
@@ -41,6 +41,8 @@ DELETED = (
     "files of the spool {} were deleted or replaced while siemtap runs; no payload is accepted any"
     " more: restart siemtap"
 )
+TRY_EVERY = 2.0  # seconds after which a disk that failed is tried again, without a payload
+TRIAL = bytes(4096)  # what is written then, and cut off again
 LOW = 0.8  # of the maximum: below it a full spool accepts payloads again
 
 
@@ -89,6 +91,7 @@ class Spool(SpoolReader):
         self.stopping = False
         self.full = False  # full, and not yet below the low mark
         self.failure = ""  # why nothing more can be written until a restart
+        self.disk_error = ""  # why the disk did not take what was written last
         self.sizes: Dict[int, int] = {}
         self.end: Optional[BinaryIO] = None
         try:
@@ -106,8 +109,8 @@ class Spool(SpoolReader):
             self.reached = Position(max(self.sizes), self.sizes[max(self.sizes)])
             self._publish(self.reached)
         except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be written: {error.strerror}; check `path.data`"
+            raise private.error_from(
+                error, f"{folder} cannot be written", "check `path.data`"
             ) from None
         self.writer = threading.Thread(target=self._write, name="spool-writer", daemon=True)
         self.writer.start()
@@ -202,8 +205,9 @@ class Spool(SpoolReader):
 
     def problems(self) -> Iterator[str]:
         """Yield why senders are refused, for the status."""
-        if self.check():
-            yield self.failure
+        reason = self.check() or self.disk_error
+        if reason:
+            yield reason
         if self.is_full():
             yield (
                 "the spool is full; senders are refused until the output accepts the events that"
@@ -217,14 +221,19 @@ class Spool(SpoolReader):
     def _write(self) -> None:
         while True:
             with self.lock:
-                self.lock.wait_for(lambda: self.groups or self.stopping)
-                if not self.groups:
+                self.lock.wait_for(
+                    lambda: self.groups or self.stopping, TRY_EVERY if self.disk_error else None
+                )
+                if self.stopping and not self.groups:
                     return
                 groups: List[_Group] = []
                 size = 0
                 while self.groups and (not groups or size + self.groups[0].size <= BYTES_PER_SYNC):
                     size += self.groups[0].size
                     groups.append(self.groups.pop(0))
+            if not groups:
+                self._try_disk()
+                continue
             try:
                 error = self._put([record for group in groups for record in group.records])
             except Exception as defect:  # the writer must go on, or senders wait forever
@@ -273,12 +282,49 @@ class Spool(SpoolReader):
             self._publish(Position(number, end))
         except OSError as error:
             self._undo_write(number)
-            reason = error.strerror
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                reason = "the disk is full"
-            return Retry(f"the spool {self.folder}: {reason}; nothing was kept")
+            return Retry(f"{self._note_disk_error(error)}; nothing was kept")
         self.sizes[number] = end
+        self._note_sound_disk()
         return None
+
+    def _note_disk_error(self, error: OSError) -> str:
+        """Note why the disk failed, and log it once. Return the reason."""
+        reason = error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            reason = "the disk is full"
+        reason = f"the spool {self.folder}: {reason}"
+        if not self.disk_error:
+            log.error(
+                "%s; senders are refused, or wait, until the disk takes payloads again: check it",
+                reason,
+            )
+        self.disk_error = f"{reason}; senders are refused until the disk takes payloads again"
+        return reason
+
+    def _note_sound_disk(self) -> None:
+        if self.disk_error:
+            log.warning("the spool %s: the disk takes payloads again", self.folder)
+            self.disk_error = ""
+
+    def _try_disk(self) -> None:
+        """Write something behind the end and cut it off again, to see whether a disk that failed
+        works: otherwise the status would tell of the error until the next payload comes."""
+        number = max(self.sizes)
+        if self.check():
+            return
+        try:
+            if self.file.closed:
+                self.file = self._open(number, self.sizes[number])
+            self.file.write(TRIAL)
+            self.file.flush()
+            sync(self.file)
+            self.file.close()
+            self.file = self._open(number, self.sizes[number])
+        except OSError as error:
+            self._undo_write(number)
+            self._note_disk_error(error)
+        else:
+            self._note_sound_disk()
 
     def _publish(self, end: Position) -> None:
         if self.end:
@@ -286,7 +332,8 @@ class Spool(SpoolReader):
             self.end.write(encode_end(end))
 
     def _undo_write(self, number: int) -> None:
-        """Cut a partial record at the end of a segment; if this fails too, the reader skips it."""
+        """Cut a partial record at the end of a segment. If this fails too, the next write tries it
+        again; until then the reader skips it."""
         try:
             self.file.close()
         except OSError:
@@ -294,7 +341,7 @@ class Spool(SpoolReader):
         try:
             self.file = self._open(number, self.sizes.get(number, 0))
         except OSError:
-            log.exception("%s cannot be opened again", self._path(number))
+            pass
 
     def _open(self, number: int, end: int = 0) -> BinaryIO:
         """Open a segment to write at its end, `end`. A new segment gets the spool's name first."""

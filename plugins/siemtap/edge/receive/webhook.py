@@ -28,7 +28,7 @@ from ...core.errors import SiemtapError
 from ...core.model import Payload
 from ..clock import SYSTEM, Clock
 from .addresses import Network, allows
-from .spool import Full, Receipt, Spool
+from .spool import Receipt, Spool
 
 log = logging.getLogger("siemtap")
 
@@ -163,10 +163,8 @@ class Webhook:
     async def _store(self, endpoint: Endpoint, payload: Payload) -> Response:
         try:
             receipt = await asyncio.wrap_future(endpoint.spool.append([payload]))
-        except SiemtapError as error:
+        except SiemtapError:  # the spool logs and shows what its disk says
             endpoint.counts["full"] += 1
-            if not isinstance(error, Full):
-                log.error("%s: %s", endpoint.plugin, error)
             return refusal(503, "", (b"retry-after", RETRY_AFTER))
         finally:
             self.reading -= len(payload.body)

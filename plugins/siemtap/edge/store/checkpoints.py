@@ -32,6 +32,10 @@ WORKS_PER_COMMIT = 256
 LATEST_TIME = 253_402_300_799_999  # the end of the year 9999
 # The last member of a stored mark, because a damaged number looks like another one.
 CHECKSUM = ',"checksum":'
+# Small tables whose pages are checked at the start: pages have no checksums.
+CHECKED = {"mark", "first_read"}
+# what SQLite says of a disk that fails or is read-only, as SQLITE_IOERR, READONLY and CANTOPEN
+REFUSED = ("disk I/O error", "readonly database", "unable to open database file")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS mark (
   input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL,
@@ -68,8 +72,8 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be opened: {error.strerror}; check `path.data`"
+            raise private.error_from(
+                error, f"{path} cannot be opened", "check `path.data`"
             ) from None
         self.writer = threading.Thread(
             target=self._write, args=[db], name="sqlite-writer", daemon=True
@@ -100,14 +104,14 @@ class Database:
         private.close_to_others(self.path)
         db = self._connect(self.path)
         try:
-            row = db.execute("PRAGMA quick_check('mark')").fetchone()
-            if row and row[0] != "ok":
-                raise sqlite3.DatabaseError(row[0])
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if "mark" not in tables:
+                raise sqlite3.DatabaseError("it holds no marks")
+            for table in CHECKED & tables:
+                row = db.execute(f"PRAGMA quick_check('{table}')").fetchone()
+                if row and row[0] != "ok":
+                    raise sqlite3.DatabaseError(" ".join(row[0].split()))
             (migrate if self.upgrade else check_version)(db, self.path)
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
-                raise
-            raise sqlite3.DatabaseError("it holds no marks") from None
         finally:
             db.close()
 
@@ -226,6 +230,11 @@ class Database:
             return Retry(
                 f"the disk of {self.path} is full; nothing was committed; siemtap continues when"
                 " there is room"
+            )
+        if any(words in str(error) for words in REFUSED):
+            return Retry(
+                f"{self.path} cannot be read or written: {error}; nothing was committed; check its"
+                " disk, mount and rights"
             )
         if isinstance(error, sqlite3.OperationalError):
             return Retry(f"{self.path}: {error}; nothing was committed")

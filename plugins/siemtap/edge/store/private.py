@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+
+from ...core.errors import ConfigError, Retry, SiemtapError
 
 FOLDER = 0o700
 FILE = 0o600
@@ -29,6 +32,20 @@ def close_to_others(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE))
     with suppress(PermissionError):
         path.chmod(FILE)
+
+
+def error_from(error: OSError, sentence: str, advice: str) -> SiemtapError:
+    """Return the error that ends a start, because a file cannot be made or written.
+
+    A disk that is full or fails may work at the next start: Retry, after which a service manager
+    starts siemtap again. Anything else, such as missing rights, is for a person: ConfigError.
+    """
+    sentence = f"{sentence}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Retry(f"{sentence}; make room on its disk, and start siemtap again")
+    if error.errno == errno.EIO:
+        return Retry(f"{sentence}; its disk fails: check it, and start siemtap again")
+    return ConfigError(f"{sentence}; {advice}")
 
 
 def is_replaced(path: Path, file: os.stat_result) -> bool:

@@ -1,8 +1,7 @@
-"""Syslog listeners over UDP, TCP and TLS that write to the spool. Not part of Splunk add-ons:
-AppInspect rejects UDP sockets.
+"""Syslog listeners over TCP and TLS, and what opens a listener. They write to the spool. Not part
+of Splunk add-ons: AppInspect rejects the UDP sockets beside them.
 
-Syslog has no acknowledgement. Over TCP the listener reads more from a sender only after the last
-part is on disk. Over UDP the datagrams that the kernel drops are counted and reported.
+Syslog has no acknowledgement. More is read from a sender only after the last part is on disk.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import ssl
 import threading
-from collections import Counter
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from ...core import bounds
@@ -23,21 +19,15 @@ from ...core.formats.syslog import is_octet_counted, may_be_complete, split_fram
 from ...core.model import Payload
 from ...core.settings import Receiving
 from ..clock import SYSTEM, Clock
-from ..receive.addresses import Network, allows, networks, parse_syslog
+from ..receive.addresses import networks, parse_syslog
 from ..receive.certificates import server_context
 from ..receive.limits import listen_on
 from ..receive.spool import Spool
+from .intake import Intake
+from .udp import Udp
 
 log = logging.getLogger("siemtap")
 
-READERS = 2  # threads of one UDP port
-# The receive buffer to request, in bytes; the kernel allows at most net.core.rmem_max.
-RECEIVE_BUFFER = 16 * 1024 * 1024
-LARGEST_DATAGRAM = 65_535
-UNSYNCED = 8 * 1024 * 1024  # bytes appended but not on disk; beyond this a reader waits
-# of one append; datagrams are copied more than once on their way to the disk
-DATAGRAMS_PER_APPEND = 512
-BYTES_PER_APPEND = 4 * 1024 * 1024
 FRAMES_PER_APPEND = 2_000  # a chunk may hold a hundred thousand
 CHUNK = 256 * 1024  # bytes of a stream read at once
 # seconds without data after which a connection is closed: between two messages; for the first one,
@@ -46,134 +36,6 @@ IDLE_TIMEOUT = 3600.0
 MESSAGE_TIMEOUT = 60.0
 IN_FLIGHT = 64 * 1024 * 1024  # bytes of incomplete messages in memory, of all senders of a port
 HANDSHAKE = 10.0  # seconds for a TLS handshake
-
-
-class Intake:
-    """What a port lets in and where it goes, with the counts of both.
-
-    counts: kept, refused, malformed, full
-    """
-
-    def __init__(self, spool: Spool, networks: Tuple[Network, ...], clock: Clock) -> None:
-        self.spool = spool
-        self.networks = networks
-        self.clock = clock
-        self.counts: Counter[str] = Counter()
-
-    def allows(self, peer: str) -> bool:
-        """Return whether a peer may send; count it if not."""
-        if allows(self.networks, peer):
-            return True
-        self.counts["refused"] += 1
-        return False
-
-    def report_full(self, error: Retry, address: str, consequence: str) -> None:
-        """Count an attempt to append that met a full spool, and log the first of each hundred."""
-        self.counts["full"] += 1
-        if self.counts["full"] % 100 == 1:
-            log.error("%s: %s; %s", address, error, consequence)
-
-
-class Udp:
-    """A UDP port, with several reader threads if the system can share the port among sockets."""
-
-    def __init__(self, host: str, port: int, intake: Intake) -> None:
-        self.intake = intake
-        self.spool = intake.spool
-        self.counts = intake.counts
-        self.stopped = threading.Event()
-        self.sockets = [_bind(host, port)]
-        self.host, self.port = self.sockets[0].getsockname()[:2]
-        if hasattr(socket, "SO_REUSEPORT"):
-            self.sockets += [_bind(host, self.port) for _ in range(READERS - 1)]
-        self.threads = [
-            threading.Thread(target=self._read, args=[reader], name="udp", daemon=True)
-            for reader in self.sockets
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    @property
-    def address(self) -> str:
-        """Return the URL, with the port that the system chose for port 0."""
-        return f"udp://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-    def dropped(self) -> Optional[int]:
-        """Return how many datagrams the kernel dropped because they were not read in time; None if
-        the system does not report it."""
-        inodes = {str(os.fstat(reader.fileno()).st_ino) for reader in self.sockets}
-        dropped = None
-        for name in ("/proc/net/udp", "/proc/net/udp6"):
-            try:
-                rows = Path(name).read_text().splitlines()[1:]
-            except OSError:
-                continue
-            for row in rows:
-                columns = row.split()
-                if columns[9] in inodes:
-                    dropped = (dropped or 0) + int(columns[12])
-        return dropped
-
-    def problems(self) -> Iterator[str]:
-        """Yield why datagrams are not read, for the status."""
-        if not all(thread.is_alive() for thread in self.threads):
-            yield f"a thread that reads {self.address} has ended: restart siemtap"
-
-    def close(self) -> None:
-        """Stop the readers and close the port."""
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(5)
-        for reader in self.sockets:
-            reader.close()
-
-    def _read(self, reader: socket.socket) -> None:
-        while not self.stopped.is_set():
-            try:
-                datagrams = [reader.recvfrom(LARGEST_DATAGRAM)]
-            except socket.timeout:
-                continue
-            except OSError:  # an ICMP error about an earlier peer
-                continue
-            size = len(datagrams[0][0])
-            reader.setblocking(False)
-            try:
-                while len(datagrams) < DATAGRAMS_PER_APPEND and size < BYTES_PER_APPEND:
-                    datagrams.append(reader.recvfrom(LARGEST_DATAGRAM))
-                    size += len(datagrams[-1][0])
-            except OSError:
-                pass  # no more datagrams for now
-            reader.settimeout(0.2)
-            try:
-                self._store(datagrams)
-            except Exception as error:  # the thread must go on, or the port is deaf
-                self.counts["malformed"] += len(datagrams)
-                log.error("%s: datagrams were dropped: %s", self.address, type(error).__name__)
-
-    def _store(self, datagrams: List[Tuple[bytes, Any]]) -> None:
-        now = self.intake.clock.now()
-        payloads = [
-            Payload(body, "udp", "", peer[0], now)
-            for body, peer in datagrams
-            if self.intake.allows(peer[0]) and body.strip(b"\r\n\0 ")
-        ]
-        for part in self.spool.parts(payloads):
-            # No sender can be told to wait: meanwhile the kernel's buffer holds what arrives.
-            while not self._append(part) and not self.stopped.wait(0.1):
-                continue
-
-    def _append(self, payloads: List[Payload]) -> bool:
-        """Append to the spool. Return False if it has no room now."""
-        try:
-            future = self.spool.append(payloads)
-            # The disk is slower than the network: let datagrams wait in the kernel's buffer.
-            if self.spool.waiting > UNSYNCED:
-                future.result()
-        except Retry as error:
-            self.intake.report_full(error, self.address, "datagrams may be lost")
-            return False
-        self.counts["kept"] += len(payloads)
-        return True
 
 
 class Tcp:
@@ -370,18 +232,3 @@ def open_listener(
             ) from None
     tls = server_context(settings.certificate, settings.key) if scheme == "tls" else None
     return Tcp(host, port, intake, tls)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if hasattr(socket, "SO_REUSEPORT"):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        bound.settimeout(0.2)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound

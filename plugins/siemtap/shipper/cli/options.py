@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -24,7 +25,7 @@ from typing import (
 import click
 import filelock
 
-from ...core.errors import ConfigError, Retry
+from ...core.errors import ConfigError, Retry, SiemtapError
 from ...core.manifest import suggest
 from ...edge.store import private
 from ..config import load as configuration
@@ -217,14 +218,16 @@ def _pid_in(path: Path) -> str:
     return text if text.isdigit() else "?"
 
 
-def data_folder_error(config: Config, error: Exception) -> ConfigError:
+def data_folder_error(config: Config, error: Exception) -> SiemtapError:
     """Return what it means that the data folder cannot be made or written."""
-    reason = getattr(error, "strerror", None) or "no such name"
     name = getattr(error, "filename", None)
     place = f" ({name})" if name and str(name) != str(config.data) else ""
-    return ConfigError(
-        f"path.data {config.data} cannot be written: {reason}{place}; make it a folder that this"
-        " user may write, or set another path.data"
+    if not isinstance(error, OSError):
+        error = OSError(errno.EINVAL, "no such name")
+    return private.error_from(
+        error,
+        f"path.data {config.data} cannot be written{place}",
+        "make it a folder that this user may write, or set another path.data",
     )
 
 
