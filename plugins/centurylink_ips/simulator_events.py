@@ -201,10 +201,10 @@ def _slack(record: Dict[str, Any], time: Millis) -> Dict[str, Any]:
 def _line(record: Dict[str, Any], time: Millis, form: str) -> Tuple[str, str]:
     """Return a line and its event id. A `cef_line` has no syslog header and no time."""
     rule, _, name = record["reason"].partition(" - ")
-    moment = datetime.fromtimestamp(time / 1000, timezone.utc)
+    moment = datetime.fromtimestamp(time // 1000, timezone.utc)
     stamp = f"{moment:%b} {moment.day:2d} {moment:%H:%M:%S}"
     action = record["action"].replace("Detect Only: ", "IDS:")
-    second = datetime.fromtimestamp(time // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    second = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     header = f"<134>{stamp} dsm01"
     if form == "leef":
         line = (

@@ -10,7 +10,7 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from siemtap.core.errors import Malformed, Retry
-from siemtap.core.identity import canonical, sha256_hex
+from siemtap.core.identity import canonical, sha256_hex, spell
 from siemtap.core.rows import Record, escape_key
 
 from . import attack_types
@@ -64,12 +64,13 @@ def flatten(response: Any, query: Query, settings: Settings) -> List[Record]:
             if "@when" not in record:
                 unmapped.append(record)
                 continue
+            # as the identity writes them: ABS's own keys may hold anything
             key = (
                 record["@name"],
                 record["@api"],
                 record["@who"],
-                record["access_time"],
-                record["attack_code"],
+                spell(record["access_time"]),
+                spell(record["attack_code"]),
             )
             known: Dict[str, Any] = attacks.setdefault(key, record)
             if known is not record:

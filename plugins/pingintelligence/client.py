@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from siemtap.core.convert import zone
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry, SiemtapError
@@ -40,7 +40,8 @@ class Client:
         self.lock = threading.Lock()
         self.node = 0  # index of the node in use
         self.failures = 0  # of this node, in a row
-        self.refused: Dict[int, str] = {}  # real-time attack types that ABS rejects, and why
+        self.answered: Set[int] = set()  # attack types that ABS has answered
+        self.refused: Set[int] = set()  # real-time attack types that ABS rejects
         self.version = "" if settings.admin_version == "auto" else settings.admin_version
         self.misspelt = False  # the backend error report needs `ealier_date`
         self.training_checked = False
@@ -180,8 +181,6 @@ class Client:
         earlier, later = query_dates(window.start, window.stop, self.settings.timezone)
         records: List[Record] = []
         for id in self.types(api):
-            if id in self.refused:
-                continue
             query = {"later_date": later, "earlier_date": earlier}
             if api:
                 query["api"] = api
@@ -189,16 +188,20 @@ class Client:
             try:
                 response = self.get(f"/{self.settings.attack_version}/abs/attack", query)
             except ConfigError as error:
-                if id not in attack_types.REAL_TIME or "all" not in self.settings.types:
+                # An ABS that has answered knows the type: its attacks of this window would be lost.
+                is_optional = id in attack_types.REAL_TIME and "all" in self.settings.types
+                if not is_optional or id in self.answered:
                     raise
-                self.refused[id] = error.message
-                log.warning(
-                    "ABS rejects attack type %d (%s): the type is not queried again until the next"
-                    " start",
-                    id,
-                    error.message,
-                )
+                if id not in self.refused:
+                    log.warning(
+                        "ABS rejects attack type %d (%s): its attacks are not read until ABS"
+                        " answers; name the other types in `types` if it never does",
+                        id,
+                        error.message,
+                    )
+                self.refused.add(id)
                 continue
+            self.answered.add(id)
             records += flatten(response, Query(id, api), self.settings)
         return ddos.add_addresses(records, self.settings) if self.settings.mongodb else records
 

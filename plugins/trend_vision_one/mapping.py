@@ -163,6 +163,7 @@ DETECTION = Dataset(
     name="trend_vision_one.detection",
     cim=cim.DETECTION,
     clock=detected,
+    selected_by="trend_vision_one.ingested",
     # One that is ingested again, for example with another filter, is an event of its own.
     identity=("uuid", "ingestedDateTime"),
     constant={**OBSERVER, "event.kind": "event", "event.category": ["intrusion_detection"], "event.type": ["info"]},

@@ -12,14 +12,15 @@ from urllib.parse import quote_plus
 import pytest
 from centurylink_ips import PLUGIN, formats
 from centurylink_ips.simulator import Knobs, Simulator
+from centurylink_ips.simulator_knobs import FORMATS
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from siemtap.core.convert import MONTHS
+from siemtap.core.convert import MONTHS, instant, millis_of
 from siemtap.core.errors import Malformed
 from siemtap.core.identity import BLANKS, canonical
 from siemtap.core.manifest import fill_in
-from siemtap.core.model import Payload
+from siemtap.core.model import Batch, Payload
 from siemtap.core.settings import CommonSettings
 from siemtap.edge.encode import encode
 from siemtap.engine.mapper import batch_mapper
@@ -339,3 +340,29 @@ def test_all_events_of_the_simulator_and_the_cases_have_different_ids():
             )
         )
         assert len({event["event"]["id"] for event in expected}) == len(expected) > 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("day", ["2026-03-04", "2026-11-28"])
+@pytest.mark.parametrize("hour", [0, 2, 9, 13])
+def test_ids_of_the_simulator_at_every_hour(form, day, hour):
+    """Found by `ci/campaign outputs`: from the tenth day on, hours below ten were no stamps."""
+    at = millis_of(instant(f"{day}T{hour:02d}:13:26.667Z"))
+    simulated = Simulator(Knobs(formats=(form,)))
+    message = simulated.sent(4_711, at)
+    payload = Payload(
+        message.body,
+        channel="tcp" if message.channel == "syslog" else message.channel,
+        received=at,
+        headers={name.lower(): value for name, value in message.headers.items()},
+    )
+    common = fill_in(CommonSettings, {})
+    map_batch = batch_mapper(
+        PLUGIN, fill_in(PLUGIN.settings, {}), common, added_fields={}, created=lambda: ""
+    )
+    events = [
+        event
+        for records in PLUGIN.receive(fill_in(PLUGIN.settings, {}), payload)
+        for event in map_batch(Batch(records.dataset, records.records, {}, at))
+    ]
+    assert tuple(event["event"]["id"] for event in events) == message.ids

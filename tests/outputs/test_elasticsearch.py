@@ -2,15 +2,18 @@
 have, and cases that must not be confused."""
 
 import json
+import threading
 
 import pytest
 from click.testing import CliRunner
+from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+from elasticsearch import ApiError
 from outputs.simulated_cluster import STREAM, UNIT, configured, event, install, output
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.outputs import OutputContext, elasticsearch
-from siemtap.outputs.cluster import Settings
+from siemtap.outputs.cluster import Settings, error_from
 from siemtap.outputs.elasticsearch import Elasticsearch, Opensearch
 from siemtap.shipper.cli.main import main
 
@@ -36,6 +39,38 @@ def test_truncated_answer_is_unknown_and_sent_again(served):
         and len(served.cluster.streams[STREAM]["backing"][0]) == 2
     )
     elasticsearch_output.close()
+
+
+class RollingOver(threading.Event):
+    """Not set; each wait for it rolls the data streams of a cluster over."""
+
+    def __init__(self, cluster):
+        super().__init__()
+        self.cluster = cluster
+
+    def wait(self, timeout=None):
+        for stream in self.cluster.streams.values():
+            stream["backing"].append({})
+        return False
+
+
+@pytest.mark.parametrize("truncated", [1, 3])
+def test_truncated_answer_and_a_rollover_before_the_next_attempt(served, truncated):
+    settings = fill_in(Settings, {"hosts": [served.url]})
+    context = OutputContext(stopping=RollingOver(served.cluster))
+    elasticsearch_output = Elasticsearch(settings, context)
+    served.cut = truncated
+    assert elasticsearch_output.deliver(UNIT, [event(1), event(2)], None) == []
+    stored = [id for backing in served.cluster.streams[STREAM]["backing"] for id in backing]
+    assert sorted(stored) == [f"{number:032x}" for number in (1, 2)]
+    elasticsearch_output.close()
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_status_of_a_proxy_that_time_mends(status):
+    meta = ApiResponseMeta(status, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "h", 9200))
+    error = error_from(ApiError("a proxy", meta, "<html>"), "elasticsearch", "bulk")
+    assert isinstance(error, Retry) and error.status == status
 
 
 @pytest.mark.slow

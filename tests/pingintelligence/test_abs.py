@@ -26,6 +26,43 @@ from .simulated_input import LAG, attacks, check, simulated_input
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_type_that_is_rejected_for_a_moment_loses_nothing(status):
+    """Found by `ci/campaign vendors`: the type was not read until the next start."""
+    world = simulated_input(real_time_in_zero=False, settings={"concurrency": 1})
+    world.cycles(2, 10 * MINUTE)
+    sent = world.client.http.send
+
+    def send(request, seconds):
+        reply = sent(request, seconds)
+        return reply._replace(status=status) if "type=100" in request.url else reply
+
+    world.client.http.send = send
+    with pytest.raises(ConfigError, match=str(status)):
+        world.cycle(attempts=2)
+    world.client.http.send = sent
+    world.cycles(8, 10 * MINUTE)
+    check(world, NOON - 2 * HOUR + MINUTE, world.time.now - LAG - 45 * MINUTE)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_type_that_abs_does_not_know_holds_up_no_other(known, caplog):
+    """It is asked for again, because ABS may know it after an update."""
+    world = simulated_input(settings={"concurrency": 1})
+    sent = world.client.http.send
+
+    def send(request, seconds):
+        reply = sent(request, seconds)
+        is_old = "type=100" in request.url and (not known or world.time.now < NOON + 25 * MINUTE)
+        return reply._replace(status=400) if is_old else reply
+
+    world.client.http.send = send
+    world.cycles(6, 10 * MINUTE)
+    check(world, NOON - 2 * HOUR + MINUTE, world.time.now - LAG - 45 * MINUTE)
+    warnings = [text for text in caplog.messages if "rejects attack type 100" in text]
+    assert len(warnings) == 1 and (100 in world.client.answered) == known
+
+
 @pytest.mark.parametrize(
     "knobs",
     [

@@ -30,6 +30,21 @@ def test_identical_records_are_counted():
     assert record["@count"] == 3
 
 
+@pytest.mark.parametrize("name", ["access_time", "attack_code"])
+@pytest.mark.parametrize("value", [None, True, 7, 1.5, ["a", {"b": 1}], {"a": []}, [], {}], ids=str)
+def test_a_detail_of_the_wrong_type_holds_up_no_other(name, value):
+    """Found by `ci/campaign vendors`: a list as code raised, and the unit read nothing more."""
+    time, code = "Wed Mar 04 10:02:13:417 2026", "varA(Tx, 25)"
+    good = {"access_time": time, "attack_code": code}
+    details = [good, {**good, name: value}, {**good, name: value}, {**good, "attack_code": "na"}]
+    report = {"attack_type": "Decoy Attack", "ips": [{"ip": "192.0.2.1", "details": details}]}
+    report["later_date"] = time
+    records = flatten([report], Query(0, "shop"), fill_in(PLUGIN.settings, {}))
+    known = [record for record in records if record.get(name) == value]
+    assert {record["attack_code"] for record in records if record not in known} >= {"na"}
+    assert sum(record["@count"] for record in known if "@count" in record) >= 2
+
+
 def test_times_of_abs():
     assert parse_time("Wed Mar 04 10:02:13:417 2026", "UTC").text == "2026-03-04T10:02:13.417Z"
     assert (

@@ -208,6 +208,8 @@ class Dataset:
     snapshot: bool = False
     # the vendor returns a record only as it is now; an earlier version is an event of its own
     latest_only: bool = False
+    # the field by whose time the vendor selects records: how late one came is measured by it
+    selected_by: str = "@timestamp"
     # starts of paths that tell of the query: they differ each time the record is read
     of_query: Tuple[str, ...] = ()
     # paths that no row reads and that `extra` leaves out, with all that is nested in them

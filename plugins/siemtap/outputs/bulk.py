@@ -46,12 +46,13 @@ class Item(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The results of one request."""
+    """The results of one request. `in_doubt`: those of `again` may be stored nevertheless."""
 
     again: List[Event]  # of unknown fate, or not accepted now
     refused: Rejections
     why: str  # the reason of `again`
     accepted: int = 0  # number of events
+    in_doubt: bool = False
 
     @property
     def events(self) -> int:
@@ -120,11 +121,12 @@ class Bulk:
         except FAILURES as error:  # of unknown fate: sent again, without duplicates
             if isinstance(error, elastic_transport.TlsError):
                 raise error_from(error, self.flavour, "bulk") from None
-            return Verdict(request.events, [], str(error_from(error, self.flavour, "bulk")))
+            why = str(error_from(error, self.flavour, "bulk"))
+            return Verdict(request.events, [], why, in_doubt=True)
         try:
             verdict = self._judge(request.events, answer.body)
         except ValueError:
-            return Verdict(request.events, [], STRANGE)
+            return Verdict(request.events, [], STRANGE, in_doubt=True)
         with self.lock:
             if not verdict.again:
                 self.most = min(self.settings.bulk_max_size, self.most * 2)
@@ -158,19 +160,15 @@ class Bulk:
             raise meaning from None
         with self.lock:
             self.most = max(10, len(events) // 2)
-        return Verdict(events, [], str(meaning))
+        # A cluster that is busy has stored nothing; a gateway's answer says nothing of the cluster.
+        is_busy = error.status_code == 429 and bool(kind)
+        return Verdict(events, [], str(meaning), in_doubt=not is_busy)
 
     def _send_in_halves(self, request: Request) -> Verdict:
         middle = len(request.events) // 2
         halves = request.events[:middle], request.events[middle:]
-        verdicts = [
-            self._send(part) for half in halves for part in self.requests(half, request.lines)
-        ]
-        return Verdict(
-            again=[event for verdict in verdicts for event in verdict.again],
-            refused=[pair for verdict in verdicts for pair in verdict.refused],
-            why=next((verdict.why for verdict in verdicts if verdict.why), ""),
-            accepted=sum(verdict.accepted for verdict in verdicts),
+        return merged(
+            [self._send(part) for half in halves for part in self.requests(half, request.lines)]
         )
 
     def _judge(self, events: List[Event], body: object) -> Verdict:
@@ -215,6 +213,17 @@ class Bulk:
     def close(self) -> None:
         """End the threads."""
         self.pool.shutdown(wait=True)
+
+
+def merged(verdicts: List[Verdict]) -> Verdict:
+    """Return the results of several requests as one. `in_doubt`: some of `again` may be stored."""
+    return Verdict(
+        again=[event for verdict in verdicts for event in verdict.again],
+        refused=[pair for verdict in verdicts for pair in verdict.refused],
+        why=next((verdict.why for verdict in verdicts if verdict.why), ""),
+        accepted=sum(verdict.accepted for verdict in verdicts),
+        in_doubt=any(verdict.in_doubt for verdict in verdicts),
+    )
 
 
 def all_created(body: object, number: int) -> bool:

@@ -18,7 +18,7 @@ from .cluster_node import Lines, Serializer, node_class
 from .compression import level_of_gzip
 
 Hit = Dict[str, object]  # of a search
-WAIT = frozenset((429, 500, 502, 503, 504))
+WAIT = frozenset((408, 425, 429, 500, 502, 503, 504))
 USERINFO = re.compile(r"://[^/\s]*@")  # user and password of a host, in an error of the client
 MAX_LENGTH = 500  # characters of a server's text in an error
 # What a call of the client raises. A deeply nested answer raises the last one.

@@ -23,7 +23,7 @@ from ..core.windows import DAY, Millis
 from ..edge.encode import encode
 from ..engine.protocols import Rejections
 from . import OutputContext
-from .bulk import STRANGE, Bulk, Lines
+from .bulk import STRANGE, Bulk, Lines, Verdict, merged
 from .cluster import (
     FAILURES,
     Settings,
@@ -117,32 +117,46 @@ class Elasticsearch:
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
         """Send until every event is stored or rejected for good; return the rejected ones.
 
-        Raise Retry if the cluster does not take all of them within PATIENCE.
+        What may be stored is looked up before it is sent again: after a rollover the id alone would
+        not prevent a duplicate. Raise Retry if the cluster does not take all events within
+        PATIENCE.
         """
         self._require_templates(unit.input, events)
         lines = self._lines(unit.input)
-        waiting = events
+        verdict = Verdict(again=events, refused=[], why="")
         refused: Rejections = []
         paused = 0.0
         attempt = 0
-        while waiting:
-            verdicts = self.bulk.send(self.bulk.requests(waiting, lines))
-            # Without a verdict an event is not accepted.
-            if sum(verdict.events for verdict in verdicts) != len(waiting):
-                raise Retry(f"output.{self.flavour}: {STRANGE}")
-            waiting = [event for verdict in verdicts for event in verdict.again]
-            refused += [pair for verdict in verdicts for pair in verdict.refused]
-            if waiting:
-                why = next(verdict.why for verdict in verdicts if verdict.again)
+        while verdict.again:
+            verdict = self._attempt(unit, verdict, lines)
+            refused += verdict.refused
+            if verdict.again:
                 attempt += 1
                 pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt))
                 paused += pause
                 self.bulk.count(waits=1)
                 if paused > PATIENCE or self.context.stopping.wait(pause):
                     raise Retry(
-                        f"output.{self.flavour}: {why}; {len(waiting)} of {len(events)} events wait"
+                        f"output.{self.flavour}: {verdict.why};"
+                        f" {len(verdict.again)} of {len(events)} events wait"
                     )
         return refused
+
+    def _attempt(self, unit: Unit, before: Verdict, lines: Lines) -> Verdict:
+        """Send what waits since the attempt before."""
+        waiting = before.again
+        if before.in_doubt:
+            try:
+                stored = self.holds(unit, waiting) or set()
+            except Retry as error:
+                return before._replace(refused=[], why=str(error))
+            self.bulk.count(duplicates=len(stored))
+            waiting = [event for event in waiting if event["event"]["id"] not in stored]
+        verdict = merged(self.bulk.send(self.bulk.requests(waiting, lines)))
+        # Without a verdict an event is not accepted.
+        if verdict.events != len(waiting):
+            raise Retry(f"output.{self.flavour}: {STRANGE}")
+        return verdict
 
     def _require_templates(self, input: str, events: List[Event]) -> None:
         """Raise ConfigError if OpenSearch has neither the data stream nor a template for it.

@@ -166,10 +166,10 @@ class Tally:
         return chart
 
 
-def time_of(event: Event) -> Optional[Millis]:
-    """Return an event's @timestamp; None if it has another format."""
+def time_of(moment: str) -> Optional[Millis]:
+    """Return the time of a field such as `@timestamp`; None if it has another format."""
     try:
-        return millis_of(event["@timestamp"])
+        return millis_of(moment)
     except ValueError:
         return None
 

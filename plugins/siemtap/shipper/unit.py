@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..core.convert import rfc3339
 from ..core.model import Mark, Unit
+from ..core.paths import get
 from ..core.rows import Event
 from ..core.windows import Millis
 from ..engine.cycle import Cycle, Policy
@@ -75,15 +76,17 @@ class UnitState(Cycle):
         if not delivery.events:
             return 0
         self.last_event = self.elapsed()
-        return self._measure_lateness(delivery.accepted, overlap)
+        field = delivery.batch.dataset.selected_by
+        return self._measure_lateness(delivery.accepted, overlap, field)
 
-    def _measure_lateness(self, events: List[Event], overlap: Millis) -> int:
+    def _measure_lateness(self, events: List[Event], overlap: Millis, field: str) -> int:
         """Note how late events came: one from before the end of the last cycle is late, at least
-        by the difference."""
+        by the difference. field: the time that counts."""
         if not self.reached:
             return 0
         reached = rfc3339(self.reached)
-        times = [time_of(event) for event in events if event["@timestamp"] < reached]
+        moments = [get(event, field, reached) for event in events]
+        times = [time_of(each) for each in moments if isinstance(each, str) and each < reached]
         late = [self.reached - time for time in times if time is not None]
         if not late:
             return 0
