@@ -46,7 +46,7 @@ class Full(Shipper):
                 self.problems.append("healthy on a full disk")
             time.sleep(2.0)
             if pusher.refused == refused:
-                self.problems.append("a webhook was acknowledged on a full disk")
+                self.problems.append("no webhook was refused on a full disk")
             filler.unlink()
             if not until(lambda: self.health()[0] == 200, HEALS):
                 self.problems.append(f"not healthy {HEALS:.0f} s later: {self.health()[1]}")
