@@ -141,7 +141,8 @@ def test_attempt_without_progress_is_reported():
     assert hang_reason(state, 3_200.0, slow.http.timeout) == ""  # three time-outs of ten minutes
     shipper = types.SimpleNamespace(clock=types.SimpleNamespace(elapsed=lambda: 9_999.0))
     shipper.inputs = {"it": running}
-    shipper.delivery, shipper.share = types.SimpleNamespace(readers={}), ALONE
+    shipper.delivery = types.SimpleNamespace(readers={}, refused="")
+    shipper.share, shipper.refused = ALONE, {}
     assert verdict.health(shipper)[0] is False
 
 
