@@ -27,6 +27,7 @@ import filelock
 
 from ...core.errors import ConfigError, Retry, SiemtapError
 from ...core.manifest import suggest
+from ...edge.signal_calls import SignalCalls
 from ...edge.store import private
 from ..config import load as configuration
 from ..config.sections import Config, Input
@@ -234,16 +235,20 @@ def data_folder_error(config: Config, error: Exception) -> SiemtapError:
 @contextmanager
 def signals(shipper: Union[Shipper, Supervisor], reload: Any = None) -> Iterator[None]:
     """Stop the shipper on SIGTERM and Ctrl-C; call `reload` on SIGHUP."""
+    calls = SignalCalls()
+
+    def start_reload() -> None:
+        threading.Thread(target=reload, name="reload").start()
+
     before = {
-        number: signal.signal(number, lambda *_: shipper.stop())
+        number: signal.signal(number, lambda *_: calls.ask(shipper.stop))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     if reload and hasattr(signal, "SIGHUP"):
-        before[signal.SIGHUP] = signal.signal(
-            signal.SIGHUP, lambda *_: threading.Thread(target=reload, name="reload").start()
-        )
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: calls.ask(start_reload))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        calls.close()

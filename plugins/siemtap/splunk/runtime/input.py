@@ -27,6 +27,7 @@ from ...core.windows import Millis
 from ...edge.client.ahead import ahead
 from ...edge.client.http import Http, connect
 from ...edge.clock import SYSTEM, Clock
+from ...edge.signal_calls import SignalCalls
 from ...edge.splunk.serializer import sourcetype
 from ...edge.store.checkpoints import Checkpoints, Database
 from ...engine.clocks import ahead_warning, skew_warnings
@@ -332,8 +333,10 @@ class Input:
         A signal ends a wait for the vendor at once. It never separates events from their mark.
         """
 
+        calls = SignalCalls()
+
         def stop(number: int, frame: Any) -> None:
-            self.stopping.set()
+            calls.ask(self.stopping.set)
             if not SignalGuard.busy:
                 raise SystemExit(0)
 
