@@ -125,7 +125,8 @@ class Steady:
         self.log = open(folder / "siemtap.log", "wb")
         arguments = ["run", "-c", str(folder / "siemtap.yml")]
         self.shipper = self.clock.start(*arguments, stderr=self.log)
-        wait_for_port(syslog)
+        for port in (syslog, self.page):
+            wait_for_port(port)
         self.ips = simulation.simulator("centurylink_ips", {"rate": 0.05})
         self.sender = simulation.Sender(
             [f"http://127.0.0.1:{webhook}/centurylink_ips/{SECRET}", f"tcp://127.0.0.1:{syslog}"]

@@ -1,8 +1,8 @@
 """What a signal asks for, done outside of its handler.
 
-Python runs a handler in the main thread, in between two steps of whatever that does. A lock that the
-main thread holds there is never released, so that a handler must not wait for any: two SIGTERM in a
-row hung in `threading.Event.set`, the second within the first.
+Python runs a handler in the main thread, in between two steps of whatever that does. A lock that
+the main thread holds there is not released meanwhile, so that a handler must not wait for any: two
+SIGTERM in a row hung in `threading.Event.set`, the second within the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SignalCalls:
     """A thread that calls what handlers ask for, one after the other."""
 
     def __init__(self) -> None:
-        # its `put` may interrupt itself (https://docs.python.org/3/library/queue.html#simplequeue-objects)
+        # its `put` is reentrant: docs.python.org/3/library/queue.html#simplequeue-objects
         self.calls: SimpleQueue[Optional[Call]] = SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="signals", daemon=True)
         self.thread.start()
