@@ -41,3 +41,11 @@ def test_calls_are_made_in_their_order_and_before_the_end(calls):
         calls.ask(lambda number=number: made.append(number))
     calls.close()
     assert made == list(range(100))
+
+
+def test_a_call_that_fails_ends_nothing(calls, caplog):
+    made = []
+    calls.ask(lambda: 1 / 0)
+    calls.ask(lambda: made.append(True))
+    calls.close()
+    assert made and "a signal could not be obeyed: ZeroDivisionError" in caplog.text

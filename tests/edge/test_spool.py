@@ -238,6 +238,27 @@ def test_a_disk_that_fails_is_shown_until_it_works_without_a_payload(tmp_path, m
     assert len(read_all(Spool(tmp_path))[0]) == 4
 
 
+def test_a_disk_with_room_for_little_counts_as_full_until_it_takes_as_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(spools, "TRY_EVERY", 0.02)
+    spool = filled(tmp_path, 3)
+    really, room = spools.sync, [50_000]
+
+    def nearly_full(file):
+        if os.fstat(file.fileno()).st_size > room[0]:
+            raise OSError(28, "No space left on device")
+        really(file)
+
+    monkeypatch.setattr(spools, "sync", nearly_full)
+    with pytest.raises(Retry, match="the disk is full"):
+        spool.append([payload(3, 100_000)]).result(10)
+    time.sleep(0.3)  # some trials
+    assert list(spool.problems())
+    room[0] = 1_000_000
+    wait_for(lambda: not list(spool.problems()))
+    assert spool.append([payload(3, 100_000)]).result(10)
+    spool.close()
+
+
 @pytest.mark.parametrize(
     "number, error", [(28, Retry), (5, Retry), (30, ConfigError), (13, ConfigError)]
 )

@@ -91,6 +91,19 @@ def test_datagrams_that_the_disk_did_not_take_are_stored_again(spool, monkeypatc
     assert "Input/output error; nothing was kept; datagrams may be lost" in caplog.text
 
 
+def test_datagrams_that_the_disk_never_took_are_told_at_the_end(spool, monkeypatch, caplog):
+    def failing(file):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spools, "sync", failing)
+    with listening("udp://127.0.0.1:0", spool) as (udp, address, port):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"<134>x", (address, port))
+        wait_for(lambda: udp.counts["full"])
+    assert "1 datagrams are lost: the disk did not take them" in caplog.text
+    assert not udp.counts["kept"]
+
+
 def test_udp_from_a_network_that_is_not_allowed(spool):
     with listening("udp://127.0.0.1:0", spool, networks=["192.0.2.0/24"]) as (udp, address, port):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

@@ -66,6 +66,18 @@ def test_truncated_answer_and_a_rollover_before_the_next_attempt(served, truncat
     elasticsearch_output.close()
 
 
+@pytest.mark.parametrize(
+    "status, kind, in_doubt",
+    [(503, "unavailable_shards_exception", True), (500, "exception", True), (429, "busy", False)],
+)
+def test_result_that_leaves_open_whether_an_event_is_stored(served, status, kind, in_doubt):
+    elasticsearch_output = output(served)
+    error = {"create": {"status": status, "error": {"type": kind, "reason": "of a shard"}}}
+    verdict = elasticsearch_output.bulk._judge([event(1)], {"errors": True, "items": [error]})
+    assert verdict.again == [event(1)] and verdict.in_doubt == in_doubt
+    elasticsearch_output.close()
+
+
 @pytest.mark.parametrize("status", [408, 425])
 def test_status_of_a_proxy_that_time_mends(status):
     meta = ApiResponseMeta(status, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "h", 9200))

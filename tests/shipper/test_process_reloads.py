@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 from processes import wait_for
 
-from siemtap.core.errors import ConfigError
+from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.process import Shipper
 from siemtap.shipper.processes.channel import Channel
+from siemtap.shipper.processes.receivers import Receivers
 from siemtap.shipper.processes.supervisor import Supervisor
 from siemtap.shipper.processes.worker import RECEIVERS, Process
 
@@ -199,3 +200,52 @@ def test_an_input_that_a_reload_refuses_is_told_by_the_health(running, busy_port
         assert shipper.health() == (True, "ok")
     finally:
         shipper.close()
+
+
+def test_inputs_that_start_neither_anew_nor_as_before_hold_up_no_other(running, monkeypatch):
+    """As on a disk that fails meanwhile."""
+
+    def config(ports, more=""):
+        text = running.text(ports, "output.sqlite: {}", more).replace("processes: 2\n", "")
+        return parse(text)
+
+    shipper = Shipper(config({"a": 0, "b": 0}))
+    try:
+        start = shipper._start
+
+        def failing(input_config, delay):
+            if input_config.id == "a":
+                raise Retry("a: the disk fails")
+            start(input_config, delay)
+
+        monkeypatch.setattr(shipper, "_start", failing)
+        with pytest.raises(ConfigError, match="a: the disk fails. It does not run at all, because"):
+            shipper.reconfigure(config({"a": 0, "b": 0}, ", networks: [192.0.2.0/24]"))
+        assert list(shipper.inputs) == ["b"] and not shipper.inputs["b"].stopped
+        assert shipper.inputs["b"].input_config.receiving.networks == ("192.0.2.0/24",)
+        healthy, reason = shipper.health()
+        assert not healthy and "a does not run as configured: a: the disk fails" in reason
+    finally:
+        shipper.close()
+
+
+def test_receivers_that_open_neither_anew_nor_as_before_hold_up_no_other(running, monkeypatch):
+    def config(more=""):
+        return parse(running.text({"a": 0, "b": 0}, "output.sqlite: {}", more))
+
+    receivers = Receivers(config())
+    receivers.configure(config().inputs)
+    opened = receivers._open
+
+    def failing(input_config):
+        if input_config.id == "a":
+            raise Retry("a: the disk fails")
+        opened(input_config)
+
+    monkeypatch.setattr(receivers, "_open", failing)
+    with pytest.raises(ConfigError, match="It does not run at all"):
+        receivers.configure(config(", networks: [192.0.2.0/24]").inputs)
+    assert list(receivers.open) == ["b"]
+    assert receivers.open["b"][0].receiving.networks == ("192.0.2.0/24",)
+    assert receivers.stats()["reason"].startswith("a does not run as configured: a: the disk fails")
+    receivers.open["b"][1].close()

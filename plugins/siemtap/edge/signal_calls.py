@@ -7,9 +7,12 @@ SIGTERM in a row hung in `threading.Event.set`, the second within the first.
 
 from __future__ import annotations
 
+import logging
 import threading
 from queue import SimpleQueue
 from typing import Callable, Optional
+
+log = logging.getLogger("siemtap")
 
 Call = Callable[[], object]
 
@@ -34,4 +37,7 @@ class SignalCalls:
 
     def _run(self) -> None:
         for call in iter(self.calls.get, None):
-            call()
+            try:
+                call()
+            except Exception as error:  # the next signal must be heard
+                log.error("a signal could not be obeyed: %s: %s", type(error).__name__, error)

@@ -44,17 +44,17 @@ class Topics:
 
     def _call(self, call: Any, topic: str = "", rights: Iterable[str] = (), group: str = "") -> Any:
         self.errors.take()
+        advice = Advice(self.settings, group)
         try:
             return call()
         except self.kafka.KafkaException as raised:
             self.admin.poll(0)
             reported = self.errors.take()
-            advice = Advice(self.settings, group)
             raise error_from(raised.args[0], self.where, advice, topic, rights, reported) from None
         except FutureTimeout:
             reported = self.errors.take()
             if reported is not None:
-                raise error_from(reported, self.where, self.advice) from None
+                raise error_from(reported, self.where, advice) from None
             raise Retry(f"{self.where}: no answer within {self.timeout:g} s") from None
 
     def check(

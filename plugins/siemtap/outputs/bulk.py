@@ -178,6 +178,7 @@ class Bulk:
         again: List[Event] = []
         refused: Rejections = []
         why = ""
+        in_doubt = False
         for event, (status, details) in zip(events, parse_items(body, len(events))):
             if status in DONE:
                 if details.get("failure_store") == "used":
@@ -190,6 +191,8 @@ class Bulk:
             elif status >= 500 or status in WAIT or status == 409 or is_block(kind):
                 again.append(event)
                 why = why or text
+                # a shard that was lost, or too slow, may have stored it
+                in_doubt = in_doubt or status >= 500 or status == 408
             elif status == 404:
                 raise ConfigError(
                     f"{text}; run `siemtap setup`, or let the cluster create what is missing",
@@ -203,7 +206,7 @@ class Bulk:
             else:
                 refused.append((event, f"{status} {kind}: {reason}"))
         accepted = len(events) - len(again) - len(refused)
-        return Verdict(again, refused, why, accepted)
+        return Verdict(again, refused, why, accepted, in_doubt)
 
     def count(self, **numbers: int) -> None:
         """Add to the counters."""

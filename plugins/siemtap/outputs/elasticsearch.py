@@ -29,6 +29,8 @@ from .cluster import (
     Settings,
     build_client,
     error_from,
+    is_block,
+    parse_error,
     parse_hits,
     require_all_shards,
 )
@@ -204,12 +206,13 @@ class Elasticsearch:
         try:
             return self._search_ids(indices, sorted(ids_of(events)))
         except ApiError as error:
-            if error.status_code == 403:  # 401 is a wrong login, which says nothing about rights
+            # 401 is a wrong login, which says nothing about rights, nor does a block
+            if error.status_code == 403 and not is_block(parse_error(error.body)[0]):
                 self.can_search = False
                 log.warning(
-                    "output.%s: the user may not refresh and read %s; after a crash an event may be"
-                    " stored twice if the data stream rolled over in between; give the user `read`"
-                    " and `maintenance`",
+                    "output.%s: the user may not refresh and read %s; after a crash or an answer"
+                    " that was lost an event may be stored twice if the data stream rolled over in"
+                    " between; give the user `read` and `maintenance`",
                     self.flavour,
                     ", ".join(indices),
                 )

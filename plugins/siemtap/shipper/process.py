@@ -28,6 +28,7 @@ from ..outputs.kafka.output import limits_of
 from ..outputs.validated import escape_controls
 from ..render import registry
 from ..render.event_check import SchemaCheck
+from .config.reload import not_at_all
 from .config.sections import Config, Input, OutputConfig
 from .delivery.outputs import Outputs
 from .delivery.routes import Checking, Route
@@ -245,6 +246,7 @@ class Shipper:
         errors: Dict[str, SiemtapError] = {}
         with self.reloading, self.scheduler.lock:
             replaced = self.delivery.reload(outputs)
+            self.index_by_input.update({id: each.common.index for id, each in configured.items()})
             before = self._stop_changed(configured, {output.name for output in replaced})
             to_start = [
                 input_config
@@ -266,7 +268,10 @@ class Shipper:
                 except SiemtapError as error:
                     errors[input_config.id] = error
                     if input_config.id in before:
-                        self._start(before[input_config.id], delay)
+                        try:
+                            self._start(before[input_config.id], delay)
+                        except SiemtapError as again:
+                            errors[input_config.id] = not_at_all(error, again)
             self.refused = {id: str(error) for id, error in errors.items()}
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}

@@ -42,7 +42,7 @@ DELETED = (
     " more: restart siemtap"
 )
 TRY_EVERY = 2.0  # seconds after which a disk that failed is tried again, without a payload
-TRIAL = bytes(4096)  # what is written then, and cut off again
+TRIAL = 4096  # bytes that are written then at least, and cut off again
 LOW = 0.8  # of the maximum: below it a full spool accepts payloads again
 
 
@@ -92,6 +92,7 @@ class Spool(SpoolReader):
         self.full = False  # full, and not yet below the low mark
         self.failure = ""  # why nothing more can be written until a restart
         self.disk_error = ""  # why the disk did not take what was written last
+        self.trial = TRIAL  # bytes that it must take until it counts as sound
         self.sizes: Dict[int, int] = {}
         self.end: Optional[BinaryIO] = None
         try:
@@ -231,11 +232,11 @@ class Spool(SpoolReader):
                 while self.groups and (not groups or size + self.groups[0].size <= BYTES_PER_SYNC):
                     size += self.groups[0].size
                     groups.append(self.groups.pop(0))
-            if not groups:
-                self._try_disk()
-                continue
             try:
-                error = self._put([record for group in groups for record in group.records])
+                if groups:
+                    error = self._put([record for group in groups for record in group.records])
+                else:
+                    error = self._try_disk()
             except Exception as defect:  # the writer must go on, or senders wait forever
                 log.exception("%s: the writer failed", self.folder)
                 self._undo_write(max(self.sizes))
@@ -262,16 +263,10 @@ class Spool(SpoolReader):
 
     def _put(self, records: Sequence[Record]) -> Optional[Retry]:
         """Write records to the disk, all or none. Return the error if it failed."""
-        number = max(self.sizes)
         if self.check():
             return Full(self.failure, after=30_000)
         try:
-            if self.sizes[number] >= self.segment:
-                self.file.close()
-                number += 1
-                self.file = self._open(number)
-            if self.file.closed:
-                self.file = self._open(number, self.sizes[number])
+            number = self._ready()
             end = self.sizes[number]
             for record in records:
                 self.file.write(record.head(self.key, end))
@@ -281,11 +276,23 @@ class Spool(SpoolReader):
             sync(self.file)
             self._publish(Position(number, end))
         except OSError as error:
-            self._undo_write(number)
+            self._undo_write(max(self.sizes))
+            self.trial = max(TRIAL, sum(record.size for record in records))
             return Retry(f"{self._note_disk_error(error)}; nothing was kept")
         self.sizes[number] = end
         self._note_sound_disk()
         return None
+
+    def _ready(self) -> int:
+        """Return the number of the segment that is written next: a new one if the last is full."""
+        number = max(self.sizes)
+        if self.sizes[number] >= self.segment:
+            self.file.close()
+            number += 1
+            self.file = self._open(number)
+        elif self.file.closed:
+            self.file = self._open(number, self.sizes[number])
+        return number
 
     def _note_disk_error(self, error: OSError) -> str:
         """Note why the disk failed, and log it once. Return the reason."""
@@ -307,21 +314,19 @@ class Spool(SpoolReader):
             self.disk_error = ""
 
     def _try_disk(self) -> None:
-        """Write something behind the end and cut it off again, to see whether a disk that failed
-        works: otherwise the status would tell of the error until the next payload comes."""
-        number = max(self.sizes)
+        """Write as much as failed behind the end and cut it off again, to see whether a disk that
+        failed works: otherwise the status would tell of the error until the next payload comes."""
         if self.check():
             return
         try:
-            if self.file.closed:
-                self.file = self._open(number, self.sizes[number])
-            self.file.write(TRIAL)
+            number = self._ready()
+            self.file.write(bytes(self.trial))
             self.file.flush()
             sync(self.file)
             self.file.close()
             self.file = self._open(number, self.sizes[number])
         except OSError as error:
-            self._undo_write(number)
+            self._undo_write(max(self.sizes))
             self._note_disk_error(error)
         else:
             self._note_sound_disk()

@@ -21,8 +21,12 @@ class Snapshot:
             )
         try:
             self.db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-            self.db.execute("SELECT count(*) FROM mark").fetchone()
-            check_version(self.db, path)
+            try:
+                self.db.execute("SELECT count(*) FROM mark").fetchone()
+                check_version(self.db, path)
+            except BaseException:
+                self.db.close()
+                raise
         except sqlite3.Error as error:
             raise self._error_from(error) from None
 

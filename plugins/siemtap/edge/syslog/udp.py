@@ -117,7 +117,10 @@ class Udp:
                 log.error("%s: datagrams were dropped: %s", self.address, type(error).__name__)
         for future, _ in unsynced:
             future.exception()  # waits for the disk
-        self._settle(unsynced)
+        if not self._settle(unsynced):
+            lost = sum(len(payloads) for _, payloads in unsynced)
+            self.counts["kept"] -= lost
+            log.error("%s: %d datagrams are lost: the disk did not take them", self.address, lost)
 
     def _store(self, datagrams: List[Tuple[bytes, Any]], unsynced: Unsynced) -> None:
         now = self.intake.clock.now()

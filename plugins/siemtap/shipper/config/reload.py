@@ -11,7 +11,7 @@ import logging
 import threading
 from typing import Any, Callable, Iterable, Iterator, List, Protocol, Tuple
 
-from ...core.errors import SiemtapError
+from ...core.errors import ConfigError, SiemtapError
 from . import load as configuration
 from .document import Mistakes
 from .sections import Config, Logging, OutputConfig
@@ -24,6 +24,14 @@ log = logging.getLogger("siemtap")
 
 # outputs that can be open twice for a moment
 SEVERAL = ("elasticsearch", "opensearch", "splunk_hec")
+
+
+def not_at_all(error: SiemtapError, again: SiemtapError) -> SiemtapError:
+    """Return the error of an input that starts neither with its new settings, which raised
+    `error`, nor with those of before, which raised `again`."""
+    return ConfigError(
+        f"{error}. It does not run at all, because its settings of before fail, too: {again}"
+    )
 
 
 class Host(Protocol):

@@ -13,6 +13,7 @@ from ...edge.receive.receiver import ListenerPool, Receiver
 from ...edge.receive.spool import Spool
 from ...edge.receive.spool_reader import SpoolReader
 from ...edge.syslog.listener import open_listener
+from ..config.reload import not_at_all
 from ..config.sections import Config, Input
 
 log = logging.getLogger("siemtap")
@@ -45,7 +46,10 @@ class Receivers:
             except SiemtapError as error:
                 errors[id] = error
                 if before:
-                    self._open(before[0])
+                    try:
+                        self._open(before[0])
+                    except SiemtapError as again:
+                        errors[id] = not_at_all(error, again)
         self.refused = {id: str(error) for id, error in errors.items()}
         if errors:
             raise next(iter(errors.values()))

@@ -333,14 +333,14 @@ class Input:
         A signal ends a wait for the vendor at once. It never separates events from their mark.
         """
 
-        calls = SignalCalls()
-
-        def stop(number: int, frame: Any) -> None:
-            calls.ask(self.stopping.set)
-            if not SignalGuard.busy:
-                raise SystemExit(0)
-
         if self.in_main_thread:
+            calls = SignalCalls()
+
+            def stop(number: int, frame: Any) -> None:
+                calls.ask(self.stopping.set)
+                if not SignalGuard.busy:
+                    raise SystemExit(0)
+
             for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), stop)
