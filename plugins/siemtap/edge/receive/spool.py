@@ -232,11 +232,12 @@ class Spool(SpoolReader):
                 while self.groups and (not groups or size + self.groups[0].size <= BYTES_PER_SYNC):
                     size += self.groups[0].size
                     groups.append(self.groups.pop(0))
+            error: Optional[Retry] = None
             try:
                 if groups:
                     error = self._put([record for group in groups for record in group.records])
                 else:
-                    error = self._try_disk()
+                    self._try_disk()
             except Exception as defect:  # the writer must go on, or senders wait forever
                 log.exception("%s: the writer failed", self.folder)
                 self._undo_write(max(self.sizes))
