@@ -125,7 +125,7 @@ def test_planted_danger_is_seen(text):
     assert list(dangers(text))
 
 
-LOCKED = r"\S+==\S+( ; python_version == .+?)?( --hash=sha256:[0-9a-f]{64})+"
+LOCKED = r"\S+==\S+( ; \(?python_version == .+?)?( --hash=sha256:[0-9a-f]{64})+"
 
 
 def lock():
