@@ -124,7 +124,9 @@ def test_the_whole_chain_equals_the_vendors_list(vendors, node, tmp_path):
             until = world.wait_until_read(int(time.time() * 1000))
             assert first.end() == second.end() == 0
             committed = world.ids()
-            assert len(read(broker, topic, "read_uncommitted")) > len(committed), "none was aborted"
+            # A worker may still commit a transaction that was open when the broker was killed, so
+            # that how many were aborted is left open.
+            assert len(read(broker, topic, "read_uncommitted")) >= len(committed)
             wait_for(lambda: set(committed) <= set(stored(node)), 120)
             wait_for(lambda: set(committed) <= set(stored_ids(tmp_path / "sqlite")), 120)
             assert [each.end() for each in writers] == [0, 0]
