@@ -25,6 +25,7 @@ def count(value):
     return 1 + sum(map(count, value)) if isinstance(value, list) else 1
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_count_is_never_below_the_number_of_values(value):
     text = json.dumps(value)

@@ -226,6 +226,7 @@ Database(path, upgrade=True).close()
 """
 
 
+@pytest.mark.slow
 def test_an_upgrade_killed_before_each_statement(tmp_path):
     """Nothing is changed until all is; the next start upgrades."""
     before = content(old_database(tmp_path / "pristine.db", OPENED))

@@ -1,6 +1,7 @@
 """What the benchmarks print becomes the rows of docs/benchmarks.md."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import bench_all
@@ -55,3 +56,11 @@ def test_every_benchmark_is_in_turn():
     ]
     assert {name.split()[0] for name in bench_all.SIZES} == works
     assert set(bench_all.SHORT) <= set(bench_all.SIZES)
+
+
+@pytest.mark.slow
+def test_the_command_starts():
+    """Every benchmark is imported, as the command does it."""
+    script = Path(bench_all.BENCH).parents[2] / "ci/bench"
+    done = subprocess.run([str(script), "nothing"], capture_output=True, text=True)
+    assert done.returncode == 1 and "usage: " in done.stderr, done.stderr

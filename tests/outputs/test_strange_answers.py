@@ -208,6 +208,7 @@ def test_any_items(server, output, answer):
         )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -63,6 +63,7 @@ def test_a_type_that_abs_does_not_know_holds_up_no_other(known, caplog):
     assert len(warnings) == 1 and (100 in world.client.answered) == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "knobs",
     [

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import pytest
 from processes import siemtap
 
 CONFIG = """path.data: data
@@ -27,6 +28,7 @@ def change(folder, statements):
     db.close()
 
 
+@pytest.mark.slow
 def test_run_upgrades_and_other_commands_say_so(tmp_path):
     (tmp_path / "siemtap.yml").write_text(CONFIG)
     siemtap("run", "--once", cwd=tmp_path)
@@ -38,6 +40,7 @@ def test_run_upgrades_and_other_commands_say_so(tmp_path):
     assert "1234" in siemtap("rejected", "list", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_run_leaves_the_files_of_a_newer_version_alone(tmp_path):
     """The spool too: its version is that of the database, which is opened first."""
     (tmp_path / "siemtap.yml").write_text(CONFIG)
