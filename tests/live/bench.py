@@ -229,13 +229,12 @@ if __name__ == "__main__":
         "processors": bench_processors.processors,
         "processes": bench_processes.run,
     }
-    sys.argv[1:] = sys.argv[1:] or ["--help"]
     if sys.argv[1:] == ["pipeline", "--plugin", "pingintelligence"]:
         bench_reports.pipeline()
-    elif sys.argv[1] == "all":
+    elif sys.argv[1:2] == ["all"]:
         bench_all.run(short="--short" in sys.argv)
+    elif not works.keys() & sys.argv[1:2]:
+        sys.exit(__doc__)
     else:
-        if sys.argv[1] not in works:
-            sys.exit(__doc__)
         sizes = [word.split("=") for word in sys.argv[2:] if "=" in word]
         works[sys.argv[1]](**{name: int(value) for name, value in sizes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from .. import VERSION
@@ -28,7 +29,7 @@ from ..outputs.kafka.output import limits_of
 from ..outputs.validated import escape_controls
 from ..render import registry
 from ..render.event_check import SchemaCheck
-from .config.reload import not_at_all
+from .config.reload import start_or_go_on
 from .config.sections import Config, Input, OutputConfig
 from .delivery.outputs import Outputs
 from .delivery.routes import Checking, Route
@@ -263,15 +264,10 @@ class Shipper:
                     return
                 if input_config.id in before:
                     self.inputs.pop(input_config.id).close_receiver()
-                try:
-                    self._start(input_config, delay)
-                except SiemtapError as error:
+                start = partial(self._start, delay=delay)
+                error = start_or_go_on(start, input_config, before.get(input_config.id))
+                if error:
                     errors[input_config.id] = error
-                    if input_config.id in before:
-                        try:
-                            self._start(before[input_config.id], delay)
-                        except SiemtapError as again:
-                            errors[input_config.id] = not_at_all(error, again)
             self.refused = {id: str(error) for id, error in errors.items()}
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}

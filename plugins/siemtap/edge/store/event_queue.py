@@ -118,7 +118,7 @@ class EventQueue:
         self.clock = clock
         self.max_bytes = max_bytes
         self.index_by_input = {} if index_by_input is None else index_by_input
-        self.kept: Dict[str, str] = {}  # as index_by_input, what is in the file
+        self.saved_index: Dict[str, str] = {}  # input id -> the index that the file has
         self.known: Dict[str, Waiting] = {}  # what was read last
         database.write(lambda db: [db.execute(statement) for statement in TABLES])
 
@@ -171,7 +171,7 @@ class EventQueue:
             text = b"[" + b",".join(encode(event) for event in events) + b"]"
             content = zlib.compress(text, LEVEL)
         index = self.index_by_input.get(unit.input, "")
-        is_new_index = bool(events) and self.kept.get(unit.input) != index
+        is_new_index = bool(events) and self.saved_index.get(unit.input) != index
         row = [*to_sqlite(unit), self.clock.now(), len(events), again, len(content), content]
 
         def work(db: sqlite3.Connection) -> None:
@@ -191,7 +191,7 @@ class EventQueue:
 
         self.database.write(work)
         if is_new_index:
-            self.kept[unit.input] = index
+            self.saved_index[unit.input] = index
 
     def first(self, output: str) -> List[QueuedBatch]:
         """Return the oldest batches that wait for an output, in their order."""

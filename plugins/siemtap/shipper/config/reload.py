@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from typing import Any, Callable, Iterable, Iterator, List, Protocol, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
 
 from ...core.errors import ConfigError, SiemtapError
 from . import load as configuration
 from .document import Mistakes
-from .sections import Config, Logging, OutputConfig
+from .sections import Config, Input, Logging, OutputConfig
 
 WATCH_INTERVAL = 5.0  # seconds between two looks at inputs.d
 # read by `siemtap setup` alone, or applied by a reload
@@ -26,12 +26,24 @@ log = logging.getLogger("siemtap")
 SEVERAL = ("elasticsearch", "opensearch", "splunk_hec")
 
 
-def not_at_all(error: SiemtapError, again: SiemtapError) -> SiemtapError:
-    """Return the error of an input that starts neither with its new settings, which raised
-    `error`, nor with those of before, which raised `again`."""
-    return ConfigError(
-        f"{error}. It does not run at all, because its settings of before fail, too: {again}"
-    )
+def start_or_go_on(
+    start: Callable[[Input], None], configured: Input, before: Optional[Input]
+) -> Optional[SiemtapError]:
+    """Start an input as it is configured, or else as it was before. Return why it does not run as
+    configured."""
+    try:
+        start(configured)
+    except SiemtapError as error:
+        try:
+            if before:
+                start(before)
+        except SiemtapError as again:
+            return ConfigError(
+                f"{error}. It does not run at all, because its settings of before fail, too:"
+                f" {again}"
+            )
+        return error
+    return None
 
 
 class Host(Protocol):

@@ -13,7 +13,7 @@ from ...edge.receive.receiver import ListenerPool, Receiver
 from ...edge.receive.spool import Spool
 from ...edge.receive.spool_reader import SpoolReader
 from ...edge.syslog.listener import open_listener
-from ..config.reload import not_at_all
+from ..config.reload import start_or_go_on
 from ..config.sections import Config, Input
 
 log = logging.getLogger("siemtap")
@@ -41,15 +41,9 @@ class Receivers:
                 continue
             if before:
                 self.open.pop(id)[1].close()
-            try:
-                self._open(input_config)
-            except SiemtapError as error:
+            error = start_or_go_on(self._open, input_config, before[0] if before else None)
+            if error:
                 errors[id] = error
-                if before:
-                    try:
-                        self._open(before[0])
-                    except SiemtapError as again:
-                        errors[id] = not_at_all(error, again)
         self.refused = {id: str(error) for id, error in errors.items()}
         if errors:
             raise next(iter(errors.values()))
