@@ -48,6 +48,11 @@ ODD = [
     "tru",
     "12345678901234567890e-3",
     '"1234567890123456789"',
+    '"a 123456789012345678901"',
+    "1234567890123456789",
+    "[1\t,\r\n123456789012345678901]",
+    "[0.123456789012345678901]",
+    "123456789012345678901e0",
 ]
 
 
@@ -89,11 +94,14 @@ def test_bytes_that_are_no_json_in_utf_8(body):
     assert outcome(parsed, body) == outcome(standard, body)
 
 
-def test_usual_answers_are_read_by_orjson(monkeypatch):
+@pytest.mark.parametrize(
+    "body", [b'{"data":[1,"a"]}', b'{"id":"1234567890123456789012","share":0.12345678901234567890}']
+)
+def test_usual_answers_are_read_by_orjson(monkeypatch, body):
     read = []
     monkeypatch.setattr(
         messages,
         "orjson",
         type("", (), {"loads": lambda self, body: read.append(1) or orjson.loads(body)})(),
     )
-    assert parsed(b'{"data":[1,"a"]}') == {"data": [1, "a"]} and read == [1]
+    assert parsed(body) == json.loads(body) and read == [1]

@@ -65,6 +65,8 @@ def _portable(value: Any) -> Any:
 
 
 def _escape(line: bytes) -> bytes:
+    if b"\xc2" not in line and b"\xef\xbf" not in line:  # a tenth of the time of the expression
+        return line
     return UNSAFE.sub(lambda match: b"\\u%04x" % ord(match[0].decode()), line)
 
 

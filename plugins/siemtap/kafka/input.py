@@ -16,7 +16,7 @@ from ..core.manifest import choice, duration, text, text_list
 from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
 from ..core.rows import Dataset, Event
 from ..core.windows import Millis
-from ..edge.client.messages import LARGE_NUMBER
+from ..edge.client.messages import may_have_large_number
 from .consumer import Consumer, Received
 from .settings import KafkaConnection
 
@@ -124,7 +124,7 @@ def event_of(message: Received) -> Any:
     """Return the event that a message holds, or Unreadable."""
     try:
         value = message.value or b""
-        event = (json if LARGE_NUMBER.search(value) else orjson).loads(value)
+        event = (json if may_have_large_number(value) else orjson).loads(value)
         reason = fault_of(event)
     except (ValueError, RecursionError) as error:
         reason = f"it is no JSON ({type(error).__name__})"

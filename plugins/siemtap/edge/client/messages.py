@@ -20,8 +20,12 @@ except ImportError:  # a Splunk add-on carries no compiled code
 # Decoded text takes up to four times the bytes of an answer, so one answer is parsed at a time. The
 # interpreter runs one thread at a time anyway.
 PARSING = threading.Lock()
-# orjson reads an integer beyond 64 bits, which has 19 digits or more, as a float.
-LARGE_NUMBER = re.compile(rb"[0-9]{19}")
+# A number of JSON begins with its digits or a minus, behind one of these. bytes.translate and `in`
+# read a megabyte in a fraction of the time that a regular expression needs.
+BEFORE_NUMBER = b"[,: \t\r\n-"
+DIGITS = b"0123456789"
+KINDS = bytes.maketrans(DIGITS + BEFORE_NUMBER, b"0" * len(DIGITS) + b"," * len(BEFORE_NUMBER))
+LARGE_NUMBER = b"0" * 19
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 # The authority ends before a backslash for some libraries and not for others, so none may be there.
 ORIGIN = re.compile(r"(https?)://([^/?#\\@\s]+)(?=[/?#]|$)", re.IGNORECASE)
@@ -80,12 +84,19 @@ class Reply(NamedTuple):
 def parsed(body: bytes) -> Any:
     """Return the value of JSON in UTF-8, always the one that the standard library reads: a large
     number, a lone surrogate, NaN and a byte order mark are left to it (decision 0006)."""
-    if orjson and not LARGE_NUMBER.search(body):
+    if orjson and not may_have_large_number(body):
         try:
             return orjson.loads(body)
         except ValueError:
             pass
     return json.loads(body.decode("utf-8-sig"))
+
+
+def may_have_large_number(body: bytes) -> bool:
+    """Return whether JSON may have a number that begins with 19 digits: orjson reads an integer
+    beyond 64 bits as a float. Digits of a text count only behind one of BEFORE_NUMBER."""
+    kinds = body.translate(KINDS)
+    return b"," + LARGE_NUMBER in kinds or kinds.startswith(LARGE_NUMBER)
 
 
 # (request, deadline in seconds) -> reply; raises Retry if there is no answer
