@@ -337,6 +337,24 @@ MUTANTS = [
         "if False",
         "pingintelligence/test_datasets.py::test_deny_list_changes_become_events",
     ),
+    (
+        "core/fit.py",
+        "(len(parts) == 4 and OCTETS.issuperset(parts)) or",
+        "len(parts) == 4 or",
+        "shipper/test_checked_events.py",
+    ),
+    (
+        "core/compile/emit.py",
+        "'CheckedEvent(root_) if fits else root_'",
+        "'CheckedEvent(root_)'",
+        "shipper/test_checked_events.py",
+    ),
+    (
+        "core/compile/emit.py",
+        "            yield from _check_collected(plan, row, path, value)\n",
+        "            yield from ()\n",
+        "shipper/test_checked_events.py",
+    ),
     *FORMATS,
     *REDACTION,
 ]

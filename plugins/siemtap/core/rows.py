@@ -32,10 +32,18 @@ from typing import (
 )
 
 from .convert import text
+from .fit import FieldSchemas
 from .paths import get
 
 Record = Any  # one record as the vendor sent it; an object, if the vendor keeps to its page
 Event = Dict[str, Any]  # one event in the shared schema
+
+
+class CheckedEvent(Dict[str, Any]):
+    """An event that fits its schema: each value was checked when the mapping put it there. Whoever
+    changes an event makes a new one, which is none of these."""
+
+    __slots__ = ()
 
 
 class EventCheck(Protocol):
@@ -47,6 +55,9 @@ class EventCheck(Protocol):
     def without_unfit(self, event: Event) -> Optional[Event]:
         """Return an invalid event with what does not fit its field in `extra`; None if that does
         not make it valid."""
+
+    def fields_of(self, dataset: Dataset) -> FieldSchemas:
+        """Return what the schema of a dataset says of its fields."""
 
 
 Targets = Union[str, Tuple[str, ...]]

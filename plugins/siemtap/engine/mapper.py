@@ -10,7 +10,7 @@ from typing import AbstractSet, Callable, Iterator, List, Mapping, Optional, Set
 from ..core.compile import bind, bind_error
 from ..core.events import lost_event
 from ..core.model import Batch, Plugin
-from ..core.rows import Event
+from ..core.rows import Event, EventCheck
 from ..core.settings import SEVERITIES, CommonSettings
 from .protocols import MapBatch
 
@@ -25,11 +25,13 @@ def batch_mapper(
     common: CommonSettings,
     added_fields: Mapping[str, object],
     created: Callable[[], str],
+    check: Optional[EventCheck] = None,
 ) -> MapBatch:
     """Return the mapping of one input.
 
     `added_fields`: path -> value of what the runner adds to every event, such as the agent.
-    `created`: returns the time for `event.created`.
+    `created`: returns the time for `event.created`. `check`: what will check the events; what the
+    mapping checks itself, it need not check again.
     """
     fields = {
         "data_stream.namespace": common.namespace,
@@ -51,7 +53,13 @@ def batch_mapper(
         logged.add((dataset, reason))
 
     bound = {
-        dataset.name: bind(dataset, settings, fields, partial(report, dataset.name))
+        dataset.name: bind(
+            dataset,
+            settings,
+            fields,
+            partial(report, dataset.name),
+            check.fields_of(dataset) if check else None,
+        )
         for dataset in plugin.datasets
     }
     is_unwanted = drop_filter(common.drop)

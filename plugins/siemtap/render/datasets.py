@@ -5,13 +5,15 @@ The validator is compiled from it, and schemas/ is rendered from it.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Set, Tuple
+from typing import Any, Callable, Dict, Mapping, Set, Tuple
 
-from ..core.convert import FieldType
-from ..core.rows import Dataset
+from ..core.convert import FieldType, text
+from ..core.declared import Const, Each, Integer, Lookup, Lower, Text, declaration_of
+from ..core.fit import FieldSchemas, known
+from ..core.rows import Dataset, is_collected, record_rows
 from . import ecs
-from .row_types import own_types
-from .schema_walk import Schema, has, narrow, object_schema, put
+from .row_types import own_types, types_of
+from .schema_walk import Schema, has, narrow, object_schema, put, resolve_all, walk
 
 # Paths that an input may add to the events of any dataset.
 INPUT_PATHS = (
@@ -85,6 +87,60 @@ def schema_of(contract: Schema, dataset: Dataset) -> Schema:
         "properties": {**properties, namespace: vendor_schema(own_types([dataset]))},
         "definitions": {name: contract["definitions"][name] for name in SHARED_DEFINITIONS},
     }
+
+
+def field_schemas(schema: Schema, dataset: Dataset) -> FieldSchemas:
+    """Return what the schema of a dataset says of its fields, and which of its rows surely give
+    what fits."""
+    fields: Dict[str, Schema] = {}
+    required = {"": tuple(schema["required"])}
+    for row in walk(schema):
+        if row.in_list:
+            continue
+        if row.is_object:
+            required[row.path] = tuple(row.schema.get("required", ()))
+        else:
+            fields[row.path] = resolve_all(row.schema, schema["definitions"])
+    sure = {
+        (number, path)
+        for number, row in record_rows(dataset)
+        if is_declared(row.convert)
+        for path, kind in types_of(row).items()
+        if kind and path in fields and is_sure(kind, fields[path], is_collected(path))
+    }
+    return FieldSchemas(fields, required, sure)
+
+
+def is_declared(convert: Callable[..., Any]) -> bool:
+    """Return whether a converter is one of ours through and through, which never gives an empty
+    text: what it declares, it gives. An annotation is no more than a promise, and a converter that
+    returns a value of the vendor's may break it."""
+    declaration = declaration_of(convert)
+    if isinstance(declaration, Lookup):
+        return declaration.otherwise is None
+    if isinstance(declaration, Each):
+        return all(map(is_declared, declaration.parts))
+    return convert is text or isinstance(declaration, (Const, Integer, Lower, Text))
+
+
+def is_sure(kind: FieldType, schema: Schema, is_item: bool = False) -> bool:
+    """Return whether every value of a type fits a field's schema. `is_item`: it becomes an item of
+    the field, a list."""
+    if is_item:
+        kind, schema = kind._replace(many=False), schema.get("items", {})
+    rules = known(schema)
+    if kind.many:
+        return False
+    if kind.values:
+        allowed = rules.get("enum", kind.values if rules == TEXT else ())
+        return set(kind.values) <= set(allowed) - {""}
+    if kind.least is not None and kind.most is not None:
+        return rules.get("type") == "integer" and (
+            rules.get("minimum", kind.least) <= kind.least
+            and kind.most <= rules.get("maximum", kind.most)
+        )
+    # without bounds, only a text is whatever its type is
+    return kind.kind not in SIMPLE and rules == TEXT
 
 
 SHARED_DEFINITIONS = ("flattened", "ip", "long", "port", "timestamp")

@@ -8,14 +8,16 @@ from typing import Any, Dict, Iterable, List, Optional
 
 import jsonschema_rs
 
+from ..core.fit import FieldSchemas
 from ..core.paths import find, put
-from ..core.rows import Dataset, Event
+from ..core.rows import CheckedEvent, Dataset, Event
 from ..edge.encode import LONE_SURROGATE
-from .datasets import schema_of
+from .datasets import field_schemas, schema_of
 
 
 class SchemaCheck:
-    """The check of events against the schemas of their datasets, compiled at the first event.
+    """The check of events against the schemas of their datasets, compiled at the first event that
+    is no CheckedEvent.
 
     `check(event)` returns why an event is invalid, or None.
     """
@@ -23,9 +25,12 @@ class SchemaCheck:
     def __init__(self, contract: Dict[str, Any], datasets: Iterable[Dataset]) -> None:
         self.contract = contract
         self.datasets = {dataset.name: dataset for dataset in datasets}
+        self.schemas: Dict[str, FieldSchemas] = {}
         self.validators: Dict[str, Any] = {}
 
     def __call__(self, event: Event) -> Optional[str]:
+        if event.__class__ is CheckedEvent:
+            return None
         name = event["event"]["dataset"]
         validator = self.validators.get(name) or self.validator(name)
         if validator is None:
@@ -37,6 +42,13 @@ class SchemaCheck:
             if is_valid(validator, event):
                 return None
         return describe_error(validator, event)
+
+    def fields_of(self, dataset: Dataset) -> FieldSchemas:
+        """Return what the schema of a dataset says of its fields."""
+        if dataset.name not in self.schemas:
+            schema = schema_of(self.contract, dataset)
+            self.schemas[dataset.name] = field_schemas(schema, dataset)
+        return self.schemas[dataset.name]
 
     def validator(self, name: str) -> Any:
         """Return the validator of a dataset, compiled for its first event; None for a name that no

@@ -91,3 +91,15 @@ def _resolve(schema: Schema, definitions: Mapping[str, Any]) -> Schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]
     return {**definitions[name], "ref": name}
+
+
+def resolve_all(schema: Schema, definitions: Mapping[str, Any]) -> Schema:
+    """Return a schema without references: those of its items and properties are resolved, too."""
+    schema = dict(_resolve(schema, definitions))
+    if "items" in schema:
+        schema["items"] = resolve_all(schema["items"], definitions)
+    if "properties" in schema:
+        schema["properties"] = {
+            name: resolve_all(inner, definitions) for name, inner in schema["properties"].items()
+        }
+    return schema

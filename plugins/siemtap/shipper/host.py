@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Mapping, Protocol
+from typing import Any, Mapping, Optional, Protocol
 
 from ..core.model import Unit
+from ..core.rows import EventCheck
 from ..core.settings import Connection
 from ..edge.client.http import Http
 from ..edge.clock import Clock
@@ -24,6 +25,7 @@ class Host(Protocol):
     """What a running input needs of the process it runs in: the shipper."""
 
     added_fields: Mapping[str, Any]
+    check: Optional[EventCheck]
     clock: Clock
     counts: Counts
     database: Database

@@ -107,6 +107,7 @@ class RunningInput:
             common=common,
             added_fields=self.host.added_fields,
             created=lambda: rfc3339(self.host.clock.now()),
+            check=self.host.check,
         )
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:

@@ -118,11 +118,12 @@ class Shipper:
             input_config.id: input_config.common.index for input_config in config.inputs
         }
         self.listeners = ListenerPool(clock)
+        self.check = self._schema_check() if config.general.validate else None
         self.delivery = Outputs(
             config,
             self,
             Checking(
-                self._schema_check() if config.general.validate else None,
+                self.check,
                 self.rejected_events,
                 self._count_rejected,
                 lambda number: self.counts.add(unfit=number),

@@ -21,10 +21,12 @@ from typing import (
 from ..bounds import TooLong, kept
 from ..convert import CONVERSION_ERRORS, LATEST, rfc3339, text
 from ..events import pipeline_error, present
+from ..fit import FieldSchemas
 from ..identity import BLANKS, canonical, digest, digest_of, identify, spell
 from ..model import PeerText
 from ..paths import get, nest
 from ..rows import (
+    CheckedEvent,
     Dataset,
     Event,
     Given,
@@ -34,10 +36,11 @@ from ..rows import (
     record_rows,
     settings_read,
     shallow,
+    targets_of,
     with_settings,
 )
 from ..windows import Millis
-from .emit import converter_name, emit
+from .emit import check_name, converter_name, emit, item_check_name
 from .paths import collect, unread
 from .plan import Plan, cached_rows, plan_of, varying_objects
 from .reading import known_names
@@ -46,7 +49,8 @@ from .reading import known_names
 MapRecord = Callable[[Record, Millis, Optional[str]], Event]
 
 CACHE_SIZE = 1_024  # combinations of low-cardinality values, for each dataset and its settings
-CACHES: Dict[Tuple[Dataset, str], Callable[..., Any]] = {}
+CACHES: Dict[Tuple[Dataset, Optional[FieldSchemas], str], Callable[..., Any]] = {}
+SET_IN_EACH = ("@timestamp", "event.id")  # fields that each event gets in the compiled mapping
 
 
 def bind(
@@ -54,14 +58,16 @@ def bind(
     settings: Any,
     added_fields: Optional[Mapping[str, Any]] = None,
     report: Optional[Callable[[str], None]] = None,
+    schemas: Optional[FieldSchemas] = None,
 ) -> MapRecord:
     """Return the mapping for one input.
 
     `added_fields`: path -> value of what the input adds to every event: tags, namespace, agent.
-    `report`: is told why a record cannot be read.
+    `report`: is told why a record cannot be read. `schemas`: each value is checked against them,
+    and an event of values that fit is a CheckedEvent.
     """
-    binding = Binding(dataset, settings, added_fields or {}, report)
-    map_record: MapRecord = _compiled(dataset)[1](binding)
+    binding = Binding(dataset, settings, added_fields or {}, report, schemas)
+    map_record: MapRecord = _compiled(dataset, schemas)[1](binding)
     return map_record
 
 
@@ -87,9 +93,9 @@ def bind_error(
     return map_record
 
 
-def source_code(dataset: Dataset) -> str:
+def source_code(dataset: Dataset, schemas: Optional[FieldSchemas] = None) -> str:
     """Return the compiled mapping as Python, for a person to read."""
-    return _compiled(dataset)[0]
+    return _compiled(dataset, schemas)[0]
 
 
 class Binding:
@@ -102,8 +108,10 @@ class Binding:
         settings: Any,
         added_fields: Mapping[str, Any],
         report: Optional[Callable[[str], None]] = None,
+        schemas: Optional[FieldSchemas] = None,
     ) -> None:
         self.dataset = dataset
+        self.schemas = schemas
         self.report = report
         self.settings = settings
         given = {
@@ -126,7 +134,18 @@ class Binding:
         converters = [self.dataset.redact, *(row.convert for row in rows)]
         names = {name for convert in converters for name in settings_read(convert)}
         settings = canonical({name: getattr(self.settings, name) for name in names})
-        return CACHES.setdefault((self.dataset, settings), kept(CACHE_SIZE, typed=True)(map_cached))
+        key = (self.dataset, self.schemas, settings)
+        return CACHES.setdefault(key, kept(CACHE_SIZE, typed=True)(map_cached))
+
+    @property
+    def constants_fit(self) -> bool:
+        """Whether the constant fields fit their schemas, and an event has all that is required."""
+        if self.schemas is None:
+            return False
+        targets = {path for _, row in record_rows(self.dataset) for path in targets_of(row)}
+        return all(
+            self.schemas.fits(path)(value) for path, value in self.fields.items()
+        ) and self.schemas.is_complete([*self.fields, *SET_IN_EACH], targets | set(self.fields))
 
     def constants(self, path: str) -> Event:
         """Return the constant fields directly in the object at `path`, and the objects below it
@@ -203,11 +222,13 @@ def _reason(dataset: Dataset, record: Record, error: Exception) -> str:
 
 
 @cache
-def _compiled(dataset: Dataset) -> Tuple[str, Callable[[Binding], MapRecord]]:
+def _compiled(
+    dataset: Dataset, schemas: Optional[FieldSchemas] = None
+) -> Tuple[str, Callable[[Binding], MapRecord]]:
     """Return the source of a dataset's mapping, and the function in it that binds an input."""
-    plan = plan_of(dataset)
+    plan = plan_of(dataset, schemas)
     source = "\n".join(emit(plan)) + "\n"
-    file = f"<mapping of {dataset.name}>"
+    file = f"<{'checked ' if schemas else ''}mapping of {dataset.name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope = _names_of_source(plan)
     exec(compile(source, file, "exec"), scope)
@@ -239,6 +260,12 @@ def _names_of_source(plan: Plan) -> Dict[str, Any]:
     for number, part in enumerate(identity_parts(dataset)):
         if callable(part):
             scope[f"id_part_{number}"] = part
+    if plan.schemas:
+        scope["CheckedEvent"] = CheckedEvent
+        targets = {path for _, row in record_rows(dataset) for path in targets_of(row)}
+        for path in {"@timestamp", *targets}:
+            scope[check_name(path)] = plan.schemas.fits(path)
+            scope[item_check_name(path)] = plan.schemas.item_fits(path)
     scope["KEYS"] = keys
     scope["KNOWN"] = frozenset(keys)
     if len(keys) > 1:

@@ -1,7 +1,7 @@
 """The emitter: each step yields lines of Python.
 
 `extra` has what converters refused of the record's own keys, `refused` the paths of what they
-refused inside nested objects and lists.
+refused inside nested objects and lists. `fits` says whether every value surely fits its field.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, List, Union
 
 from ..convert import text
+from ..fit import TEXT, condition, known
 from ..rows import (
     Field,
     Join,
@@ -22,7 +23,7 @@ from ..rows import (
 )
 from .paths import EACH, is_deep, is_list, steps_of
 from .plan import Plan
-from .reading import emit_reading, is_nested, raw_value
+from .reading import emit_reading, indented, is_nested, raw_value
 
 ValueRow = Union[Field, Split]  # a row that reads one path
 
@@ -48,7 +49,8 @@ def emit(plan: Plan) -> Iterator[str]:
 
 
 def _emit_binding(plan: Plan) -> Iterator[str]:
-    for name in ("clock", "redact", "unreadable", "keep_original"):
+    names = ["clock", "redact", "unreadable", "keep_original"]
+    for name in [*names, "constants_fit"] if plan.schemas else names:
         yield f"    {name} = binding.{name}"
     for path in plan.constant:
         yield f"    {_variable(path)}constants = binding.constants({path!r})"
@@ -66,6 +68,8 @@ def _emit_cached_part(plan: Plan) -> Iterator[str]:
     yield "        extra = {}"
     if is_nested(plan):
         yield "        refused = set()"
+    if plan.schemas:
+        yield "        fits = True"
     for number, row in plan.cached_rows.items():
         yield from _emit_row(plan, number, row)
     yield ""
@@ -82,8 +86,9 @@ def _cached_arguments(plan: Plan) -> str:
 
 
 def _kept(plan: Plan) -> List[str]:
-    """Return the variables of what converters refuse."""
-    return ["extra", "refused"] if is_nested(plan) else ["extra"]
+    """Return the variables of what converters refuse, and of whether all values fit."""
+    names = ["extra", "refused"] if is_nested(plan) else ["extra"]
+    return [*names, "fits"] if plan.schemas else names
 
 
 def _emit_objects(plan: Plan) -> Iterator[str]:
@@ -106,6 +111,10 @@ def _emit_objects(plan: Plan) -> Iterator[str]:
             parts.append(f"{_variable(path)}cached")
         yield f"        {_variable(path)} = {_merged(parts)}"
     yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
+    if plan.schemas:
+        fits = "constants_fit and fits" if plan.cached_rows else "constants_fit"
+        check = check_name("@timestamp")
+        yield f"        fits = {fits} and (not timestamp or {check}(timestamp))"
     yield f"        extra = {'extra.copy()' if plan.cached_rows else '{}'}"
     if is_nested(plan):
         yield f"        refused = {'refused.copy()' if plan.cached_rows else 'set()'}"
@@ -147,7 +156,8 @@ def _emit_end(plan: Plan) -> Iterator[str]:
     yield "            event_['original'] = canonical(redact(record))"
     objects = [path for path in plan.objects[1:] if path not in plan.cached_objects]
     yield from _emit_nesting(reversed(objects))
-    yield "        return root_"
+    # event.id and event.created need no check: they are written here in one form
+    yield f"        return {'CheckedEvent(root_) if fits else root_' if plan.schemas else 'root_'}"
 
 
 def _emit_nesting(objects: Iterable[str]) -> Iterator[str]:
@@ -163,25 +173,26 @@ def _emit_row(plan: Plan, number: int, row: RecordRow) -> Iterator[str]:
     yield f"        # {', '.join(sources_of(row))} -> {', '.join(targets_of(row))}"
     raw = [raw_value(plan, path) for path in sources_of(row)]
     if isinstance(row, Join):
-        lines = _lines_of_join(number, row, raw)
+        lines = _lines_of_join(plan, number, row, raw)
     elif is_list(row.source):
-        lines = _lines_of_each(number, row, raw[0], plan.places.get(row.source, ""))
+        lines = _lines_of_each(plan, number, row, raw[0])
     else:
-        lines = _lines_of_value(number, row, raw[0])
+        lines = _lines_of_value(plan, number, row, raw[0])
     for line in lines:
         yield " " * 8 + line
 
 
-def _lines_of_join(number: int, row: Join, raw: List[str]) -> Iterator[str]:
+def _lines_of_join(plan: Plan, number: int, row: Join, raw: List[str]) -> Iterator[str]:
     yield "try:"  # a value that is refused is in `extra` if a row of its own reads it
     yield f"    value = {_call(number, row, raw)}"
     yield "except CONVERSION_ERRORS:"
     yield "    value = None"
-    yield from _store_if_present(row, row.target, "value")
+    yield from _store_if_present(plan, number, row, row.target, "value")
 
 
-def _lines_of_each(number: int, row: ValueRow, values: str, places: str) -> Iterator[str]:
+def _lines_of_each(plan: Plan, number: int, row: ValueRow, values: str) -> Iterator[str]:
     """Convert the values one by one, each field a list; `related.*` collects them as always."""
+    places = plan.places.get(row.source, "")
     lists = [path for path in targets_of(row) if not is_collected(path)]
     for path in lists:
         yield f"{_list(path)} = []"
@@ -189,35 +200,37 @@ def _lines_of_each(number: int, row: ValueRow, values: str, places: str) -> Iter
         yield f"for place, item in zip({places} or (), {values} or ()):"
     else:
         yield f"for index, item in enumerate({values} or ()):"
-    for line in _lines_of_value(number, row, "item"):
+    for line in _lines_of_value(plan, number, row, "item"):
         yield f"    {line}"
     for path in lists:
         parent, _, leaf = path.rpartition(".")
         yield f"if {_list(path)}:"
         yield f"    {_variable(parent)}[{leaf!r}] = {_list(path)}"
+        if plan.schemas:
+            yield from indented(_check(plan, path, _list(path)))
 
 
-def _lines_of_value(number: int, row: ValueRow, raw: str) -> Iterator[str]:
+def _lines_of_value(plan: Plan, number: int, row: ValueRow, raw: str) -> Iterator[str]:
     if row.convert is text:
-        yield from _lines_of_text(row, raw)
+        yield from _lines_of_text(plan, number, row, raw)
     else:
-        yield from _lines_of_converter(number, row, raw)
+        yield from _lines_of_converter(plan, number, row, raw)
 
 
-def _lines_of_text(row: ValueRow, raw: str) -> Iterator[str]:
+def _lines_of_text(plan: Plan, number: int, row: ValueRow, raw: str) -> Iterator[str]:
     yield f"raw = {raw}"
     yield "if raw.__class__ is str:"
     yield "    raw = raw.strip()"
     yield "    if raw and raw != '-':"
     for path in targets_of(row):
-        for line in _store(row, path, "raw"):
+        for line in _store(plan, number, row, path, "raw"):
             yield " " * 8 + line
     yield "elif raw is not None:"
-    stores = [line for path in targets_of(row) for line in _store(row, path, "value")]
+    stores = [line for path in targets_of(row) for line in _store(plan, number, row, path, "value")]
     yield from _try_or_keep(row.source, "value = text(raw)", stores)
 
 
-def _lines_of_converter(number: int, row: ValueRow, raw: str) -> Iterator[str]:
+def _lines_of_converter(plan: Plan, number: int, row: ValueRow, raw: str) -> Iterator[str]:
     yield f"raw = {raw}"
     yield "if raw.__class__ is str:"
     yield "    raw = raw.strip()"
@@ -234,7 +247,7 @@ def _lines_of_converter(number: int, row: ValueRow, raw: str) -> Iterator[str]:
     stores = [
         line
         for path, value in zip(targets_of(row), values)
-        for line in _store_if_present(row, path, value)
+        for line in _store_if_present(plan, number, row, path, value)
     ]
     yield from _try_or_keep(row.source, attempt, stores)
 
@@ -258,15 +271,18 @@ def _try_or_keep(source: str, attempt: str, stores: List[str]) -> Iterator[str]:
         yield " " * 8 + line
 
 
-def _store_if_present(row: RecordRow, path: str, value: str) -> Iterator[str]:
+def _store_if_present(
+    plan: Plan, number: int, row: RecordRow, path: str, value: str
+) -> Iterator[str]:
     yield f"if {value} is not None:"
-    for line in _store(row, path, value):
+    for line in _store(plan, number, row, path, value):
         yield " " * 4 + line
 
 
-def _store(row: RecordRow, path: str, value: str) -> Iterator[str]:
+def _store(plan: Plan, number: int, row: RecordRow, path: str, value: str) -> Iterator[str]:
     parent, _, leaf = path.rpartition(".")
     place = _variable(parent)
+    is_checked = plan.schemas and (number, path) not in plan.schemas.sure
     if is_collected(path):
         if row.convert is not text:  # a text is one value
             yield f"if {value}.__class__ is list:"
@@ -277,10 +293,49 @@ def _store(row: RecordRow, path: str, value: str) -> Iterator[str]:
         yield f"    {place}[{leaf!r}] = [{value}]"
         yield f"elif {value} not in {place}[{leaf!r}]:"
         yield f"    {place}[{leaf!r}].append({value})"
+        if is_checked:
+            yield from _check_collected(plan, row, path, value)
     elif not isinstance(row, Join) and is_list(row.source):
-        yield f"{_list(path)}.append({value})"
+        yield f"{_list(path)}.append({value})"  # checked as a whole
     else:
         yield f"{place}[{leaf!r}] = {value}"
+        if is_checked:
+            yield from _check(plan, path, value)
+
+
+def _check(plan: Plan, path: str, value: str) -> Iterator[str]:
+    """Note that a value may not fit its field. A text of the record that is not empty is `raw`, and
+    any field of texts takes it."""
+    schema = plan.schemas.fields.get(path) if plan.schemas else None
+    if schema is None:
+        yield "fits = False"
+    elif value != "raw" or known(schema) != TEXT:
+        yield f"if not ({condition(schema, value, check_name(path))}):"
+        yield "    fits = False"
+
+
+def _check_collected(plan: Plan, row: RecordRow, path: str, value: str) -> Iterator[str]:
+    """Note that a value, or one of several, may not fit a list that has each value once."""
+    items = plan.schemas.fields.get(path, {}).get("items") if plan.schemas else None
+    if not items:
+        yield "fits = False"
+    elif value != "raw" or known(items) != TEXT:
+        one = f"not ({condition(items, value, item_check_name(path))})"
+        if row.convert is not text:
+            yield f"if not {check_name(path)}({value}) if {value}.__class__ is list else {one}:"
+        else:
+            yield f"if {one}:"
+        yield "    fits = False"
+
+
+def check_name(path: str) -> str:
+    """Return the name of the check of a field: "source.ip" -> "source_ip_fits"."""
+    return f"{_variable(path)}fits"
+
+
+def item_check_name(path: str) -> str:
+    """Return the name of the check of an item of a field that is a list."""
+    return f"{_variable(path)}item_fits"
 
 
 def _list(path: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..fit import FieldSchemas
 from ..paths import parents
 from ..rows import (
     Dataset,
@@ -33,9 +34,10 @@ class Plan(NamedTuple):
     cached_rows: Dict[int, RecordRow]  # by position in the table
     cached_objects: List[str]  # in which nothing but cached rows put a field
     begun_objects: List[str]  # into which cached rows put fields first, other rows later
+    schemas: Optional[FieldSchemas]  # that each value is checked against; None: no value is
 
 
-def plan_of(dataset: Dataset) -> Plan:
+def plan_of(dataset: Dataset, schemas: Optional[FieldSchemas] = None) -> Plan:
     objects = varying_objects(dataset)
     constant_fields = constant_paths(dataset)
     rows = dict(cached_rows(dataset))
@@ -70,6 +72,7 @@ def plan_of(dataset: Dataset) -> Plan:
         cached_rows=rows,
         cached_objects=cached_objects,
         begun_objects=begun_objects,
+        schemas=schemas,
     )
 
 

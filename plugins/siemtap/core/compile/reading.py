@@ -65,12 +65,12 @@ def _lines_inside(plan: Plan, path: str, place: Place, covered: bool) -> Iterato
     word = "if"
     if place.names:
         yield f"if {value}.__class__ is dict:"
-        yield from _indented(_lines_of_object(plan, path, place, covered))
+        yield from indented(_lines_of_object(plan, path, place, covered))
         word = "elif"
     if place.items or place.each_places():
         yield f"{word} {value}.__class__ is list:"
         lines = list(_lines_of_list(plan, path, place, covered, lists))
-        yield from _indented(lines or ["pass"])
+        yield from indented(lines or ["pass"])
         word = "elif"
     if not covered:
         yield f"{word} {value} is not None:"
@@ -132,11 +132,11 @@ def _lines_of_list(
         else:
             yield f"for {item} in {value}:"
         if step == EACH:
-            yield from _indented(lines)
+            yield from indented(lines)
         else:
             name, wanted = kind_of(step)
             yield f"    if {item}.__class__ is dict and {item}.get({name!r}) == {wanted!r}:"
-            yield from _indented(_indented(lines))
+            yield from indented(indented(lines))
 
 
 def _lines_of_each(plan: Plan, path: str, place: Place, covered: bool) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _index(plan: Plan, path: str) -> str:
     return plan.variables[path].replace("raw", "at")
 
 
-def _indented(lines: Iterable[str]) -> Iterator[str]:
+def indented(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         yield f"    {line}" if line else ""
 

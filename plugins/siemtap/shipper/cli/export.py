@@ -15,7 +15,7 @@ from ...edge import schemas
 from ...elastic import detection_rules
 from ...render import registry
 from ...render.config import input_schema, sample
-from ...render.datasets import schema_of
+from ...render.datasets import field_schemas, schema_of
 from ..config.load import whole_schema
 from ..config.types import input_type
 from ..setup import assets, kibana
@@ -32,9 +32,11 @@ def export() -> None:
 @export.command("mapping", short_help="Print a dataset's mapping as Python code.")
 @click.argument("dataset")
 def export_mapping(dataset: str) -> None:
-    """Print the compiled mapping of DATASET (such as acme.event) from records to events, as Python
-    code."""
-    click.echo(source_code(dataset_named(dataset)))
+    """Print the compiled mapping of DATASET (such as acme.event) from records to events, with the
+    checks of their values, as Python code."""
+    found = dataset_named(dataset)
+    schema = schema_of(schemas.read("event.schema.json"), found)
+    click.echo(source_code(found, field_schemas(schema, found)))
 
 
 @export.command("schema", short_help="Print a JSON Schema.")
