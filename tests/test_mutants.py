@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mutants_of_checks import CHECKS
 from mutants_of_formats import FORMATS
 from mutants_of_redaction import REDACTION
 
@@ -337,24 +338,7 @@ MUTANTS = [
         "if False",
         "pingintelligence/test_datasets.py::test_deny_list_changes_become_events",
     ),
-    (
-        "core/fit.py",
-        "(len(parts) == 4 and OCTETS.issuperset(parts)) or",
-        "len(parts) == 4 or",
-        "shipper/test_checked_events.py",
-    ),
-    (
-        "core/compile/emit.py",
-        "'CheckedEvent(root_) if fits else root_'",
-        "'CheckedEvent(root_)'",
-        "shipper/test_checked_events.py",
-    ),
-    (
-        "core/compile/emit.py",
-        "            yield from _check_collected(plan, row, path, value)\n",
-        "            yield from ()\n",
-        "shipper/test_checked_events.py",
-    ),
+    *CHECKS,
     *FORMATS,
     *REDACTION,
 ]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from validation import MemoryOutput
 
 from siemtap.core.compile import bind, source_code
+from siemtap.core.compile.fit import condition, fits
 from siemtap.core.convert import Ip
 from siemtap.core.declared import each, lookup, match
-from siemtap.core.fit import condition, fits
 from siemtap.core.model import Unit
 from siemtap.core.rows import CheckedEvent, Dataset, Field, Join, Split
 from siemtap.edge import schemas
@@ -86,13 +86,13 @@ ODD = [
 
 def leaf_schemas():
     """Return each schema of a field once, with a name: a path that has it."""
-    found = {}
+    kinds = {}
     for dataset in registry.datasets().values():
         for path, schema in CHECK.fields_of(dataset).fields.items():
             for part in (schema, schema.get("items")):
                 if part:
-                    found.setdefault(json.dumps(part, sort_keys=True), (path, part))
-    return list(found.values())
+                    kinds.setdefault(json.dumps(part, sort_keys=True), (path, part))
+    return list(kinds.values())
 
 
 LEAVES = leaf_schemas()
@@ -146,12 +146,12 @@ def test_a_schema_with_other_words_fits_nothing(schema):
 
 def case_records():
     """Return dataset name -> (settings, record, end of the window) of all cases."""
-    found = {}
+    kinds = {}
     for folder in all_folders():
         plugin = registry.plugin(folder.parents[1].name)
         for values, dataset, record, _, _ in records_of(folder, plugin):
-            found.setdefault(dataset.name, []).append((dataset, values, record))
-    return found
+            kinds.setdefault(dataset.name, []).append((dataset, values, record))
+    return kinds
 
 
 RECORDS = case_records()

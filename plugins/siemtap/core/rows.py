@@ -26,13 +26,11 @@ from typing import (
     Mapping,
     NamedTuple,
     Optional,
-    Protocol,
     Tuple,
     Union,
 )
 
 from .convert import text
-from .fit import FieldSchemas
 from .paths import get
 
 Record = Any  # one record as the vendor sent it; an object, if the vendor keeps to its page
@@ -44,20 +42,6 @@ class CheckedEvent(Dict[str, Any]):
     changes an event makes a new one, which is none of these."""
 
     __slots__ = ()
-
-
-class EventCheck(Protocol):
-    """The check of events against their schema."""
-
-    def __call__(self, event: Event) -> Optional[str]:
-        """Return why an event is invalid, or None."""
-
-    def without_unfit(self, event: Event) -> Optional[Event]:
-        """Return an invalid event with what does not fit its field in `extra`; None if that does
-        not make it valid."""
-
-    def fields_of(self, dataset: Dataset) -> FieldSchemas:
-        """Return what the schema of a dataset says of its fields."""
 
 
 Targets = Union[str, Tuple[str, ...]]

@@ -10,9 +10,9 @@ from typing import AbstractSet, Callable, Iterator, List, Mapping, Optional, Set
 from ..core.compile import bind, bind_error
 from ..core.events import lost_event
 from ..core.model import Batch, Plugin
-from ..core.rows import Event, EventCheck
+from ..core.rows import Event
 from ..core.settings import SEVERITIES, CommonSettings
-from .protocols import MapBatch
+from .protocols import EventCheck, MapBatch
 
 log = logging.getLogger("siemtap")
 

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
 
+from ..core.compile.fit import FieldSchemas
 from ..core.model import Batch, Cursor, Mark, Payload, Unit
-from ..core.rows import Event
+from ..core.rows import Dataset, Event
 from ..core.windows import Millis
 from ..edge.clock import Clock
 
 Rejections = List[Tuple[Event, str]]  # events that the output will never accept, and why
 MapBatch = Callable[[Batch], List[Event]]
 Holds = Callable[[Unit, List[Event]], Optional[Set[str]]]
+
+
+class EventCheck(Protocol):
+    """The check of events against their schema."""
+
+    def __call__(self, event: Event) -> Optional[str]:
+        """Return why an event is invalid, or None."""
+
+    def without_unfit(self, event: Event) -> Optional[Event]:
+        """Return an invalid event with what does not fit its field in `extra`; None if that does
+        not make it valid."""
+
+    def fields_of(self, dataset: Dataset) -> FieldSchemas:
+        """Return what the schema of a dataset says of its fields."""
 
 
 class Sink(Protocol):

@@ -12,9 +12,9 @@ import threading
 from typing import Callable, Dict, Iterable, List, Optional, Protocol, Set, Tuple
 
 from ..core.model import Mark, Unit
-from ..core.rows import Event, EventCheck
+from ..core.rows import Event
 from ..edge.printable import printable
-from ..engine.protocols import Output, Rejections
+from ..engine.protocols import EventCheck, Output, Rejections
 
 log = logging.getLogger("siemtap")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, Set, Tuple
 
+from ..core.compile.fit import FieldSchemas, known
 from ..core.convert import FieldType, text
 from ..core.declared import Const, Each, Integer, Lookup, Lower, Text, declaration_of
-from ..core.fit import FieldSchemas, known
 from ..core.rows import Dataset, is_collected, record_rows
 from . import ecs
 from .row_types import own_types, types_of

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 import jsonschema_rs
 
-from ..core.fit import FieldSchemas
+from ..core.compile.fit import FieldSchemas
 from ..core.paths import find, put
 from ..core.rows import CheckedEvent, Dataset, Event
 from ..edge.encode import LONE_SURROGATE

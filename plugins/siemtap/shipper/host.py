@@ -6,14 +6,13 @@ import threading
 from typing import Any, Mapping, Optional, Protocol
 
 from ..core.model import Unit
-from ..core.rows import EventCheck
 from ..core.settings import Connection
 from ..edge.client.http import Http
 from ..edge.clock import Clock
 from ..edge.receive.receiver import Receiver
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.rejected import RejectedEvents
-from ..engine.protocols import Rejections
+from ..engine.protocols import EventCheck, Rejections
 from .config.sections import Input
 from .delivery.routes import Route
 from .processes.share import Share

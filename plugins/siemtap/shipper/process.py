@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, 
 from .. import VERSION
 from ..core.errors import SiemtapError
 from ..core.model import Unit
-from ..core.rows import Event, EventCheck
+from ..core.rows import Event
 from ..core.settings import Connection
 from ..core.windows import HOUR, Millis
 from ..edge import schemas
@@ -23,7 +23,7 @@ from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.identity import identity
 from ..edge.store.rejected import RejectedEvents
-from ..engine.protocols import Rejections
+from ..engine.protocols import EventCheck, Rejections
 from ..outputs import OutputContext
 from ..outputs.kafka.output import limits_of
 from ..outputs.validated import escape_controls

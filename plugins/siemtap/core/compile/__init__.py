@@ -21,7 +21,6 @@ from typing import (
 from ..bounds import TooLong, kept
 from ..convert import CONVERSION_ERRORS, LATEST, rfc3339, text
 from ..events import pipeline_error, present
-from ..fit import FieldSchemas
 from ..identity import BLANKS, canonical, digest, digest_of, identify, spell
 from ..model import PeerText
 from ..paths import get, nest
@@ -41,6 +40,7 @@ from ..rows import (
 )
 from ..windows import Millis
 from .emit import check_name, converter_name, emit, item_check_name
+from .fit import FieldSchemas
 from .paths import collect, unread
 from .plan import Plan, cached_rows, plan_of, varying_objects
 from .reading import known_names

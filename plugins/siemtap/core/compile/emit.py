@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Iterable, Iterator, List, Union
 
 from ..convert import text
-from ..fit import TEXT, condition, known
 from ..rows import (
     Field,
     Join,
@@ -21,6 +20,7 @@ from ..rows import (
     sources_of,
     targets_of,
 )
+from .fit import TEXT, condition, known
 from .paths import EACH, is_deep, is_list, steps_of
 from .plan import Plan
 from .reading import emit_reading, indented, is_nested, raw_value
@@ -320,11 +320,11 @@ def _check_collected(plan: Plan, row: RecordRow, path: str, value: str) -> Itera
     if not items:
         yield "fits = False"
     elif value != "raw" or known(items) != TEXT:
-        one = f"not ({condition(items, value, item_check_name(path))})"
+        item = f"not ({condition(items, value, item_check_name(path))})"
         if row.convert is not text:
-            yield f"if not {check_name(path)}({value}) if {value}.__class__ is list else {one}:"
+            yield f"if not {check_name(path)}({value}) if {value}.__class__ is list else {item}:"
         else:
-            yield f"if {one}:"
+            yield f"if {item}:"
         yield "    fits = False"
 
 

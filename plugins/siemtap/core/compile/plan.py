@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..fit import FieldSchemas
 from ..paths import parents
 from ..rows import (
     Dataset,
@@ -17,6 +16,7 @@ from ..rows import (
     sources_of,
     targets_of,
 )
+from .fit import FieldSchemas
 from .paths import Place, is_deep, is_list, place_of, places_inside
 
 

@@ -24,14 +24,14 @@ from typing import (
 
 from ...core.convert import millis_of, rfc3339
 from ...core.model import Cursor, Unit
-from ...core.rows import Dataset, Event, EventCheck
+from ...core.rows import Dataset, Event
 from ...core.windows import HOUR, Millis, whole
 from ...edge.client.http import Http
 from ...edge.clock import Clock
 from ...edge.encode import encode
 from ...engine.cycle import Cycle, Fault, Policy
 from ...engine.mapper import batch_mapper
-from ...engine.protocols import MapBatch, ReadableOutput, Rejections
+from ...engine.protocols import EventCheck, MapBatch, ReadableOutput, Rejections
 from ..config.sections import Input
 from ..processors.steps import process
 from .fields import differing_fields, values_of

@@ -34,9 +34,9 @@ def export() -> None:
 def export_mapping(dataset: str) -> None:
     """Print the compiled mapping of DATASET (such as acme.event) from records to events, with the
     checks of their values, as Python code."""
-    found = dataset_named(dataset)
-    schema = schema_of(schemas.read("event.schema.json"), found)
-    click.echo(source_code(found, field_schemas(schema, found)))
+    table = dataset_named(dataset)
+    schema = schema_of(schemas.read("event.schema.json"), table)
+    click.echo(source_code(table, field_schemas(schema, table)))
 
 
 @export.command("schema", short_help="Print a JSON Schema.")

@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary, ref
 
 from ...core.errors import Retry
 from ...core.model import Mark, Unit
-from ...core.rows import Event, EventCheck
+from ...core.rows import Event
 from ...edge.store.checkpoints import Work
 from ...edge.store.event_queue import EventQueue
 from ...edge.store.rejected import RejectedEvents
-from ...engine.protocols import MarkStore, Output, Rejections, Sink
+from ...engine.protocols import EventCheck, MarkStore, Output, Rejections, Sink
 from ...engine.sinks import CheckpointAfter, SkipDelivered, WithoutCheckpoint
 from ...outputs.isolated import IsolateFailures
 from ...outputs.validated import ValidateEvents

@@ -142,8 +142,8 @@ def text_fits(rules: Schema) -> Fits:
     # Python's `$` matches before a last line end, too
     if "$" in pattern[:-1] or pattern.endswith("\\$"):
         return never
-    found = re.compile(re.sub(r"\$$", r"\\Z", pattern)).search
-    return lambda value: value.__class__ is str and len(value) >= least and bool(found(value))
+    search = re.compile(re.sub(r"\$$", r"\\Z", pattern)).search
+    return lambda value: value.__class__ is str and len(value) >= least and bool(search(value))
 
 
 def number_fits(rules: Schema, classes: Tuple[type, ...]) -> Fits:
