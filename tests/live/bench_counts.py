@@ -26,7 +26,7 @@ from siemtap.engine.mapper import batch_mapper
 from siemtap.engine.protocols import Feed
 from siemtap.engine.pump import pump
 from siemtap.engine.sinks import CheckpointAfter
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.outputs.validated import ValidateEvents
 from siemtap.render.event_check import SchemaCheck
 from siemtap.shipper.stats import Tally

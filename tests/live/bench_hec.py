@@ -16,7 +16,7 @@ from siemtap.core.model import Batch, Unit
 from siemtap.core.settings import CommonSettings
 from siemtap.engine.mapper import batch_mapper
 from siemtap.outputs import OutputContext
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.outputs.splunk_hec.output import SplunkHec
 from siemtap.render import registry
 

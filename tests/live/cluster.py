@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from apptrana import simulator
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Opensearch
+from siemtap.outputs.elasticsearch.output import Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper.cli.main import main
 from siemtap.testing.cases import all_folders
 

@@ -15,9 +15,9 @@ from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
-from siemtap.outputs import OutputContext, elasticsearch
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Opensearch
+from siemtap.outputs import OutputContext
+from siemtap.outputs.elasticsearch.output import Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.testing.world import Marks, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("clean")]
@@ -142,7 +142,7 @@ def test_blocked_index_is_retried(node, tmp_path, block, monkeypatch):
     lifted.join()
     assert opensearch.counts["waits"] >= 1 and len(stored(node)) == 40
     node.ask("PUT", f"/{STREAM}/_settings", json={block: True})
-    monkeypatch.setattr("siemtap.outputs.elasticsearch.PATIENCE", 0.5)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.PATIENCE", 0.5)
     with pytest.raises(Retry, match="cluster_block_exception.*40 of 40 events wait"):
         opensearch.deliver(UNIT, events_of(40, 40), None)
     node.ask("PUT", f"/{STREAM}/_settings", json={block: None})
@@ -152,7 +152,7 @@ def test_blocked_index_is_retried(node, tmp_path, block, monkeypatch):
 
 def test_read_only_cluster_is_retried(node, tmp_path, monkeypatch):
     install(node, tmp_path)
-    monkeypatch.setattr("siemtap.outputs.elasticsearch.PATIENCE", 0.5)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.PATIENCE", 0.5)
     opensearch = output(node)
     node.ask("PUT", "/_cluster/settings", json={"transient": {"cluster.blocks.read_only": True}})
     with pytest.raises(Retry, match="cluster_block"):
@@ -164,7 +164,7 @@ def test_read_only_cluster_is_retried(node, tmp_path, monkeypatch):
 
 def test_stop_does_not_wait_for_a_blocked_cluster(monkeypatch):
     """The pauses are long enough to be noticed, and a stop ends the first one."""
-    monkeypatch.setattr(elasticsearch, "PATIENCE", 100.0 * HANG)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.PATIENCE", 100.0 * HANG)
     monkeypatch.setattr(random, "uniform", lambda low, high: 10.0 * HANG)
     context = OutputContext()
     opensearch = Opensearch(fill_in(Settings, {"hosts": ["http://127.0.0.1:9"]}), context)

@@ -13,8 +13,8 @@ from search_node import SecureNode
 
 from siemtap.core.errors import AuthError, ConfigError
 from siemtap.core.manifest import fill_in
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Opensearch
+from siemtap.outputs.elasticsearch.output import Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper.cli.main import main
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ from outputs.strange_server import StrangeServer
 
 from siemtap.core.manifest import fill_in
 from siemtap.edge.store.checkpoints import Database
-from siemtap.outputs import OutputContext, elasticsearch
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs import OutputContext
+from siemtap.outputs.elasticsearch.output import Elasticsearch
+from siemtap.outputs.elasticsearch.settings import Settings
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def opened():
 
 @pytest.fixture
 def served(request, monkeypatch):
-    monkeypatch.setattr(elasticsearch, "PATIENCE", 1.0)
-    monkeypatch.setattr(elasticsearch, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.PATIENCE", 1.0)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.LONGEST_PAUSE", 0.05)
     with Server(Cluster(**getattr(request, "param", {}))) as server:
         yield server
 

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper.cli.main import main
 
 UNIT = Unit("it", "apptrana.attack")

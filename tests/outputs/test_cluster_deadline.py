@@ -6,7 +6,8 @@ import pytest
 from edge import test_deadline
 
 from siemtap.core.manifest import fill_in
-from siemtap.outputs.cluster import FAILURES, Settings, build_client
+from siemtap.outputs.elasticsearch.client import FAILURES, build_client
+from siemtap.outputs.elasticsearch.settings import Settings
 
 dripping = test_deadline.dripping  # the fixture
 

@@ -12,9 +12,10 @@ from outputs.simulated_cluster import STREAM, UNIT, configured, event, install, 
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
-from siemtap.outputs import OutputContext, elasticsearch
-from siemtap.outputs.cluster import Settings, error_from
-from siemtap.outputs.elasticsearch import Elasticsearch, Opensearch
+from siemtap.outputs import OutputContext
+from siemtap.outputs.elasticsearch.client import error_from
+from siemtap.outputs.elasticsearch.output import Elasticsearch, Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper.cli.main import main
 
 
@@ -250,7 +251,7 @@ def test_api_key_is_rejected_for_opensearch():
 
 
 def test_unreachable_host_is_retried(monkeypatch):
-    monkeypatch.setattr(elasticsearch, "PATIENCE", 0.2)
+    monkeypatch.setattr("siemtap.outputs.elasticsearch.output.PATIENCE", 0.2)
     elasticsearch_output = Elasticsearch(
         fill_in(Settings, {"hosts": ["http://127.0.0.1:9"]}), OutputContext()
     )

@@ -11,8 +11,8 @@ from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.elastic.kibana.client import Kibana
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Elasticsearch, Opensearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch, Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper.config.load import load
 
 UNIT = Unit("it", "apptrana.attack")

@@ -14,7 +14,7 @@ from siemtap.core.model import Unit
 from siemtap.edge.encode import encode
 from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import validated as checked
-from siemtap.shipper.config.sections import OUTPUTS
+from siemtap.outputs.types import OUTPUTS
 
 
 @pytest.mark.slow
@@ -141,4 +141,4 @@ def test_a_lone_surrogate_is_replaced_and_the_event_says_so(value, replaced):
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 def test_an_output_says_why_it_cannot_be_read_back_or_can(output):
-    assert bool(output.unreadable) != hasattr(output, "read")
+    assert bool(output.load().unreadable) != hasattr(output.load(), "read")

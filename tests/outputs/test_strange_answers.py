@@ -21,9 +21,10 @@ from outputs.strange_server import (
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
-from siemtap.outputs import OutputContext, bulk
-from siemtap.outputs.cluster import Settings
-from siemtap.outputs.elasticsearch import Opensearch
+from siemtap.outputs import OutputContext
+from siemtap.outputs.elasticsearch import bulk
+from siemtap.outputs.elasticsearch.output import Opensearch
+from siemtap.outputs.elasticsearch.settings import Settings
 
 # fmt: off
 ITEMS = [   # the answer for one line, beside valid ones

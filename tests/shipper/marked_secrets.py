@@ -8,9 +8,10 @@ from urllib.parse import quote, quote_plus
 
 from siemtap.core.manifest import describe, kind_of
 from siemtap.kafka.settings import HOST
+from siemtap.outputs.types import OUTPUTS
 from siemtap.render import registry
 from siemtap.render.config import absent_settings, forms
-from siemtap.shipper.config.sections import OUTPUTS, TOP
+from siemtap.shipper.config.sections import TOP
 from siemtap.testing.simulation import Answer, Server
 
 MARK = "Zq7.marked_{number:03d}~Xv9w"  # of the letters that every secret setting allows

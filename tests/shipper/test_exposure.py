@@ -14,7 +14,8 @@ from siemtap.core.model import Mark, Unit
 from siemtap.edge.printable import printable
 from siemtap.edge.store.checkpoints import Checkpoints, Database
 from siemtap.edge.store.rejected import RejectedEvents
-from siemtap.outputs.cluster import Settings, build_client
+from siemtap.outputs.elasticsearch.client import build_client
+from siemtap.outputs.elasticsearch.settings import Settings
 from siemtap.shipper import logs
 from siemtap.shipper.config import exposure
 from siemtap.shipper.config.load import parse

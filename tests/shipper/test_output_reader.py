@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import pytest
 from shipper import two_outputs
@@ -10,8 +11,8 @@ from shipper.two_outputs import INPUT, clusters
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
 from siemtap.edge.clock import SYSTEM
+from siemtap.outputs.types import OUTPUTS
 from siemtap.shipper.config.load import parse
-from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery import queue_reader
 from siemtap.shipper.processes.share import Share
 from siemtap.shipper.scheduler import Scheduler
@@ -165,13 +166,15 @@ def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch):
     def refuse(settings, context):
         if settings is bad.settings:
             raise ConfigError("api_key and username cannot both be set")
-        return OUTPUTS["opensearch"](settings, context)
+        return OUTPUTS["opensearch"].load()(settings, context)
 
     changed = dataclasses.replace(
         first, settings=dataclasses.replace(first.settings, timeout=1_000)
     )
-    refuse.settings_type = OUTPUTS["elasticsearch"].settings_type
-    monkeypatch.setitem(OUTPUTS, "elasticsearch", refuse)
+    replaced = SimpleNamespace(
+        settings_type=OUTPUTS["elasticsearch"].settings_type, load=lambda: refuse
+    )
+    monkeypatch.setitem(OUTPUTS, "elasticsearch", replaced)
     with pytest.raises(ConfigError):
         shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, changed, bad])
     assert delivery.outputs["cluster"] is before and "other" not in delivery.outputs

@@ -9,7 +9,7 @@ from shipper.kafka_events import event
 from siemtap.core.model import Unit
 from siemtap.edge.store.checkpoints import Database
 from siemtap.edge.store.rejected import RejectedEvents
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.shipper.cli.main import main
 
 

@@ -13,9 +13,9 @@ from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
 from siemtap.core.windows import HOUR, MINUTE
 from siemtap.edge.store.event_queue import queued_batches
+from siemtap.outputs.types import OUTPUTS
 from siemtap.shipper.config.load import parse
 from siemtap.shipper.config.reload import can_be_reloaded
-from siemtap.shipper.config.sections import OUTPUTS
 from siemtap.shipper.delivery.queue_reader import MAX_EVENTS
 
 # fixtures

@@ -123,10 +123,16 @@ def result_of(convert: Callable[..., Any]) -> Result:
     if not inspect.isfunction(function):
         return None
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = _hints_of(function)
     except NameError:  # of a name that is imported for the type checker only
         return None
     return _of_hint(hints["return"]) if "return" in hints else None
+
+
+@cache
+def _hints_of(annotated: Any) -> Dict[str, Any]:
+    """Return the annotations of a function or of a TypedDict. Many rows share a converter."""
+    return typing.get_type_hints(annotated, include_extras=True)
 
 
 def _of_declaration(declaration: Declared) -> Result:
@@ -170,8 +176,7 @@ def _of_hint(hint: Any) -> Result:
     if origin in (dict, collections.abc.Mapping) or hint is dict:
         return FLATTENED
     if _is_record(hint):
-        members = typing.get_type_hints(hint, include_extras=True)
-        kinds = {name: _one(_of_hint(member)) for name, member in members.items()}
+        kinds = {name: _one(_of_hint(member)) for name, member in _hints_of(hint).items()}
         known = ((name, kind) for name, kind in kinds.items() if kind is not None)
         return FieldType("object", properties=tuple(known))
     return SCALARS.get(hint)

@@ -6,16 +6,18 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Protocol, Tuple
 
 from ...core.model import Cursor, Plugin
 from ...core.settings import Receiving
 from ..clock import Clock
 from .addresses import networks, parse_listen
-from .listener import Listener
 from .spool import Spool
 from .spool_reader import SpoolReader
 from .webhook import CLOSING, Endpoint
+
+if TYPE_CHECKING:
+    from .listener import Listener
 
 RECEIVED = "received"  # the scope of pushed events
 RECEIVED_EVERY = 0.2  # seconds between two reads of a spool
@@ -80,6 +82,8 @@ class ListenerPool:
     def webhook(self, settings: Receiving, endpoint: Endpoint) -> Listener:
         """Add an endpoint to the listener of its address and return the listener. A new listener
         has the endpoint before it listens."""
+        from .listener import Listener  # the HTTP server is slow to import
+
         host, port = parse_listen(settings.listen)
         key = (host, port, settings.certificate, settings.key)
         if key in self.listeners:

@@ -14,9 +14,10 @@ from ...edge.store.snapshot import Snapshot
 from ...outputs import OutputContext
 from ...outputs.file import StoredFiles
 from ...outputs.sqlite import StoredEvents
+from ...outputs.types import OUTPUTS
 from ...render import registry
 from ...render.event_check import SchemaCheck
-from ..config.sections import OUTPUTS, Config
+from ..config.sections import Config
 from .comparison import Audit
 from .progress import Progress
 from .ranges import ReadRange, read_ranges, rejected_ids, waiting_ids
@@ -87,7 +88,7 @@ def _open_output(
         database = Database(config.data / "siemtap.db")
         stack.callback(database.close)
     index_by_input = {input_config.id: input_config.common.index for input_config in config.inputs}
-    output = OUTPUTS[config.output.type](
+    output = OUTPUTS[config.output.type].load()(
         config.output.settings,
         OutputContext(database, index_by_input=index_by_input, datasets=registry.datasets()),
     )

@@ -20,6 +20,7 @@ from ...edge.clock import SYSTEM, retry_once
 from ...edge.printable import printable
 from ...engine.mapper import batch_mapper
 from ...engine.protocols import MapBatch
+from ...outputs.types import CLUSTERS
 from ..config import exposure
 from ..config.sections import Config, Input
 from ..processors.steps import process
@@ -181,7 +182,7 @@ def test_output(file: str, outputs: Tuple[str, ...]) -> None:
     """
     ok = True
     config = load(file)
-    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "splunk_hec", "kafka")):
+    for part in cluster_parts(config, outputs, (*CLUSTERS, "splunk_hec", "kafka")):
         _print_output(config, part)
         for passed, message in output_check.check_output(part):
             ok = ok and passed
@@ -209,7 +210,7 @@ def setup_cluster(file: str, dry_run: bool, packages: bool, outputs: Tuple[str, 
     Objects that are up to date are not changed.
     """
     config = load(file)
-    for part in cluster_parts(config, outputs, (*assets.CLUSTERS, "kafka")):
+    for part in cluster_parts(config, outputs, (*CLUSTERS, "kafka")):
         _print_output(config, part)
         uploaded = 0
         if packages and part.output.type != "kafka":

@@ -11,7 +11,7 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
 
 import click
 
@@ -30,19 +30,31 @@ from ..config.sections import Config
 from ..process import Shipper
 from ..progress import Backfill
 from ..status.log_lines import MetricsLog
-from ..status.server import Server
 from ..status.verdict import log_failures
 from ..systemd import Notifier, Supervision
-from . import bundles, checks, demo, export, fleet, machine, plugin_commands, secrets, vendors
 from .options import config_option, data_folder_lock, enabled_inputs, load, signals
-from .stored import audit, events, queues, state, stores
 
 if TYPE_CHECKING:
     from ..processes.supervisor import Supervisor
+    from ..status.server import Server
 
 
 class _Commands(click.Group):
-    """Commands whose errors are printed as sentences."""
+    """Commands whose errors are printed as sentences. All but `run` are imported once one of them
+    is called, or all are listed."""
+
+    def list_commands(self, context: click.Context) -> List[str]:
+        self._add_others()
+        return super().list_commands(context)
+
+    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        if name not in self.commands:
+            self._add_others()
+        return super().get_command(context, name)
+
+    def _add_others(self) -> None:
+        for command in _other_commands():
+            self.add_command(command)
 
     def invoke(self, context: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -217,6 +229,8 @@ def run_shipper(
         page: Optional[Server] = None
         metrics = MetricsLog(shipper) if config.metrics.enabled else None
         if config.http.enabled and not once:
+            from ..status.server import Server  # the HTTP server is slow to import
+
             page = Server(shipper, config.http.host, config.http.port, config.http.names)
             log.info("status page at %s", page.address)
         if shipper.database.new:
@@ -252,23 +266,27 @@ def worker(lock: Path) -> None:
     sys.exit(code)
 
 
-for command in (
-    demo.demo,
-    *checks.COMMANDS,
-    *export.COMMANDS,
-    audit.audit_all,
-    *queues.COMMANDS,
-    *fleet.COMMANDS,
-    *state.COMMANDS,
-    *stores.COMMANDS,
-    *events.COMMANDS,
-    *secrets.COMMANDS,
-    *vendors.COMMANDS,
-    *machine.COMMANDS,
-    bundles.build,
-    *plugin_commands.groups(),
-):
-    main.add_command(command)
+def _other_commands() -> Iterator[click.Command]:
+    """Yield the commands that a `siemtap run` does without."""
+    from . import bundles, checks, demo, export, fleet, machine, plugin_commands, secrets, vendors
+    from .stored import audit, events, queues, state, stores
+
+    yield from (demo.demo, audit.audit_all, bundles.build)
+    for module in (
+        checks,
+        export,
+        queues,
+        fleet,
+        state,
+        stores,
+        events,
+        secrets,
+        vendors,
+        machine,
+    ):
+        yield from module.COMMANDS
+    yield from plugin_commands.groups()
+
 
 logging.getLogger("siemtap").addHandler(logging.NullHandler())
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from ...core.errors import ConfigError, Retry, SiemtapError
 from ...core.manifest import suggest
 from ...edge.signal_calls import SignalCalls
 from ...edge.store import private
+from ...outputs.types import CLUSTERS
 from ..config import load as configuration
 from ..config.sections import Config, Input
 from ..processes.locks import KILL_AFTER, wait_for_processes
-from ..setup.assets import CLUSTERS
 
 if TYPE_CHECKING:
     from ..process import Shipper

@@ -14,6 +14,7 @@ from ...core.model import Plugin
 from ...core.paths import get, names
 from ...core.settings import SEVERITIES
 from ...edge.receive import addresses
+from ...outputs.types import OUTPUTS
 from ...render import registry
 from ...render.config import file_schema, forms, input_schema
 from ...render.datasets import added_paths
@@ -22,7 +23,7 @@ from ..processors.steps import compile_processors
 from . import consistency, outputs
 from .document import Document, Path_
 from .keystore import Keystore
-from .sections import OUTPUTS, TOP, Config, General, Health, Input, OutputConfig
+from .sections import TOP, Config, General, Health, Input, OutputConfig
 from .types import input_type, input_types
 from .validator import Validator
 

@@ -6,9 +6,10 @@ from functools import cache
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ...core.manifest import suggest
+from ...outputs.types import OUTPUTS
 from ...render.config import output_schema
 from .document import Document, Path_
-from .sections import DEFAULT_OUTPUT, OUTPUTS, OutputConfig
+from .sections import DEFAULT_OUTPUT, OutputConfig
 from .validator import Validator
 
 

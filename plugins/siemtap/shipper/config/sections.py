@@ -27,25 +27,11 @@ from ...core.settings import (
     Connection,
     Receiving,
 )
-from ...outputs.elasticsearch import Elasticsearch, Opensearch
-from ...outputs.file import File
-from ...outputs.kafka.output import Kafka
-from ...outputs.splunk_hec.output import SplunkHec
-from ...outputs.sqlite import Sqlite
-from ...outputs.stdout import Stdout
+from ...outputs.types import OUTPUTS
 from ...render import health, registry
 from ..delivery.settings import Queue
 from ..fleet.settings import Cluster
 
-OUTPUTS: Dict[str, Any] = {
-    "sqlite": Sqlite,
-    "file": File,
-    "stdout": Stdout,
-    "elasticsearch": Elasticsearch,
-    "opensearch": Opensearch,
-    "splunk_hec": SplunkHec,
-    "kafka": Kafka,
-}
 DEFAULT_OUTPUT = "default"  # the name of the output of the section `output`
 
 
@@ -307,6 +293,12 @@ class OutputConfig:
         if self.name == DEFAULT_OUTPUT:
             return f"output.{self.type}"
         return f"outputs.{self.name}"
+
+    @property
+    def location(self) -> str:
+        """Return where its events are, to complete "the events are …"."""
+        place: str = OUTPUTS[self.type].load().location(self.settings)
+        return place
 
 
 @dataclass(frozen=True)

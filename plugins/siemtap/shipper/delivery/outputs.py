@@ -13,8 +13,9 @@ from ...core.rows import Event
 from ...core.windows import Millis
 from ...edge.store.event_queue import EventQueue
 from ...outputs import OutputContext
+from ...outputs.types import OUTPUTS
 from ..config.reload import can_be_reloaded
-from ..config.sections import OUTPUTS, Config, OutputConfig
+from ..config.sections import Config, OutputConfig
 from ..processes.share import OUTPUT
 from ..scheduler import Scheduler
 from . import queue_reader
@@ -83,7 +84,7 @@ class Outputs:
     def _open(self, config: OutputConfig) -> OpenOutput:
         delivers = self.datasets.get(config.name, ())
         context = replace(self.context, section=config.section, delivers=delivers)
-        output = OUTPUTS[config.type](config.settings, context)
+        output = OUTPUTS[config.type].load()(config.settings, context)
         return OpenOutput(config, output, self.checking)
 
     def _add(self, output: OpenOutput) -> None:

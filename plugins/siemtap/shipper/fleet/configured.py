@@ -7,9 +7,10 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from ...core.model import Plugin
 from ...kafka.settings import KafkaConnection
+from ...outputs.types import OUTPUTS
 from ..config.document import Document
 from ..config.outputs import named_outputs
-from ..config.sections import DEFAULT_OUTPUT, OUTPUTS, General, OutputConfig
+from ..config.sections import DEFAULT_OUTPUT, General, OutputConfig
 
 KAFKA = "kafka"
 

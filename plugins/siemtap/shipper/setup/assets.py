@@ -14,10 +14,10 @@ from ...core.paths import leaves
 from ...core.windows import DAY
 from ...elastic.assets import ISM, Asset, TemplateOptions, assets
 from ...elastic.server import Server
-from ...outputs.cluster import FAILURES, build_client, error_from
+from ...outputs.elasticsearch.client import FAILURES, build_client, error_from
+from ...outputs.types import CLUSTERS
 from ..config.sections import Config
 
-CLUSTERS = ("elasticsearch", "opensearch")  # the outputs that are one
 # Paths of which siemtap owns everything: what it does not set is removed.
 OWNED = ("template.mappings", "processors", "composed_of")
 

@@ -11,9 +11,10 @@ from ...elastic.kibana import client as kibana
 from ...elastic.kibana.saved_objects import ndjson
 from ...elastic.server import Server
 from ...outputs.index_names import PATTERN
+from ...outputs.types import CLUSTERS
 from ...render import registry
 from ..config.sections import Config
-from .assets import CLUSTERS, Change
+from .assets import Change
 
 
 def dashboard_changes(config: Config, server: Server) -> Iterator[Change]:

@@ -11,7 +11,7 @@ from ...core.rows import Event
 from ...core.windows import MINUTE, Millis
 from ...edge.clock import SYSTEM
 from ...elastic.server import Server
-from ...outputs.cluster import FAILURES, error_from, parse_hits
+from ...outputs.elasticsearch.client import FAILURES, error_from, parse_hits
 from ..config.sections import Config
 from . import canary
 from .assets import Change, changes, cluster, read_server

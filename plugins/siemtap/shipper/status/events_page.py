@@ -15,7 +15,6 @@ from ...core.windows import Millis
 from ...edge.printable import UNSAFE, printable
 from ...edge.store.checkpoints import to_sqlite
 from ...edge.store.snapshot import Snapshot
-from ..config.sections import OUTPUTS
 from ..events.search import Query, Search, severity_numbers, spelled_as_stored, time_range
 from ..events.table import Row, row_of
 from .answers import SECONDS, Answer, Fields, html_answer
@@ -121,8 +120,7 @@ def _address(fields: Fields, **changed: str) -> str:
 
 def _render_elsewhere(config: Any) -> Iterator[str]:
     places = "; ".join(
-        f"with {output.section} the events are {OUTPUTS[output.type].location(output.settings)}"
-        for output in config.outputs
+        f"with {output.section} the events are {output.location}" for output in config.outputs
     )
     yield from render_top("events", "/events")
     yield (

@@ -14,9 +14,10 @@ from ....core.manifest import parse_duration
 from ....core.windows import Millis
 from ....edge.client.http import connect
 from ....edge.printable import printable
+from ....outputs.types import OUTPUTS
 from ...audit import ranges, report, stored
 from ...audit.findings import Comparison
-from ...config.sections import OUTPUTS, Config, OutputConfig
+from ...config.sections import Config, OutputConfig
 from ...process import added_fields
 from ..options import config_option, data_folder_lock, load, output_option, parts_of
 
@@ -57,7 +58,7 @@ def audit_all(file: str, since: str, patience: str, repair: bool, outputs: Tuple
     for part in parts_of(config, outputs):
         if len(config.outputs) > 1:
             click.echo(f"output {part.output.name}:")
-            if OUTPUTS[part.output.type].unreadable and not outputs:
+            if OUTPUTS[part.output.type].load().unreadable and not outputs:
                 click.echo(f"not compared: {why_unreadable(part.output)}")
                 continue
         ok = _audit(part, parse_duration(since), parse_duration(patience), repair) and ok
@@ -66,7 +67,7 @@ def audit_all(file: str, since: str, patience: str, repair: bool, outputs: Tuple
 
 def why_unreadable(output: OutputConfig) -> str:
     """Return why nothing can be compared with an output; "" if it can be read."""
-    why = OUTPUTS[output.type].unreadable
+    why = OUTPUTS[output.type].load().unreadable
     return f"{output.type} cannot return its events: {why}" if why else ""
 
 
@@ -74,7 +75,7 @@ def _audit(config: Config, since: Millis, patience: Millis, repair: bool) -> boo
     """Compare one output with the vendors. Return whether it has exactly what they have."""
     problem = why_unreadable(config.output)
     if problem:
-        readable = ", ".join(name for name in OUTPUTS if not OUTPUTS[name].unreadable)
+        readable = ", ".join(name for name in OUTPUTS if not OUTPUTS[name].load().unreadable)
         raise ConfigError(f"{config.output.section}: {problem} (an audit needs {readable})")
     inputs = ranges.auditable_inputs(config.inputs)
     if not inputs:

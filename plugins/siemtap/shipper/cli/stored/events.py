@@ -16,7 +16,7 @@ from ....core.windows import Millis
 from ....edge.clock import SYSTEM
 from ....edge.store.snapshot import Snapshot
 from ....outputs.stdout import write_lines
-from ...config.sections import OUTPUTS, Config
+from ...config.sections import Config
 from ...events.search import Hit, Query, Search, severity_numbers, spelled_as_stored, time_range
 from ...events.table import Row, row_of
 from ..options import config_option, load
@@ -112,8 +112,7 @@ def require_embedded_store(config: Config) -> None:
     """Raise ConfigError, with the place of the events, unless they are in the embedded store."""
     if not config.has_store:
         places = "; ".join(
-            f"{output.section}: the events are {OUTPUTS[output.type].location(output.settings)}"
-            for output in config.outputs
+            f"{output.section}: the events are {output.location}" for output in config.outputs
         )
         raise ConfigError(
             "`siemtap events` searches the embedded store, the output sqlite, which this"

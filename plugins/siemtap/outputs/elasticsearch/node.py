@@ -12,10 +12,10 @@ from elastic_transport import NdjsonSerializer, Urllib3HttpNode
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import OrjsonSerializer
 
-from ..edge.client.pins import Pin, pinned
-from ..edge.client.quoted import redact_error
-from ..edge.deadline import bounded, deadline
-from .compression import compress
+from ...edge.client.pins import Pin, pinned
+from ...edge.client.quoted import redact_error
+from ...edge.deadline import bounded, deadline
+from ..compression import compress
 
 log = logging.getLogger("siemtap")
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")

@@ -13,20 +13,20 @@ from typing import Iterator, List, Optional, Set, Tuple
 from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, NotFoundError
 
-from ..core.convert import rfc3339
-from ..core.errors import ConfigError, Retry
-from ..core.events import ids_of
-from ..core.formats.url import without_userinfo
-from ..core.model import Mark, Unit
-from ..core.rows import Event
-from ..core.windows import DAY, Millis
-from ..edge.encode import encode
-from ..engine.protocols import Rejections
-from . import OutputContext
+from ...core.convert import rfc3339
+from ...core.errors import ConfigError, Retry
+from ...core.events import ids_of
+from ...core.formats.url import without_userinfo
+from ...core.model import Mark, Unit
+from ...core.rows import Event
+from ...core.windows import DAY, Millis
+from ...edge.encode import encode
+from ...engine.protocols import Rejections
+from .. import OutputContext
+from ..index_names import PATTERN, data_stream, index_name
 from .bulk import STRANGE, Bulk, Lines, Verdict, merged
-from .cluster import (
+from .client import (
     FAILURES,
-    Settings,
     build_client,
     error_from,
     is_block,
@@ -34,7 +34,7 @@ from .cluster import (
     parse_hits,
     require_all_shards,
 )
-from .index_names import PATTERN, data_stream, index_name
+from .settings import Settings
 
 log = logging.getLogger("siemtap")
 

@@ -12,10 +12,11 @@ import elastic_transport
 import elasticsearch
 from elasticsearch import ApiError
 
-from ..core.errors import AuthError, ConfigError, Retry
-from ..core.rows import Event
-from ..engine.protocols import Rejections
-from .cluster import FAILURES, WAIT, Settings, error_from, is_block, parse_error
+from ...core.errors import AuthError, ConfigError, Retry
+from ...core.rows import Event
+from ...engine.protocols import Rejections
+from .client import FAILURES, WAIT, error_from, is_block, parse_error
+from .settings import Settings
 
 # These make a quarter of the full answer.
 FILTER = "errors,items.*.status,items.*.error,items.*.failure_store"

@@ -1,0 +1,38 @@
+"""The types of outputs: what `output.<type>` and `outputs.<name>.type` may name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Dict
+
+from . import file, sqlite, stdout
+from .elasticsearch import settings as elasticsearch
+from .kafka import settings as kafka
+from .splunk_hec import settings as splunk_hec
+
+
+@dataclass(frozen=True)
+class OutputType:
+    """A type of output. `place`: its class, as "module:name", imported when it is used: the client
+    of a cluster alone is a fifth of a start."""
+
+    settings_type: Any
+    place: str
+
+    def load(self) -> Any:
+        """Return its class."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module, __package__), name)
+
+
+OUTPUTS: Dict[str, OutputType] = {
+    "sqlite": OutputType(sqlite.Settings, ".sqlite:Sqlite"),
+    "file": OutputType(file.Settings, ".file:File"),
+    "stdout": OutputType(stdout.Settings, ".stdout:Stdout"),
+    "elasticsearch": OutputType(elasticsearch.Settings, ".elasticsearch.output:Elasticsearch"),
+    "opensearch": OutputType(elasticsearch.Settings, ".elasticsearch.output:Opensearch"),
+    "splunk_hec": OutputType(splunk_hec.Settings, ".splunk_hec.output:SplunkHec"),
+    "kafka": OutputType(kafka.Settings, ".kafka.output:Kafka"),
+}
+CLUSTERS = ("elasticsearch", "opensearch")  # those that are search clusters
