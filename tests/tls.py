@@ -124,7 +124,8 @@ def accept(listening, serve):
 
 class TlsServer:
     """A TLS server with one certificate chain that gives the same answer to all requests.
-    `heard`: the data received after the handshakes."""
+    `received`: the data received after the handshakes. `shown`: the client's certificate of each
+    of these parts, in DER."""
 
     def __init__(self, path, answer=b"{}", headers=b"", version=None, clients=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -138,7 +139,7 @@ class TlsServer:
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
             % (headers, len(answer), answer)
         )
-        self.received, self.handshakes, self.logged_in = [], 0, []
+        self.received, self.handshakes, self.logged_in, self.shown = [], 0, [], []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         accept(self.socket, self._serve)
@@ -154,6 +155,7 @@ class TlsServer:
                         return
                     self.received.append(part)
                     self.logged_in.append(bool(peer.getpeercert()))
+                    self.shown.append(peer.getpeercert(True))
                     if part.startswith((b"GET", b"HEAD")) or part.endswith((b"}", b"\n")):
                         peer.sendall(self.answer)
         except OSError:  # a client that closes the connection, as expected

@@ -1,4 +1,5 @@
-"""Listeners use a certificate that changed on disk from the next connection on."""
+"""Files of certificates that change on disk are used from the next connection on, by listeners and
+by clients."""
 
 import os
 import socket
@@ -8,8 +9,12 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 import tls
 
+from siemtap.core.errors import ConfigError
 from siemtap.core.manifest import fill_in
-from siemtap.core.settings import Receiving
+from siemtap.core.settings import Connection, Receiving
+from siemtap.edge.certificates import Followed
+from siemtap.edge.client.messages import Request
+from siemtap.edge.client.sender import Sender
 from siemtap.edge.clock import SYSTEM
 from siemtap.edge.receive.listener import Listener
 from siemtap.edge.receive.spool import Spool
@@ -25,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
 def webhook(folder, certificate, key):
     listener = Listener("127.0.0.1", 0, certificate, key)
     try:
-        yield int(listener.address.rsplit(":", 1)[1])
+        yield listener
     finally:
         listener.close()
 
@@ -36,7 +41,7 @@ def syslog(folder, certificate, key):
     settings = fill_in(Receiving, {"certificate": certificate, "key": key})
     listener = open_listener("tls://127.0.0.1:0", settings, spool, SYSTEM)
     try:
-        yield int(listener.address.rsplit(":", 1)[1])
+        yield listener
     finally:
         listener.close()
         spool.close()
@@ -67,11 +72,16 @@ def renew(folder):
 
 
 @pytest.fixture(params=[webhook, syslog], ids=["webhook", "syslog"])
-def port(request, tmp_path):
+def listener(request, tmp_path):
     tls.make(tmp_path)
     paths = (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
-    with request.param(tmp_path, *paths) as port:
-        yield port
+    with request.param(tmp_path, *paths) as listener:
+        yield listener
+
+
+@pytest.fixture
+def port(listener):
+    return int(listener.address.rsplit(":", 1)[1])
 
 
 @pytest.mark.parametrize("name", [None, "siemtap.example.com"])
@@ -99,6 +109,114 @@ def test_certificate_that_cannot_be_used_is_logged_once(port, tmp_path, caplog):
     third = renew(tmp_path)
     assert shown(port) == third != second
     assert caplog.text.count("cannot be used") == 3
+
+
+def test_a_certificate_that_cannot_be_used_is_a_problem_until_it_can(listener, port, tmp_path):
+    """It is one before any sender connects, and ends without a connection, too."""
+    assert list(listener.problems()) == []
+    key = (tmp_path / "key.pem").read_text()
+    second = renew(tmp_path)
+    (tmp_path / "key.pem").write_text(key)
+    (problem,) = listener.problems()
+    assert f"{tmp_path}/cert.pem or {tmp_path}/key.pem cannot be used" in problem
+    assert "write a whole certificate and its key" in problem
+    (tmp_path / "cert.pem").unlink()
+    (problem,) = listener.problems()
+    assert "No such file" in problem
+    third = renew(tmp_path)
+    assert list(listener.problems()) == []
+    assert shown(port) == third != second
+
+
+def test_files_are_read_again_after_a_right_to_read_was_given(tmp_path):
+    """It changes neither time nor size."""
+    path = tmp_path / "key.pem"
+    path.write_text("key")
+    refusals = [None, PermissionError(13, "Permission denied"), None]
+
+    def read():
+        refusal = refusals.pop(0)
+        if refusal:
+            raise refusal
+        return len(refusals)
+
+    files = Followed(read, {"key": str(path)})
+    assert files.latest() == 2 and files.problem() == ""
+    path.write_text("another key")
+    assert "Permission denied" in files.problem()
+    assert files.problem() == "" and files.latest() == 0
+    assert refusals == []
+
+
+def test_the_listener_reads_its_certificate_once(tmp_path, monkeypatch):
+    tls.make(tmp_path)
+    reads = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def counted(context, *args, **more):
+        reads.append(args)
+        return load(context, *args, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", counted)
+    with webhook(tmp_path, str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")) as listener:
+        assert listener.address.startswith("https://")
+        assert len(reads) == 1
+
+
+def test_a_client_follows_its_ca_file(tmp_path):
+    """Neither renewed authorities nor a file that is half written need a restart."""
+    trusted = tmp_path / "ca.pem"
+    authorities = [tls.Certificate(name, authority=True) for name in ("Old", "New")]
+    nodes = [tls.Certificate("node", by=authority) for authority in authorities]
+    chains = [node.write(tmp_path) for node in nodes]
+    trusted.write_bytes(authorities[0].pem)
+    with tls.listening(chains[0], headers=b"connection: close\r\n") as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        sender = Sender(fill_in(Connection, {"ca_file": str(trusted)}), 1)
+
+        def status():
+            return sender(Request("GET", url, {}, b""), 5.0).status
+
+        assert status() == 200
+        trusted.write_bytes(authorities[0].pem[:200])
+        assert status() == 200
+        (problem,) = sender.problems()
+        assert str(trusted) in problem
+        server.context.load_cert_chain(chains[1])
+        trusted.write_bytes(authorities[1].pem)
+        assert status() == 200
+        assert list(sender.problems()) == []
+
+
+def test_a_client_whose_ca_file_never_could_be_used(tmp_path):
+    sender = Sender(fill_in(Connection, {"ca_file": str(tmp_path / "none.pem")}), 1)
+    with pytest.raises(
+        ConfigError, match="^GET https://.*: `ca_file` cannot be used: No such file"
+    ):
+        sender(Request("GET", "https://127.0.0.1:1/", {}, b""), 5.0)
+
+
+def test_the_authorities_of_a_proxy_are_followed(tmp_path):
+    """The pin is the server's; `ca_file` verifies the HTTPS proxy in front of it."""
+    node = tls.Certificate("node")
+    authorities = [tls.Certificate(name, authority=True) for name in ("Old", "New")]
+    chains = [tls.Certificate("proxy", by=each).write(tmp_path) for each in authorities]
+    trusted = tmp_path / "ca.pem"
+    trusted.write_bytes(authorities[0].pem)
+    with tls.listening(node.write(tmp_path), headers=b"connection: close\r\n") as server:
+        proxy = tls.Proxy(server.port, chains[0])
+        settings = {
+            "ca_file": str(trusted),
+            "fingerprint": node.fingerprint,
+            "proxy": proxy.address,
+        }
+        sender = Sender(fill_in(Connection, settings), 1)
+        for authority, chain in zip(authorities, chains):
+            proxy.context.load_cert_chain(chain)
+            trusted.write_bytes(authority.pem)
+            reply = sender(Request("GET", "https://localhost/", {}, b""), 5.0)
+            assert reply.status == 200
+        proxy.socket.close()
 
 
 def test_an_open_connection_goes_on(port, tmp_path):

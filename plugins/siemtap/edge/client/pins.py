@@ -26,6 +26,8 @@ from typing import Any, List, Optional
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
+from ..certificates import Followed, use_context
+
 DER = 2  # _ssl.ENCODING_DER
 # ssl.VERIFY_X509_PARTIAL_CHAIN, named from 3.10 on: an intermediate authority may be the anchor.
 PARTIAL_CHAIN = 0x80000
@@ -43,21 +45,32 @@ class Mismatch(urllib3.exceptions.SSLError):
 class Pin:
     """A fingerprint, and the TLS contexts that all connections of a client share.
 
-    `certificate`, `key`: PEM files of the client's own certificate. Raises OSError if they cannot
-    be read.
+    `certificate`, `key`: PEM files of the client's own certificate, which `contexts` follow.
     """
 
     def __init__(self, fingerprint: str, certificate: str = "", key: str = "") -> None:
         self.sha256 = bytes.fromhex(fingerprint.replace(":", ""))
+        self.contexts = Followed(
+            lambda: Contexts(certificate, key), {"certificate": certificate, "key": key}
+        )
+
+    def matches(self, certificate: bytes) -> bool:
+        """Return whether a certificate (DER) has the pinned fingerprint."""
+        return hmac.compare_digest(hashlib.sha256(certificate).digest(), self.sha256)
+
+
+class Contexts:
+    """The TLS contexts of a pin, all with the client's own certificate.
+
+    `certificate`, `key`: PEM files, or "". Raises OSError if they cannot be read.
+    """
+
+    def __init__(self, certificate: str, key: str) -> None:
         self.certificate = certificate
         self.key = key
         self.unverified = self._context(ssl.CERT_NONE)
         # Trusts the pinned authority alone. Set once it has verified a chain.
         self.anchored: Optional[ssl.SSLContext] = None
-
-    def matches(self, certificate: bytes) -> bool:
-        """Return whether a certificate (DER) has the pinned fingerprint."""
-        return hmac.compare_digest(hashlib.sha256(certificate).digest(), self.sha256)
 
     def context_trusting(self, authority: bytes) -> ssl.SSLContext:
         """Return a context whose only trust anchor is this authority (DER)."""
@@ -90,16 +103,17 @@ class _Pinned:
         if self.proxy_is_forwarding:  # TLS ends at the proxy, which is not pinned
             super().connect()  # type: ignore[misc]
             return
-        context = self.pin.anchored
+        contexts = self.pin.contexts.latest()
+        context = contexts.anchored
         if context is None:
-            self._handshake(self.pin.unverified)
+            self._handshake(contexts.unverified)
             own, *others = peer_chain(self.sock)
             if self.pin.matches(own):
                 self.is_verified = True
                 return
             self.sock.close()
             self.sock = None
-            context = self.pin.context_trusting(self._pinned_authority(others))
+            context = contexts.context_trusting(self._pinned_authority(others))
         try:
             self._handshake(context)
         except ssl.SSLCertVerificationError as error:
@@ -107,7 +121,7 @@ class _Pinned:
                 "the server's certificate cannot be verified with the authority that has the pinned"
                 f" fingerprint: {error.verify_message}"
             ) from None
-        self.pin.anchored = context
+        contexts.anchored = context
 
     def _pinned_authority(self, others: List[bytes]) -> bytes:
         for certificate in others:
@@ -120,25 +134,8 @@ class _Pinned:
         )
 
     def _handshake(self, context: ssl.SSLContext) -> None:
-        """Connect with this context alone: no other authorities, no other checks."""
-        self.ssl_context = context
-        self.cert_reqs = context.verify_mode
-        self.assert_hostname = None if context.verify_mode == ssl.CERT_REQUIRED else False
-        self.assert_fingerprint = None
-        self.ca_certs = self.ca_cert_dir = self.ca_cert_data = self.cert_file = self.key_file = None
+        use_context(self, context)
         super().connect()  # type: ignore[misc]
-
-
-def proxy_context(authorities: str, verify: bool) -> ssl.SSLContext:
-    """Return the TLS context for a proxy, which authorities verify: the pin is the server's.
-
-    `authorities`: a PEM file. `verify=False` accepts any certificate; the runner warns about it.
-    """
-    context = ssl.create_default_context(cafile=authorities)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def peer_chain(sock: Any) -> List[bytes]:

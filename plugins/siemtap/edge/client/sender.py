@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 import threading
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import requests
@@ -14,9 +15,10 @@ import urllib3
 
 from ...core.errors import ConfigError, Malformed, Retry, SiemtapError
 from ...core.settings import Connection
+from ..certificates import Followed, client_context, following
 from ..deadline import bounded, deadline
 from .messages import EXPECTS_TLS, Reply, Request
-from .pins import Mismatch, Pin, pinned, proxy_context
+from .pins import Mismatch, Pin, pinned
 from .quoted import redact_error
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -37,16 +39,13 @@ class Sender:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.cookies.set_policy(_NoCookies())
-        pin = Pin(connection.fingerprint, *certificate) if connection.fingerprint else None
-        if certificate[0]:
-            self.session.cert = certificate
+        tls = _Tls(connection, certificate)
+        self.files = tls.files
         for scheme in ("http://", "https://"):
-            self.session.mount(
-                scheme, _Adapter(pin, connection, pool_connections=pool, pool_maxsize=pool)
-            )
+            self.session.mount(scheme, _Adapter(tls, pool_connections=pool, pool_maxsize=pool))
         self.session.headers.clear()
         self.proxies = _proxies(connection)
-        self.verify: Any = (connection.ca_file or True) if connection.verify else bool(pin)
+        self.verify = connection.verify or bool(connection.fingerprint)
 
     def __call__(self, request: Request, seconds: float) -> Reply:
         with deadline(seconds) as call:
@@ -56,11 +55,17 @@ class Sender:
                 if call.is_late and not isinstance(error, Malformed):
                     raise _too_late(seconds, request) from None
                 if isinstance(error, SiemtapError):
+                    if not error.where:  # of the files, which know no request
+                        error.at(request.line)
                     raise
                 raise self._error_from(error, request, seconds) from None
             if call.is_late:  # the end of the connection looked like the end of the answer
                 raise _too_late(seconds, request)
             return reply
+
+    def problems(self) -> Iterator[str]:
+        """Yield which files of certificates cannot be used, for the status."""
+        yield from filter(None, (followed.problem() for followed in self.files))
 
     def _send(self, request: Request, seconds: float) -> Reply:
         headers = {"Accept-Encoding": "gzip, deflate", **request.headers}
@@ -92,9 +97,6 @@ class Sender:
             return Retry(f"no answer within {seconds:g} s", request.line, narrower=True)
         if isinstance(error, INVALID_REQUEST):
             return ConfigError(f"{type(error).__name__}: check `url` and `proxy`", request.line)
-        # requests raises a plain OSError if the CA file does not exist
-        if self.verify not in (True, False) and "CA certificate" in str(error):
-            return ConfigError(f"`ca_file` cannot be read: {self.verify}", request.line)
         reason = f"the connection failed: {_reason(error)}"
         if request.url.lower().startswith("http://"):
             if TLS_ALERT.search(str(error)):
@@ -117,8 +119,6 @@ INVALID_REQUEST = (
 
 def _tls_error(error: OSError, request: Request) -> SiemtapError:
     cause = _innermost(error)
-    if "NO_CERTIFICATE_OR_CRL_FOUND" in str(error):
-        return ConfigError("`ca_file` has no certificate in PEM", request.line)
     if "WRONG_VERSION_NUMBER" in str(error):
         return ConfigError(
             "the server does not speak TLS at this port: write http:// in the URL, or its TLS port",
@@ -137,13 +137,39 @@ def _tls_error(error: OSError, request: Request) -> SiemtapError:
     )
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
-    """A transport adapter whose connections verify the pin, if there is one, directly or through a
-    proxy's tunnel."""
+class _Tls:
+    """How connections verify the server, or an HTTPS proxy in front of it: by the pin, or by
+    authorities, whose files are followed."""
 
-    def __init__(self, pin: Optional[Pin], connection: Connection, **kwargs: Any) -> None:
-        self.pin = pin
-        self.connection = connection
+    def __init__(self, connection: Connection, certificate: Tuple[str, str]) -> None:
+        self.pin: Optional[Pin] = None
+        self.server: Optional[Followed[ssl.SSLContext]] = None
+        self.proxy: Optional[Followed[ssl.SSLContext]] = None
+        self.files: List[Followed[Any]] = []
+        if connection.fingerprint:
+            self.pin = Pin(connection.fingerprint, *certificate)
+            self.files.append(self.pin.contexts)
+        elif connection.ca_file or certificate[0]:
+            self.server = client_context(connection.ca_file, *certificate, verify=connection.verify)
+            self.files.append(self.server)
+        # Authorities verify the proxy: the pin and the client's certificate are for the server.
+        if self.files and connection.proxy.lower().startswith("https:"):
+            self.proxy = client_context(connection.ca_file, verify=connection.verify)
+            self.files.append(self.proxy)
+
+    def connection_class(self, connection: Any) -> Any:
+        """Return a subclass of urllib3's HTTPS connection class that verifies like this."""
+        if self.server or self.proxy:
+            connection = following(connection, self.server, self.proxy)
+        return pinned(connection, self.pin) if self.pin else connection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """A transport adapter whose connections verify the server, directly or through a proxy's
+    tunnel."""
+
+    def __init__(self, tls: _Tls, **kwargs: Any) -> None:
+        self.tls = tls
         super().__init__(**kwargs)
 
     def init_poolmanager(
@@ -155,12 +181,6 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy in self.proxy_manager:
             return super().proxy_manager_for(proxy, **kwargs)
-        # Authorities verify the proxy: the pin is the server's.
-        if self.pin and proxy.lower().startswith("https:"):
-            kwargs["proxy_ssl_context"] = proxy_context(
-                self.connection.ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH,
-                self.connection.verify,
-            )
         return self._use_own_connections(super().proxy_manager_for(proxy, **kwargs))
 
     def proxy_headers(self, proxy: str) -> Dict[str, str]:
@@ -168,12 +188,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return {"Proxy-Authorization": login} if login else {}
 
     def _use_own_connections(self, manager: Any) -> Any:
-        """Give a manager pools whose connections obey the deadline, and verify the pin."""
+        """Give a manager pools whose connections obey the deadline, and verify the server."""
         pools = {}
         for scheme, pool in manager.pool_classes_by_scheme.items():
             connection = pool.ConnectionCls
-            if self.pin and scheme == "https":
-                connection = pinned(connection, self.pin)
+            if scheme == "https":
+                connection = self.tls.connection_class(connection)
             pools[scheme] = type(
                 f"Bounded{pool.__name__}", (pool,), {"ConnectionCls": bounded(connection)}
             )

@@ -7,14 +7,14 @@ import logging
 import os
 import threading
 import time
-from typing import Any, Optional, Sequence, Type
+from typing import Any, Iterator, Optional, Sequence, Type
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...core.errors import ConfigError
+from ..certificates import ServerCertificate
 from ..clock import SYSTEM, Clock
-from .certificates import server_context
 from .limits import listen_on
 from .webhook import Endpoint, Webhook
 
@@ -95,6 +95,7 @@ class Listener:
         protocol: Type[Any] = WebhookProtocol,
     ) -> None:
         self.app = Webhook(clock, endpoints)
+        self.certificate = ServerCertificate(certificate, key) if certificate else None
         self.scheme = "https" if certificate else "http"
         # Invalid requests are counted, not logged one by one.
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
@@ -114,19 +115,14 @@ class Listener:
                 timeout_keep_alive=int(REQUEST_TIMEOUT),
                 timeout_graceful_shutdown=5,
                 backlog=2048,
-                ssl_certfile=certificate or None,
-                ssl_keyfile=key or None,
             )
             config.load()
-        except OSError as error:  # ssl's errors are OSErrors too
-            if hasattr(self, "socket"):
-                self.socket.close()
+        except OSError as error:
             raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`,"
-                " `certificate` and `key`"
+                f"cannot listen on {host}:{port}: {error.strerror or error}; check `listen`"
             ) from None
-        if config.ssl:
-            config.ssl = server_context(certificate, key)
+        if self.certificate:
+            config.ssl = self.certificate.context
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self._serve, name="webhook", daemon=True)
         self.thread.start()
@@ -144,6 +140,15 @@ class Listener:
         """Return the URL without a path, with the port that the system chose for port 0."""
         host, port = self.socket.getsockname()[:2]
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def problems(self) -> Iterator[str]:
+        """Yield why senders are refused, or soon will be, for the status."""
+        if self.socket.problem():
+            yield self.socket.problem()
+        if self.certificate and self.certificate.files.problem():
+            yield self.certificate.files.problem()
+        if not self.thread.is_alive():
+            yield f"the listener at {self.address} has ended: restart siemtap"
 
     def close(self) -> None:
         """Stop listening. Requests whose payloads are being stored are answered."""

@@ -112,10 +112,7 @@ class ListenerPool:
         """Yield why senders are refused at the socket of an endpoint."""
         for listener in list(self.listeners.values()):
             if endpoint in listener.app.endpoints:
-                if listener.socket.problem():
-                    yield listener.socket.problem()
-                if not listener.thread.is_alive():
-                    yield f"the listener at {listener.address} has ended: restart siemtap"
+                yield from listener.problems()
 
     def drop(self, endpoint: Endpoint) -> None:
         """Close an endpoint: its senders get 503 for a while. A socket without open endpoints is

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
 import threading
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
@@ -18,9 +17,9 @@ from ...core.errors import ConfigError, Malformed, Retry
 from ...core.formats.syslog import is_octet_counted, may_be_complete, split_frames
 from ...core.model import Payload
 from ...core.settings import Receiving
+from ..certificates import ServerCertificate
 from ..clock import SYSTEM, Clock
 from ..receive.addresses import networks, parse_syslog
-from ..receive.certificates import server_context
 from ..receive.limits import listen_on
 from ..receive.spool import Spool
 from .intake import Intake
@@ -45,7 +44,7 @@ class Tcp:
     """
 
     def __init__(
-        self, host: str, port: int, intake: Intake, tls: Optional[ssl.SSLContext] = None
+        self, host: str, port: int, intake: Intake, tls: Optional[ServerCertificate] = None
     ) -> None:
         self.intake = intake
         self.spool = intake.spool
@@ -75,9 +74,11 @@ class Tcp:
         return None
 
     def problems(self) -> Iterator[str]:
-        """Yield why senders are refused, for the status."""
+        """Yield why senders are refused, or soon will be, for the status."""
         if self.socket.problem():
             yield self.socket.problem()
+        if self.tls and self.tls.files.problem():
+            yield self.tls.files.problem()
         if not self.thread.is_alive():
             yield f"the listener at {self.address} has ended: restart siemtap"
 
@@ -100,7 +101,7 @@ class Tcp:
         self.stopping = asyncio.Event()
         tls_options: Dict[str, Any] = {}
         if self.tls:
-            tls_options = {"ssl": self.tls, "ssl_handshake_timeout": HANDSHAKE}
+            tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": HANDSHAKE}
         self.socket = listen_on(host, port, reuse=os.name == "posix")
         server = await asyncio.start_server(
             self._serve_peer, sock=self.socket, limit=CHUNK, backlog=2048, **tls_options
@@ -230,5 +231,5 @@ def open_listener(
             raise ConfigError(
                 f"cannot listen on {address}: {error.strerror}; check `syslog`"
             ) from None
-    tls = server_context(settings.certificate, settings.key) if scheme == "tls" else None
+    tls = ServerCertificate(settings.certificate, settings.key) if scheme == "tls" else None
     return Tcp(host, port, intake, tls)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Dict, List, Tuple, TypedDict, Union
+from typing import Any, Dict, List, Optional, Tuple, TypedDict, Union
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from ...core.errors import AuthError, ConfigError, Retry, SiemtapError
+from ...edge.certificates import Followed, client_context
 from ...edge.client.pins import Pin
-from .node import Lines, Serializer, node_class
+from .node import Lines, NodeTls, Serializer, node_class
 from .settings import Settings
 
 Hit = Dict[str, object]  # of a search
@@ -43,20 +44,39 @@ class ServerOptions(TypedDict, total=False):
     hosts: List[str]
     verify_certs: bool
     ssl_show_warn: bool
-    ca_certs: str
-    client_cert: str
-    client_key: str
 
 
-def build_client(settings: Settings, flavour: str) -> Elasticsearch:
+class Tls:
+    """How a client verifies the nodes, and the certificate that it shows them.
+
+    `files`: what follows `ca_file`, `certificate` and `key`. Raise ConfigError if they cannot be
+    used.
+    """
+
+    def __init__(self, settings: Settings, flavour: str) -> None:
+        self.node: NodeTls = None
+        self.files: List[Followed[Any]] = []
+        own = (settings.certificate, settings.key)
+        if settings.ca_fingerprint:
+            self.node = Pin(settings.ca_fingerprint, *own)
+            self.files.append(self.node.contexts)
+        elif settings.ca_file or settings.certificate:
+            self.node = client_context(settings.ca_file, *own, verify=settings.verify)
+            self.files.append(self.node)
+        for followed in self.files:
+            try:
+                followed.latest()
+            except ConfigError as error:
+                raise error.at(f"output.{flavour}") from None
+
+
+def build_client(settings: Settings, flavour: str, tls: Optional[Tls] = None) -> Elasticsearch:
     """Return a client for either flavour. Raise ConfigError that names the wrong setting."""
     _check_login(settings, flavour)
+    tls = tls or Tls(settings, flavour)
     try:
-        pin = None
-        if settings.ca_fingerprint:
-            pin = Pin(settings.ca_fingerprint, settings.certificate, settings.key)
         return Elasticsearch(
-            node_class=node_class(flavour, settings.compression_level, pin),
+            node_class=node_class(flavour, settings.compression_level, tls.node),
             serializers={"application/json": Serializer(), "application/x-ndjson": Lines()},
             request_timeout=settings.timeout / 1000,
             max_retries=0,
@@ -106,12 +126,6 @@ def _server_options(settings: Settings) -> ServerOptions:
     if settings.cloud_id or any(host.startswith("https://") for host in settings.hosts):
         options["verify_certs"] = settings.verify or bool(settings.ca_fingerprint)
         options["ssl_show_warn"] = False
-        if settings.ca_file:
-            options["ca_certs"] = settings.ca_file
-        if settings.certificate:
-            options["client_cert"] = settings.certificate
-        if settings.key:
-            options["client_key"] = settings.key
     return options
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import ssl
 from typing import Any, Optional, Type, Union
 
 import elastic_transport
@@ -12,6 +13,7 @@ from elastic_transport import NdjsonSerializer, Urllib3HttpNode
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import OrjsonSerializer
 
+from ...edge.certificates import Followed, following
 from ...edge.client.pins import Pin, pinned
 from ...edge.client.quoted import redact_error
 from ...edge.deadline import bounded, deadline
@@ -20,6 +22,10 @@ from ..compression import compress
 log = logging.getLogger("siemtap")
 VERSIONED = re.compile(r"application/vnd\.elasticsearch\+([\w-]+)\s*;\s*compatible-with=\d+")
 LONGEST = 600.0  # seconds of a request without a time-out of its own
+
+
+# a pin, or the authorities of `ca_file` and the client's certificate; None: the public authorities
+NodeTls = Union[Pin, Followed[ssl.SSLContext], None]
 
 
 class Serializer(OrjsonSerializer):
@@ -45,7 +51,7 @@ class Lines(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
-def node_class(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urllib3HttpNode]:
+def node_class(flavour: str, level: int, tls: NodeTls = None) -> Type[Urllib3HttpNode]:
     class Node(Urllib3HttpNode):
         """A node that compresses at a level of choice, speaks OpenSearch, and verifies a pin.
 
@@ -57,8 +63,10 @@ def node_class(flavour: str, level: int, pin: Optional[Pin] = None) -> Type[Urll
 
         def __init__(self, config: elastic_transport.NodeConfig) -> None:
             super().__init__(config)
-            if pin and config.scheme == "https":
-                self.pool.ConnectionCls = pinned(self.pool.ConnectionCls, pin)
+            if isinstance(tls, Pin) and config.scheme == "https":
+                self.pool.ConnectionCls = pinned(self.pool.ConnectionCls, tls)
+            elif isinstance(tls, Followed) and config.scheme == "https":
+                self.pool.ConnectionCls = following(self.pool.ConnectionCls, tls)
             self.pool.ConnectionCls = bounded(self.pool.ConnectionCls)
 
         def perform_request(

@@ -27,6 +27,7 @@ from ..index_names import PATTERN, data_stream, index_name
 from .bulk import STRANGE, Bulk, Lines, Verdict, merged
 from .client import (
     FAILURES,
+    Tls,
     build_client,
     error_from,
     is_block,
@@ -59,7 +60,8 @@ class Elasticsearch:
     def __init__(self, settings: Settings, context: OutputContext = OutputContext()) -> None:
         self.settings = settings
         self.context = context
-        self.client = build_client(settings, self.flavour)
+        self.tls = Tls(settings, self.flavour)
+        self.client = build_client(settings, self.flavour, self.tls)
         self.bulk = Bulk(self.client, settings, self.flavour)
         self.counts = (
             self.bulk.counts
@@ -334,6 +336,10 @@ class Elasticsearch:
                 )
             total += number
         return total
+
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+        yield from filter(None, (followed.problem() for followed in self.tls.files))
 
     def close(self) -> None:
         self.bulk.close()

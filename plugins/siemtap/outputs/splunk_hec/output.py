@@ -230,6 +230,10 @@ class SplunkHec:
         with self.lock:
             self.counts.update(numbers)
 
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+        yield from self.collector.sender.problems()
+
     def close(self) -> None:
         self.pool.shutdown(wait=True)
         self.collector.close()

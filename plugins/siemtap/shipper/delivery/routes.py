@@ -7,6 +7,7 @@ from typing import (
     Callable,
     Dict,
     Iterable,
+    Iterator,
     List,
     NamedTuple,
     Optional,
@@ -132,6 +133,11 @@ class OpenOutput:
     def counts(self) -> Dict[str, int]:
         """Return what the output counts itself, such as requests."""
         return dict(getattr(self.output, "counts", {}))
+
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+        if hasattr(self.output, "problems"):
+            yield from self.output.problems()
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:

@@ -42,6 +42,12 @@ def _reasons(shipper: Any) -> Iterator[str]:
                 yield f"{running.id}: {reason}"
     for reader in list(shipper.delivery.readers.values()):
         yield from _queue_reasons(reader, elapsed)
+    for client in list(shipper.clients.values()):
+        if hasattr(client.send, "problems"):  # a simulated vendor has no certificates
+            yield from client.send.problems()
+    for output in list(shipper.delivery.outputs.values()):
+        for reason in output.problems():
+            yield f"output {output.name}: {reason}"
     yield from _store_reasons(shipper)
     if shipper.scheduler.fatal:
         yield f"the process ends: {type(shipper.scheduler.fatal).__name__}"
