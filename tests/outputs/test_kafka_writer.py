@@ -2,6 +2,7 @@
 to lose the answer of one commit and keep that of the next."""
 
 import pytest
+import tls
 
 from siemtap.core.errors import AuthError, Retry
 from siemtap.kafka.settings import KafkaConnection
@@ -115,3 +116,27 @@ def test_single_batches_end_only_once_no_commit_is_in_doubt(cluster, write):
         write(b"a", NO_ANSWER)
     write(b"a", None)
     assert cluster.committed == [b"a"]
+
+
+def test_renewed_certificates_make_another_producer(cluster, tmp_path):
+    """librdkafka reads the files when a client is made; a commit in doubt is resolved first."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(tls.Certificate("Old", authority=True).pem)
+    settings = KafkaConnection(hosts=("kafka.example.com:9092",), tls=True, ca_file=str(ca))
+    transactions = Transactions(settings, "id", Limits(timeout=1_000))
+    opened = []
+    make = cluster.Producer
+    cluster.Producer = lambda properties: opened.append(1) or make(properties)
+    for _ in range(2):
+        transactions.open()
+    assert len(opened) == 1
+    ca.write_bytes(b"half")
+    transactions.open()
+    assert len(opened) == 1
+    ca.write_bytes(tls.Certificate("New", authority=True).pem)
+    transactions.in_doubt = True
+    transactions.open()
+    assert len(opened) == 1
+    transactions.in_doubt = False
+    transactions.open()
+    assert len(opened) == 2

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 
 import pytest
+import tls
 from confluent_kafka import KafkaError
 from kafka_mock import Mock
 from processes import wait_for
@@ -211,3 +212,30 @@ def test_a_refused_group_is_named_with_its_command():
         " --bootstrap-server 127.0.0.1:1 --add --allow-principal User:ANONYMOUS --operation Read"
         " --operation Describe --group writers"
     )
+
+
+@pytest.mark.slow
+def test_certificates_that_are_renewed_make_another_reader(tmp_path, mock, monkeypatch):
+    """librdkafka reads the files when a client is made. What was not committed is read again."""
+    topic = "renewed"
+    mock.write(topic, *map(value, range(3)))
+    (tmp_path / "ca.pem").write_bytes(tls.Certificate("Old", authority=True).pem)
+    settings = KafkaConnection(hosts=tuple(mock.hosts), tls=True, ca_file=str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(  # the mock speaks no TLS
+        "siemtap.kafka.client._protocol", lambda settings: "PLAINTEXT"
+    )
+    reader = Consumer(settings, [topic], topic, True, "the group")
+    with closing(reader):
+        reader.start()
+        assert len(reader.take(10, 10**6, 60)) == 3
+        first = reader.consumer
+        (tmp_path / "ca.pem").write_bytes(b"half")
+        reader.start()
+        assert reader.consumer is first
+        (problem,) = reader.files.problems()
+        assert "ca.pem cannot be used" in problem
+        (tmp_path / "ca.pem").write_bytes(tls.Certificate("New", authority=True).pem)
+        reader.start()
+        assert reader.consumer is not first
+        assert list(reader.files.problems()) == []
+        assert len(reader.take(10, 10**6, 60)) == 3

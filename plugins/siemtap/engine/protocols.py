@@ -79,6 +79,9 @@ class EventSource(MarkStore, Protocol):
     def origin(self, event: Event) -> str:
         """Return where an event of the batch in hand was read; "" for another event."""
 
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+
     def close(self) -> None: ...
 
 

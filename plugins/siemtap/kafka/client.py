@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict, Iterable, Iterator, Optional
 
 from ..core.errors import AuthError, ConfigError, Retry, SiemtapError
+from ..edge.certificates import Followed, client_context
 from .settings import KafkaConnection
 
 # librdkafka's own lines: `Errors` and the errors of calls say the same
@@ -73,6 +74,35 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
         if not settings.verify:
             given["ssl.endpoint.identification.algorithm"] = "none"
     return given
+
+
+class TlsFiles:
+    """The files of a connection's certificates. librdkafka reads them once, when a client is made
+    (its issue 2868): after a change another client has to be made."""
+
+    def __init__(self, settings: KafkaConnection) -> None:
+        self.files: Optional[Followed[Any]] = None
+        if settings.tls and (settings.ca_file or settings.certificate):
+            self.files = client_context(
+                settings.ca_file, settings.certificate, settings.key, settings.verify
+            )
+        self.used: Any = None  # what the files held when `changed` was asked last
+
+    def changed(self) -> bool:
+        """Return whether the files were renewed since this was asked last, and can be used."""
+        if self.files is None:
+            return False
+        try:
+            latest = self.files.latest()
+        except ConfigError:
+            return False  # `new_client` says what is wrong
+        before, self.used = self.used, latest
+        return before is not None and before is not latest
+
+    def problems(self) -> Iterator[str]:
+        """Yield why the files cannot be used, for the status."""
+        if self.files and self.files.problem():
+            yield self.files.problem()
 
 
 def new_client(kind: Any, properties: Dict[str, Any], where: str) -> Any:

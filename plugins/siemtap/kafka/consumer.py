@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ..core.errors import Retry, SiemtapError
-from .client import Advice, Errors, error_from, library, new_client, properties
+from .client import Advice, Errors, TlsFiles, error_from, library, new_client, properties
 from .settings import KafkaConnection
 from .topics import Topics
 
@@ -80,6 +80,7 @@ class Consumer:
         self.settings = settings
         self.advice = Advice(settings, group)
         self.errors = Errors()
+        self.files = TlsFiles(settings)
         self.properties = {
             **properties(settings),
             "group.id": group,
@@ -107,7 +108,11 @@ class Consumer:
         self.thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
-        """Join the group, unless that was done."""
+        """Join the group, unless that was done. After certificates were renewed it is joined
+        anew; what was not committed is read again."""
+        if self.files.changed() and self.thread is not None:
+            self.close()
+            self._reset()
         if self.thread is None:
             self.consumer = new_client(self.kafka.Consumer, self.properties, self.where)
             self.consumer.subscribe(
@@ -126,6 +131,17 @@ class Consumer:
             self.changed.notify_all()
         if self.thread is not None:
             self.thread.join()
+
+    def _reset(self) -> None:
+        """Forget the reader that was closed."""
+        self.waiting.clear()
+        self.waiting_bytes = 0
+        self.in_hand = []
+        self.owned = None
+        self.at_end = set()
+        self.paused = self.closing = False
+        self.failure = None
+        self.thread = None
 
     # The reader's thread
 

@@ -86,6 +86,10 @@ class Client:
         """Return where an event of the batch in hand was read; "" for another event."""
         return self.places.get(event["event"]["id"], "")
 
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+        yield from self.consumer.files.problems()
+
     def close(self) -> None:
         self.consumer.close()
 

@@ -16,6 +16,7 @@ from .client import (
     Advice,
     Errors,
     Fenced,
+    TlsFiles,
     error_from,
     library,
     new_client,
@@ -75,6 +76,7 @@ class Transactions:
         self.stopping = stopping or threading.Event()
         self.advice = Advice(settings)
         self.errors = Errors()
+        self.files = TlsFiles(settings)
         self.producer: Any = None
         self.failed: Dict[int, Any] = {}  # index of a message -> its KafkaError
         self.in_doubt = False  # a commit was asked for, and its outcome is not known
@@ -103,10 +105,12 @@ class Transactions:
 
     def open(self) -> None:
         """Open the producer, unless it is: end what an earlier owner of the id left open, and fence
-        it.
+        it. After certificates were renewed it is opened anew.
 
         Raise Retry if no broker answers in time; ConfigError or AuthError if a person must act.
         """
+        if not self.in_doubt and self.files.changed():
+            self.close()
         if self.producer is not None:
             return
         self.errors.take()

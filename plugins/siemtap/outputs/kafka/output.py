@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ...core.errors import Retry
 from ...core.model import Mark, Unit
@@ -162,6 +162,10 @@ class Kafka:
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         """Return None: a topic cannot be searched."""
         return None
+
+    def problems(self) -> Iterator[str]:
+        """Yield what a person should put right, for the status."""
+        yield from self.writer.transactions.files.problems()
 
     def close(self) -> None:
         self.writer.close()

@@ -37,6 +37,9 @@ def _reasons(shipper: Any) -> Iterator[str]:
             )
             if reason:
                 yield f"{state.unit}: {reason}"
+        if running.source:
+            for reason in running.source.problems():
+                yield f"{running.id}: {reason}"
         if running.receiver:
             for reason in running.receiver.problems():
                 yield f"{running.id}: {reason}"
