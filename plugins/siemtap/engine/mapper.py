@@ -33,12 +33,7 @@ def batch_mapper(
     `created`: returns the time for `event.created`. `check`: what will check the events; what the
     mapping checks itself, it need not check again.
     """
-    fields = {
-        "data_stream.namespace": common.namespace,
-        "tags": list(common.tags),
-        "fields": dict(common.fields),
-        **added_fields,
-    }
+    fields = fields_of(common, added_fields)
     logged: Set[Tuple[str, str]] = set()  # (dataset, reason)
 
     def report(dataset: str, reason: str) -> None:
@@ -100,6 +95,16 @@ def batch_mapper(
         return [event for event in events if not is_unwanted(event)]
 
     return map_batch
+
+
+def fields_of(common: CommonSettings, added_fields: Mapping[str, object]) -> Mapping[str, object]:
+    """Return path -> value of what an input adds to every event, and its runner."""
+    return {
+        "data_stream.namespace": common.namespace,
+        "tags": list(common.tags),
+        "fields": dict(common.fields),
+        **added_fields,
+    }
 
 
 def drop_filter(rules: Mapping[str, object]) -> Optional[Unwanted]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
 
 from ..core.compile.fit import FieldSchemas
 from ..core.model import Batch, Cursor, Mark, Payload, Unit
@@ -81,6 +81,13 @@ class EventSource(MarkStore, Protocol):
 
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""
+
+    def unread(self) -> str:
+        """Return what cannot be read now, while the rest is read to its end; "" if nothing."""
+
+    @property
+    def counts(self) -> Dict[str, int]:
+        """Return what the source counts itself, such as `lost_offsets`."""
 
     def close(self) -> None: ...
 

@@ -167,6 +167,10 @@ class Advice:
             f"kafka-topics.sh {self.server} --create --topic {topic}{more}" for topic in topics
         )
 
+    def unavailable(self, topic: str) -> str:
+        """Return the command that shows which partitions of a topic have no leader."""
+        return f"kafka-topics.sh {self.server} --describe --unavailable-partitions --topic {topic}"
+
     def configure(self, topic: str, name: str, value: str) -> str:
         """Return the command that sets a setting of a topic."""
         return f"kafka-configs.sh {self.server} --alter --topic {topic} --add-config {name}={value}"

@@ -10,16 +10,15 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..core.errors import Retry, SiemtapError
 from .client import Advice, Errors, TlsFiles, error_from, library, new_client, properties
+from .gaps import BROKERS_TIMEOUT, Gaps, Loss, Partition
 from .settings import KafkaConnection
 from .topics import Topics
 
 log = logging.getLogger("siemtap")
-
-Partition = Tuple[str, int]  # topic, number
 
 # What may wait for the SIEM before partitions are paused; below half of it they are resumed.
 MAX_WAITING = 4_000  # messages
@@ -28,7 +27,6 @@ AT_ONCE = 500  # messages of one poll
 POLL = 0.1  # seconds
 POLL_IN_HAND = 0.005  # the same while a batch is in hand, whose commit will follow
 COMMIT_TIMEOUT = 30.0  # seconds
-BROKERS_TIMEOUT = 5.0  # seconds in which one broker has to answer
 REVOKE_WAIT = 10.0  # seconds that a batch in hand may take before its partitions are given away
 SESSION_MS = 10_000  # until the group misses a reader that died; librdkafka's default is 45 s
 REFRESH_MS = 30_000  # between two looks for new topics
@@ -87,7 +85,7 @@ class Consumer:
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "auto.offset.reset": "earliest" if from_start else "latest",
+            "auto.offset.reset": "error",  # `gaps` decides, and tells what was deleted
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": SESSION_MS,
             "queued.max.messages.kbytes": 16_384,
@@ -101,6 +99,7 @@ class Consumer:
         self.commits: queue.SimpleQueue[Commit] = queue.SimpleQueue()
         self.owned: Optional[Set[Partition]] = None  # None: the group has not assigned any yet
         self.at_end: Set[Partition] = set()
+        self.gaps = Gaps(where, from_start, self.advice)
         self.paused = False
         self.failure: Optional[Any] = None  # the KafkaError of a topic or of the group
         self.closing = False
@@ -139,6 +138,7 @@ class Consumer:
         self.in_hand = []
         self.owned = None
         self.at_end = set()
+        self.gaps.clear()
         self.paused = self.closing = False
         self.failure = None
         self.thread = None
@@ -151,6 +151,7 @@ class Consumer:
                 try:
                     self._commit_requested()
                     self._poll()
+                    self._mind_gaps()
                 except (self.kafka.KafkaException, RuntimeError) as raised:
                     with self.changed:
                         self.failure = getattr(raised, "args", [None])[0]
@@ -185,6 +186,7 @@ class Consumer:
         if error is None:
             self.failure = None
             self.at_end.discard(place)
+            self.gaps.leaderless.discard(place)
             if self.owned is None or place not in self.owned:
                 return
             headers = {name: value or b"" for name, value in message.headers() or ()}
@@ -196,17 +198,29 @@ class Consumer:
         elif error.name() == "_PARTITION_EOF":
             self.failure = None
             self.at_end.add(place)
+            self.gaps.leaderless.discard(place)
+        elif error.name() == "_AUTO_OFFSET_RESET":
+            self.gaps.resets[place] = message.offset()
         elif error.name() == "_MAX_POLL_EXCEEDED":
             log.warning("%s: %s", self.where, error.str())
         else:
             self.failure = error
 
+    def _mind_gaps(self) -> None:
+        """Start what has no offset, and learn which partitions have no leader."""
+        owned = self.owned or set()
+        for partition in self.gaps.start_again(self.consumer, owned):
+            if self.paused:
+                self.consumer.pause([partition])
+        self.gaps.look(self.consumer, owned, waits=not self.waiting and not self._is_read())
+
     def _commit_requested(self) -> None:
-        """Commit what was asked for, of partitions that are still ours."""
+        """Commit what was asked for, of partitions that are still ours, with the time of the last
+        message."""
         while not self.commits.empty():
             commit = self.commits.get()
             positions = [
-                self.kafka.TopicPartition(*place, offset)
+                self.kafka.TopicPartition(*place, offset, self.gaps.metadata(place))
                 for place, offset in commit.offsets.items()
                 if place in (self.owned or ())
             ]
@@ -251,6 +265,7 @@ class Consumer:
     def _forget(self, places: Set[Partition]) -> None:
         self.owned = (self.owned or set()) - places
         self.at_end -= places
+        self.gaps.forget(places)
         self.waiting = deque(each for each in self.waiting if each.place not in places)
         self.waiting_bytes = sum(len(each.value or b"") for each in self.waiting)
         self.changed.notify_all()
@@ -259,7 +274,8 @@ class Consumer:
 
     def take(self, number: int, size: int, patience: float) -> List[Received]:
         """Return the next messages, at most `number` and about `size` bytes; [] once all
-        partitions are read to their ends. They are in hand until `done` or `again`.
+        partitions are read to their ends, but for those without a leader, or if a loss has to be
+        reported before what follows it. They are in hand until `done` or `again`.
 
         Raise Retry if nothing is assigned, or nothing comes, within `patience` seconds; and what
         Kafka reports.
@@ -269,24 +285,43 @@ class Consumer:
             while not self.waiting:
                 if self.failure is not None:
                     raise self._error(self.failure)
-                if self.owned is not None and self.owned <= self.at_end:
+                if self._is_read() or self.gaps.losses:
                     break
                 if time.monotonic() > end:
                     break
                 self.changed.wait(POLL)
             while self.waiting and len(self.in_hand) < number and size > 0:
+                if self.gaps.is_behind_loss(self.waiting[0].place, self.waiting[0].offset):
+                    break
                 message = self.waiting.popleft()
                 self.in_hand.append(message)
+                self.gaps.reached[message.place] = message.time
                 length = len(message.value or b"")
                 self.waiting_bytes -= length
                 size -= length
             if self.in_hand:
                 return list(self.in_hand)
-            is_read = self.owned is not None and self.owned <= self.at_end
+            if self.gaps.losses:
+                return []
+            is_read = self._is_read()
         self._check_brokers()
         if not is_read:
             raise Retry(f"{self.where}: no message came within {patience:g} s")
         return []
+
+    def _is_read(self) -> bool:
+        return self.owned is not None and self.owned - self.gaps.leaderless <= self.at_end
+
+    def unreported(self) -> List[Loss]:
+        """Return what Kafka deleted, of partitions whose earlier messages are all delivered."""
+        with self.changed:
+            waiting = {
+                each.place
+                for each in (*self.waiting, *self.in_hand)
+                if not self.gaps.is_behind_loss(each.place, each.offset)
+            }
+            losses = list(self.gaps.losses.values())
+            return [loss for loss in losses if loss.place not in waiting]
 
     def done(self) -> None:
         """Forget the messages in hand: their offsets are committed."""

@@ -12,12 +12,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Tuple
 import orjson
 
 from ..core.convert import rfc3339
+from ..core.events import Lost
 from ..core.manifest import choice, duration, text, text_list
 from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
 from ..core.rows import Dataset, Event
 from ..core.windows import Millis
 from ..edge.client.messages import may_have_large_number
 from .consumer import Consumer, Received
+from .gaps import Loss
 from .settings import KafkaConnection
 
 BATCH_MESSAGES = 2_000
@@ -71,6 +73,7 @@ class Client:
             f"the group {settings.group_id}",
         )
         self.places: Dict[str, str] = {}  # id of an event -> topic, partition and offset
+        self.lost_offsets = 0  # that Kafka deleted before they were read
 
     def save(self, unit: Unit, mark: Mark) -> None:
         """Commit the offsets of a mark to the group, as `CheckpointAfter` wants a mark saved."""
@@ -88,7 +91,18 @@ class Client:
 
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""
+        if self.unread():
+            yield self.unread()
         yield from self.consumer.files.problems()
+
+    def unread(self) -> str:
+        """Return what cannot be read now; "" if nothing."""
+        return self.consumer.gaps.unread()
+
+    @property
+    def counts(self) -> Dict[str, int]:
+        """Return what is counted of the topics, for /stats."""
+        return {"lost_offsets": self.lost_offsets}
 
     def close(self) -> None:
         self.consumer.close()
@@ -96,20 +110,50 @@ class Client:
 
 def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator[Batch]:
     """Yield what the group's partitions hold, to their ends. What was handed out and not delivered
-    comes again first. Records are events, or Unreadable."""
+    comes again first. Records are events, or Unreadable. What Kafka deleted is told as `lost`."""
     client.consumer.start()
     client.consumer.again()
-    while messages := client.consumer.take(BATCH_MESSAGES, BATCH_BYTES, PATIENCE):
-        records = [event_of(message) for message in messages]
-        client.places = {
-            record["event"]["id"]: place_of(message)
-            for record, message in zip(records, messages)
-            if isinstance(record, dict)
-        }
-        until = min(now, max(message.time for message in messages))
-        yield Batch(EVENTS, records, cursor_of(messages), until)
-        client.consumer.done()
-        client.places = {}
+    while True:
+        yield from report_losses(client)
+        messages = client.consumer.take(BATCH_MESSAGES, BATCH_BYTES, PATIENCE)
+        if messages:
+            yield batch_of(client, messages, now)
+            client.consumer.done()
+            client.places = {}
+        elif not client.consumer.unreported():
+            return
+
+
+def batch_of(client: Client, messages: List[Received], now: Millis) -> Batch:
+    """Return the events of messages, and note where they were read."""
+    records = [event_of(message) for message in messages]
+    client.places = {
+        record["event"]["id"]: place_of(message)
+        for record, message in zip(records, messages)
+        if isinstance(record, dict)
+    }
+    until = min(now, max(message.time for message in messages))
+    return Batch(EVENTS, records, cursor_of(messages), until)
+
+
+def report_losses(client: Client) -> Iterator[Batch]:
+    """Yield a batch for each range of offsets that Kafka deleted before they were read."""
+    for loss in client.consumer.unreported():
+        cursor = {loss.topic: {str(loss.partition): loss.next}}
+        yield Batch(EVENTS, [], cursor, loss.stop, lost=(lost_of(loss),))
+        client.lost_offsets += loss.number
+        client.consumer.gaps.losses.pop(loss.place, None)
+
+
+def lost_of(loss: Loss) -> Lost:
+    """Return what was lost, with the reason. Its scope, which makes the event's id, is the first
+    offset."""
+    reason = (
+        f"Kafka deleted {loss.number:,} offsets of the topic {loss.topic}, partition"
+        f" {loss.partition}, before they were read ({loss.first} to {loss.next - 1})"
+    )
+    scope = f"{loss.topic}/{loss.partition}/{loss.first}"
+    return Lost(loss.start, loss.stop, reason, scope)
 
 
 def cursor_of(messages: List[Received]) -> Cursor:

@@ -20,8 +20,8 @@ from ..edge.store.first_reads import noting_first_read
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
-from ..engine.mapper import batch_mapper
-from ..engine.passing import event_passer
+from ..engine.mapper import batch_mapper, fields_of
+from ..engine.passing import event_passer, loss_reporter
 from ..engine.protocols import (
     CheckpointStore,
     Delivery,
@@ -33,6 +33,7 @@ from ..engine.protocols import (
 )
 from ..engine.pump import pump
 from ..engine.time_range import settings_of
+from ..render import health
 from .config.sections import Input
 from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
@@ -96,19 +97,25 @@ class RunningInput:
 
     def _mapper(self) -> MapBatch:
         plugin, common = self.input_config.plugin, self.input_config.common
+        added = self.host.added_fields
         if plugin.reads_events:
             self.source = self.client
             unit = Unit(self.id, plugin.datasets[0].name)
             self.host.rejected_events.origins[unit] = self.source.origin
-            return event_passer(common.drop, partial(self.host.reject, unit))
+            datasets, fields = self.input_config.datasets, fields_of(common, added)
+            report_loss = loss_reporter(datasets, health.DATASET, fields, self._created)
+            return event_passer(common.drop, partial(self.host.reject, unit), report_loss)
         return batch_mapper(
             plugin=plugin,
             settings=self.settings,
             common=common,
-            added_fields=self.host.added_fields,
-            created=lambda: rfc3339(self.host.clock.now()),
+            added_fields=added,
+            created=self._created,
             check=self.host.check,
         )
+
+    def _created(self) -> str:
+        return rfc3339(self.host.clock.now())
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
         """Return the receiver of an input that listens, replays, or has payloads left in its spool

@@ -346,6 +346,8 @@ class Shipper:
             self.health_events.close()
         done = all(state.done for running in self.inputs.values() for state in running.states())
         done = done and all(reader.done for reader in self.delivery.readers.values())
+        sources = [running.source for running in self.inputs.values() if running.source]
+        done = done and not any(source.unread() for source in sources)
         if ended:
             self.close()
         return done and not self.scheduler.internal_error and not self.counts.totals["rejected"]

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ...core.manifest import (
     choice,
     duration,
+    fill_in,
     integer,
     port,
     secret,
@@ -308,7 +309,7 @@ class Input:
     plugin: Plugin
     settings: Any
     common: CommonSettings
-    connection: Connection = Connection()
+    connection: Connection = fill_in(Connection, {})
     receiving: Optional[Receiving] = None  # of a plugin that receives
     outputs: Tuple[str, ...] = (DEFAULT_OUTPUT,)
     processors: Tuple[Any, ...] = ()  # those of the input, then those of the file

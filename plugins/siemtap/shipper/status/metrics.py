@@ -29,6 +29,13 @@ UNIT_METRICS = (
     ("siemtap_unit_late_p99_seconds", "late_p99_s", f"99th percentile of {LATE}"),
     ("siemtap_unit_late_p50_seconds", "late_p50_s", f"Median of {LATE}"),
 )
+SOURCE_METRICS = (
+    (
+        "siemtap_lost_offsets",
+        "lost_offsets",
+        "Offsets that Kafka deleted before the input kafka read them",
+    ),
+)
 QUEUE_METRICS = (
     ("siemtap_queue_events", "waiting_events", "Events that wait for one of several outputs"),
     ("siemtap_queue_bytes", "waiting_bytes", "Bytes on disk of these events"),
@@ -58,6 +65,7 @@ class _Collector:
         yield from self._collect_output(self.stats["output"])
         yield from self._collect_units()
         yield from self._collect_receivers()
+        yield from self._collect_sources()
         yield from self._collect_queues()
         yield from self._collect_processes()
 
@@ -95,6 +103,14 @@ class _Collector:
             family = GaugeMetricFamily(name, help, labels=["input"])
             for row in rows:
                 family.add_metric([row["id"]], row["received"].get(key, 0))
+            yield family
+
+    def _collect_sources(self) -> Iterator[Any]:
+        rows = [row for row in self.stats["inputs"] if "source" in row]
+        for name, key, help in SOURCE_METRICS if rows else ():
+            family = CounterMetricFamily(name, help, labels=["input"])
+            for row in rows:
+                family.add_metric([row["id"]], row["source"][key])
             yield family
 
     def _collect_queues(self) -> Iterator[Any]:

@@ -60,6 +60,8 @@ def _input_stats(running: Any, now: Millis) -> Dict[str, Any]:
     }
     if running.receiver:
         stats["received"] = running.receiver.show(running.received_until())
+    if running.source:
+        stats["source"] = running.source.counts
     stats["clock_difference_s"] = {
         host: skew / 1000 for host, skew in list(running.http.skew.items())
     }

@@ -103,6 +103,8 @@ def log_failures(shipper: Any) -> None:
         for state in running.states():
             if not state.done:
                 log.error("not finished: %s: %s", state.unit, state.error or state.state)
+        if running.source and running.source.unread():
+            log.error("not finished: %s: %s", running.id, running.source.unread())
     for reader in shipper.delivery.readers.values():
         if not reader.done:
             log.error(
