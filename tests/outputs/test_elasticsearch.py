@@ -42,6 +42,30 @@ def test_truncated_answer_is_unknown_and_sent_again(served):
     elasticsearch_output.close()
 
 
+def test_a_look_up_that_fails_leaves_the_first_reason(served, monkeypatch):
+    """The cluster is asked what it has before each attempt; the last failure is told once."""
+    elasticsearch_output = output(served)
+    served.cut = 1
+    failures = [f"asking for ids: no answer, {number}" for number in range(100)]
+
+    def search(*_):
+        raise Retry(failures.pop(0))
+
+    monkeypatch.setattr(elasticsearch_output, "_search_ids", search)
+    with pytest.raises(Retry) as caught:
+        elasticsearch_output.deliver(UNIT, [event(1), event(2)], None)
+    assert len(failures) < 99, "several attempts"
+    last = 100 - len(failures) - 1
+    message = caught.value.message
+    assert message.startswith("output.elasticsearch: bulk: ConnectionError ('Connection broken: ")
+    assert message.endswith(
+        "; which of the events are stored cannot be looked up:"
+        f" asking for ids: no answer, {last}; 2 of 2 events wait"
+    )
+    assert message.count("asking for ids") == 1
+    elasticsearch_output.close()
+
+
 class RollingOver(threading.Event):
     """Not set; each wait for it rolls the data streams of a cluster over."""
 

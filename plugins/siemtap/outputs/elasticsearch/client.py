@@ -54,6 +54,8 @@ class Tls:
     """
 
     def __init__(self, settings: Settings, flavour: str) -> None:
+        if bool(settings.certificate) != bool(settings.key):
+            raise ConfigError(f"output.{flavour}: certificate and key go together; set both")
         self.node: NodeTls = None
         self.files: List[Followed[Any]] = []
         own = (settings.certificate, settings.key)
@@ -96,8 +98,6 @@ def _check_login(settings: Settings, flavour: str) -> None:
         raise ConfigError(f"output.{flavour}: {' and '.join(names)} are set; use one of them")
     if bool(settings.username) != bool(settings.password):
         raise ConfigError(f"output.{flavour}: username and password go together; set both")
-    if bool(settings.certificate) != bool(settings.key):
-        raise ConfigError(f"output.{flavour}: certificate and key go together; set both")
     if flavour == "opensearch" and (settings.api_key or settings.cloud_id):
         raise ConfigError(
             "output.opensearch: OpenSearch knows neither api_key nor cloud_id; use username and"

@@ -45,6 +45,8 @@ LONGEST_PAUSE = 5.0  # seconds between two attempts of one delivery
 PATIENCE = 20.0
 IDS_AT_ONCE = 5_000
 READ_AT_ONCE = 1_000
+# between the reason of an attempt, and why the events of unknown fate cannot be looked up
+NOT_LOOKED_UP = "; which of the events are stored cannot be looked up: "
 PATTERNS_AT_ONCE = 50  # index patterns in one request
 
 
@@ -153,7 +155,8 @@ class Elasticsearch:
             try:
                 stored = self.holds(unit, waiting) or set()
             except Retry as error:
-                return before._replace(refused=[], why=str(error))
+                first = before.why.partition(NOT_LOOKED_UP)[0]
+                return before._replace(refused=[], why=f"{first}{NOT_LOOKED_UP}{error}")
             self.bulk.count(duplicates=len(stored))
             waiting = [event for event in waiting if event["event"]["id"] not in stored]
         verdict = merged(self.bulk.send(self.bulk.requests(waiting, lines)))
