@@ -12,6 +12,7 @@ from outputs.simulated_cluster import STREAM, UNIT, configured, event, install, 
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
+from siemtap.edge.clock import Clock
 from siemtap.outputs import OutputContext
 from siemtap.outputs.elasticsearch.client import error_from
 from siemtap.outputs.elasticsearch.output import Elasticsearch, Opensearch
@@ -129,12 +130,18 @@ def test_429_and_the_flood_stage_are_retried(served):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("served", [{"version": "9.1.4"}, {"version": "8.19.2"}], indirect=True)
-def test_events_in_the_failure_store_are_counted_separately(served, tmp_path):
+def test_events_in_the_failure_store_are_counted_and_shown(served, tmp_path, caplog):
     install(served, tmp_path)
     served.cluster.templates["siemtap-apptrana.attack"]["template"]["settings"]["index"][
         "mapping"
     ] = {"ignore_malformed": "false"}
-    elasticsearch_output = output(served)
+    seconds = [0.0]
+    elasticsearch_output = Elasticsearch(
+        fill_in(Settings, {"hosts": [served.url]}),
+        OutputContext(clock=Clock(lambda: 0, lambda: seconds[0])),
+    )
+    assert elasticsearch_output.deliver(UNIT, [event(1)], None) == []
+    assert list(elasticsearch_output.problems()) == []
     assert (
         elasticsearch_output.deliver(UNIT, [event(1), event(2, source={"ip": "nobody"})], None)
         == []
@@ -143,6 +150,12 @@ def test_events_in_the_failure_store_are_counted_separately(served, tmp_path):
         elasticsearch_output.counts["failure_store"] == 1
         and len(served.cluster.failed[STREAM]) == 1
     )
+    (problem,) = elasticsearch_output.problems()
+    assert problem.startswith("events are in the failure store, and in no search of their data ")
+    assert f"1 since the start, the latest is {2:032x} of apptrana.attack" in problem
+    assert sum(problem in text for text in caplog.messages) == 1
+    seconds[0] = 24 * 3600.0 + 1
+    assert list(elasticsearch_output.problems()) == []
     elasticsearch_output.close()
 
 

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from search_node import free_port
 
 from apptrana import simulator
+from siemtap.shipper.status.metrics import render_metrics
 from siemtap.testing.simulation import Server
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,15 @@ def test_metrics_of_the_page_are_served_and_all_of_them_are_there(served):
     text = (ROOT / "docs/operations.md").read_text()
     table = text[text.index("| metric | is |") : text.index("Alert rules for Prometheus")]
     assert set(NAME.findall(table)) - OF_PROCESSES - OF_KAFKA == set(served)
+
+
+def test_events_in_the_failure_store_are_a_metric():
+    totals = dict.fromkeys(("accepted", "rejected", "retried", "echoes", "late", "unfit"), 0)
+    output = {**totals, "waiting_rejected": 0}
+    for number, counts in ((0, {}), (3, {"failure_store": 3})):
+        stats = {"healthy": True, "inputs": [], "outputs": [], "output": {**output, **counts}}
+        lines = render_metrics(stats, []).decode().splitlines()
+        assert f"siemtap_failure_store_total {number}.0" in lines
 
 
 def test_dashboard_has_no_overlaps_and_explains_its_panels():

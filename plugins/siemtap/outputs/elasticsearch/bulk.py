@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,15 @@ from elasticsearch import ApiError
 
 from ...core.errors import AuthError, ConfigError, Retry
 from ...core.rows import Event
+from ...edge.clock import SYSTEM, Clock
 from ...engine.protocols import Rejections
 from .client import FAILURES, WAIT, error_from, is_block, parse_error
 from .settings import Settings
 
+log = logging.getLogger("siemtap")
+
+# Seconds for which /health shows that an event went to the failure store.
+SHOWN_FOR = 24 * 3600.0
 # These make a quarter of the full answer.
 FILTER = "errors,items.*.status,items.*.error,items.*.failure_store"
 DONE = (200, 201)
@@ -68,14 +74,22 @@ class Bulk:
     """
 
     def __init__(
-        self, client: elasticsearch.Elasticsearch, settings: Settings, flavour: str
+        self,
+        client: elasticsearch.Elasticsearch,
+        settings: Settings,
+        flavour: str,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self.clock = clock
         self.client = client
         self.settings = settings
         self.flavour = flavour
         self.pool = ThreadPoolExecutor(settings.worker, thread_name_prefix="bulk")
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()  # duplicates, failure_store, requests
+        # when an event went to the failure store last, in seconds of the monotonic clock, and which
+        self.failed_at = float("-inf")
+        self.failed = ""
         self.most = settings.bulk_max_size
         self.most_bytes = settings.bulk_max_bytes
 
@@ -183,7 +197,7 @@ class Bulk:
         for event, (status, details) in zip(events, parse_items(body, len(events))):
             if status in DONE:
                 if details.get("failure_store") == "used":
-                    self.count(failure_store=1)
+                    self._note_failed(event)
                 continue
             kind, reason = parse_error(details)
             text = f"bulk: {status} {kind}: {reason}"
@@ -208,6 +222,27 @@ class Bulk:
                 refused.append((event, f"{status} {kind}: {reason}"))
         accepted = len(events) - len(again) - len(refused)
         return Verdict(again, refused, why, accepted, in_doubt)
+
+    def _note_failed(self, event: Event) -> None:
+        """Count an event that the cluster put into the failure store; log the first one."""
+        with self.lock:
+            self.counts["failure_store"] += 1
+            self.failed_at = self.clock.elapsed()
+            self.failed = f"{event['event']['id']} of {event['event']['dataset']}"
+            is_first = self.counts["failure_store"] == 1
+        if is_first:
+            log.warning("output.%s: %s; more of them are counted", self.flavour, self.problem())
+
+    def problem(self) -> str:
+        """Return that events went to the failure store in the last 24 hours, and what to do; "" if
+        none did."""
+        if self.clock.elapsed() - self.failed_at > SHOWN_FOR:
+            return ""
+        return (
+            "events are in the failure store, and in no search of their data streams:"
+            f" {self.counts['failure_store']:,} since the start, the latest is {self.failed}; see"
+            " docs/elasticsearch.md, Events in the failure store"
+        )
 
     def count(self, **numbers: int) -> None:
         """Add to the counters."""

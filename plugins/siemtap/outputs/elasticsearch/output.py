@@ -64,7 +64,7 @@ class Elasticsearch:
         self.context = context
         self.tls = Tls(settings, self.flavour)
         self.client = build_client(settings, self.flavour, self.tls)
-        self.bulk = Bulk(self.client, settings, self.flavour)
+        self.bulk = Bulk(self.client, settings, self.flavour, context.clock)
         self.counts = (
             self.bulk.counts
         )  # and how often it waited, how many events have ignored fields
@@ -342,6 +342,8 @@ class Elasticsearch:
 
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""
+        if self.bulk.problem():
+            yield self.bulk.problem()
         yield from filter(None, (followed.problem() for followed in self.tls.files))
 
     def close(self) -> None:

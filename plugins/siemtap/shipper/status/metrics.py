@@ -12,6 +12,11 @@ LATE = "the seconds by which late events are older than what was read; see `over
 OUTPUT_METRICS = (
     ("siemtap_accepted", "accepted", "Events the output accepted"),
     ("siemtap_rejected", "rejected", "Events rejected and stored"),
+    (
+        "siemtap_failure_store",
+        "failure_store",
+        "Events that Elasticsearch put into its failure store",
+    ),
     ("siemtap_unfit", "unfit", "Events with a value that failed type validation; it is in `extra`"),
     ("siemtap_retried", "retried", "Failed attempts"),
     ("siemtap_echoes", "echoes", "Duplicates dropped: events read again and not sent again"),
@@ -71,7 +76,7 @@ class _Collector:
 
     def _collect_output(self, output: Mapping[str, Any]) -> Iterator[Any]:
         for name, key, help in OUTPUT_METRICS:
-            yield CounterMetricFamily(name, help, value=output[key])
+            yield CounterMetricFamily(name, help, value=output.get(key, 0))
         yield GaugeMetricFamily(
             "siemtap_healthy", "1: no unit is degraded", value=int(self.stats["healthy"])
         )

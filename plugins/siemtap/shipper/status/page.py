@@ -192,6 +192,11 @@ def render_output(row: Mapping[str, Any]) -> Iterator[str]:
             f'<p class="error">{row["waiting_rejected"]:,} rejected: see <a href="/rejected">which'
             " and why</a>, or <code>siemtap rejected list</code></p>"
         )
+    if row.get("failure_store"):
+        yield (
+            f'<p class="error">{row["failure_store"]:,} in the failure store of Elasticsearch, and'
+            " in no search of their data streams</p>"
+        )
     if row.get("news_of_rejected"):
         yield f'<p class="error" id="rejected">{escape(row["news_of_rejected"])}</p>'
     yield "</section>"
