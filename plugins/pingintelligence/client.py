@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from siemtap.core.convert import zone
 from siemtap.core.errors import AuthError, ConfigError, Malformed, Retry, SiemtapError
@@ -176,6 +176,16 @@ class Client:
 
     # Attack reports
 
+    def know(self, types: Iterable[Any]) -> None:
+        """Note real-time attack types that ABS answered before this process started."""
+        self.answered |= {id for id in attack_types.REAL_TIME if id in types}
+
+    def known_types(self, api: str) -> List[int]:
+        """Return the real-time attack types that are queried for one API or (empty) across APIs,
+        and that ABS has answered."""
+        real_time = set(self.types(api)).intersection(attack_types.REAL_TIME)
+        return sorted(real_time & self.answered)
+
     def attacks(self, api: str, window: Window) -> List[Record]:
         """Return the attacks of a window, of one API or (empty) across APIs."""
         earlier, later = query_dates(window.start, window.stop, self.settings.timezone)
@@ -190,8 +200,15 @@ class Client:
             except ConfigError as error:
                 # An ABS that has answered knows the type: its attacks of this window would be lost.
                 is_optional = id in attack_types.REAL_TIME and "all" in self.settings.types
-                if not is_optional or id in self.answered:
+                if not is_optional:
                     raise
+                if id in self.answered:
+                    raise ConfigError(
+                        f"{error.message}; ABS has answered attack type {id} before: if it does not"
+                        " know it any more, name the other types in `types`",
+                        error.where,
+                        error.status,
+                    ) from None
                 if id not in self.refused:
                     log.warning(
                         "ABS rejects attack type %d (%s): its attacks are not read until ABS"

@@ -86,7 +86,19 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
         # Near a local time that occurs twice, a query starts an hour earlier.
         blur=0 if settings.timezone.upper() == "UTC" else HOUR,
     )
-    return walk.batches(cursor, now)
+    return remembering_types(client, walk, cursor, now)
+
+
+def remembering_types(client: Client, walk: Walk, cursor: Cursor, now: Millis) -> Iterator[Batch]:
+    """Yield the batches of a walk. `types` of their cursors are the real-time types that ABS has
+    answered: after a restart, too, a refusal of one then is no reason to go on without it."""
+    earlier = cursor.get("types")
+    client.know(earlier if isinstance(earlier, list) else [])
+    for batch in walk.batches(cursor, now):
+        types = client.known_types(walk.scope)
+        if types and "until" in batch.cursor:
+            batch = batch._replace(cursor={**batch.cursor, "types": types})
+        yield batch
 
 
 def collect_attack_log(client: Client, path: str, cursor: Cursor, now: Millis) -> Iterator[Batch]:

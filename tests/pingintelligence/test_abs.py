@@ -26,11 +26,15 @@ from .simulated_input import LAG, attacks, check, simulated_input
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_type_that_is_rejected_for_a_moment_loses_nothing(status):
-    """Found by `ci/campaign vendors`: the type was not read until the next start."""
+def test_a_type_that_is_rejected_for_a_moment_loses_nothing(status, restarted):
+    """Found by `ci/campaign vendors`: the type was not read until the next start. A window right
+    after a start was read without it."""
     world = simulated_input(real_time_in_zero=False, settings={"concurrency": 1})
     world.cycles(2, 10 * MINUTE)
+    if restarted:
+        world.start()
     sent = world.client.http.send
 
     def send(request, seconds):
@@ -38,7 +42,7 @@ def test_a_type_that_is_rejected_for_a_moment_loses_nothing(status):
         return reply._replace(status=status) if "type=100" in request.url else reply
 
     world.client.http.send = send
-    with pytest.raises(ConfigError, match=str(status)):
+    with pytest.raises(ConfigError, match=f"{status}.*ABS has answered attack type 100 before"):
         world.cycle(attempts=2)
     world.client.http.send = sent
     world.cycles(8, 10 * MINUTE)
@@ -234,7 +238,8 @@ def test_large_response_is_split_into_batches_and_the_last_has_the_cursor(monkey
     batches = list(PLUGIN.collect(world.client, unit, {}, world.time.now))
     assert len(batches) > 10 and max(len(batch.records) for batch in batches) == 7
     assert all(batch.cursor == {} for batch in batches[:-1]) and batches[-1].cursor == {
-        "until": world.time.now - LAG
+        "until": world.time.now - LAG,
+        "types": [100, 101],
     }
     world.cycles(3, 10 * MINUTE)
     check(world, NOON - 2 * HOUR + MINUTE, world.time.now - 75 * MINUTE)
