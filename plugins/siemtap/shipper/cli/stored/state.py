@@ -14,8 +14,9 @@ from ....core.model import Mark, Unit
 from ....edge.printable import printable
 from ....edge.store.checkpoints import LATEST_TIME, Checkpoints
 from ....edge.store.first_reads import confirm_first_read
+from ...config.sections import Config
 from ..options import config_option, load
-from .stores import elsewhere, open_checkpoints
+from .opened import elsewhere, open_checkpoints
 
 
 @click.group()
@@ -23,11 +24,11 @@ def state() -> None:
     """List, show, set or delete checkpoints."""
 
 
-def unit_named(checkpoints: Checkpoints, name: str, file: str) -> Unit:
+def unit_named(checkpoints: Checkpoints, name: str, config: Config) -> Unit:
     """Return the unit of this name that has a checkpoint. Raise ConfigError if there is none."""
     units = {str(saved.unit): saved.unit for saved in checkpoints.all()}
     if name not in units:
-        notes = "".join(f"; {note}" for note in elsewhere(load(file)))
+        notes = "".join(f"; {note}" for note in elsewhere(config))
         raise ConfigError(
             f'there is no unit "{name}"{suggest(name, units)}; there are'
             f" {', '.join(units) or 'none'}{notes}"
@@ -44,13 +45,14 @@ def state_list(file: str) -> None:
     The checkpoints of a fleet's pulled units and of inputs of the type kafka are in Kafka; the
     command says how to see them.
     """
-    with open_checkpoints(file) as checkpoints:
+    config = load(file)
+    with open_checkpoints(config) as checkpoints:
         for saved in checkpoints.all():
             click.echo(
                 f"{printable(saved.unit)}\t{json.dumps(saved.mark.cursor)}"
                 f"\t{len(saved.mark.seen)} ids\tsaved {rfc3339(saved.saved)}"
             )
-    for note in elsewhere(load(file)):
+    for note in elsewhere(config):
         click.echo(note, err=True)
 
 
@@ -59,8 +61,9 @@ def state_list(file: str) -> None:
 @click.argument("unit")
 def state_show(file: str, unit: str) -> None:
     """Print the checkpoint of UNIT, named as in `siemtap state list`, as JSON."""
-    with open_checkpoints(file) as checkpoints:
-        mark = checkpoints.load(unit_named(checkpoints, unit, file))
+    config = load(file)
+    with open_checkpoints(config) as checkpoints:
+        mark = checkpoints.load(unit_named(checkpoints, unit, config))
         click.echo(json.dumps(mark.to_json(), indent=1))
 
 
@@ -82,8 +85,9 @@ def state_set(file: str, unit: str, cursor: str) -> None:
         raise ConfigError(
             f"{cursor} is not a JSON object; `siemtap state list` shows what a position looks like"
         ) from None
-    with open_checkpoints(file, change=True) as checkpoints:
-        key = unit_named(checkpoints, unit, file)
+    config = load(file)
+    with open_checkpoints(config, change=True) as checkpoints:
+        key = unit_named(checkpoints, unit, config)
         mark = checkpoints.load(key)
         _check_position(value, mark.cursor)
         checkpoints.save(key, Mark(value, mark.seen))
@@ -110,8 +114,9 @@ def _check_position(value: Dict[str, Any], present: Mapping[str, Any]) -> None:
 def state_delete(file: str, unit: str) -> None:
     """Delete the checkpoint of UNIT: it then starts again from `lookback`. Stop `siemtap run`
     first."""
-    with open_checkpoints(file, change=True) as checkpoints:
-        key = unit_named(checkpoints, unit, file)
+    config = load(file)
+    with open_checkpoints(config, change=True) as checkpoints:
+        key = unit_named(checkpoints, unit, config)
         confirm_first_read(checkpoints.database, key)
         checkpoints.delete(key)
 

@@ -1,13 +1,12 @@
-"""Commands for stored data: `rejected`, `replay`; and opening it."""
+"""Commands for stored data: `rejected`, `replay`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import click
 
@@ -19,9 +18,7 @@ from ....edge.clock import SYSTEM
 from ....edge.printable import printable
 from ....edge.receive.receiver import RECEIVED
 from ....edge.receive.spool import Spool
-from ....edge.store.checkpoints import Checkpoints, Database
 from ....edge.store.rejected import Rejected, RejectedEvents
-from ....kafka.client import Advice
 from ... import logs
 from ...config.sections import DEFAULT_OUTPUT, Config
 from ...process import Shipper
@@ -31,42 +28,9 @@ from ..options import (
     load,
     select_input,
 )
+from .opened import open_checkpoints
 
 RECORDS_PER_PAYLOAD = 1_000  # elements of a captured list that become one payload
-
-
-def elsewhere(config: Config) -> Iterator[str]:
-    """Yield a sentence about each kind of checkpoint that is in Kafka, not in path.data."""
-    if config.cluster.enabled:
-        yield (
-            f"the checkpoints of what a fleet pulls are in the topic {config.cluster.checkpoints}:"
-            " `siemtap fleet status` shows how far they are. They cannot be set or deleted; an"
-            " input with another `id` starts again from its `lookback`"
-        )
-    for each in config.inputs:
-        if each.plugin.reads_events:
-            group = each.settings.group_id
-            yield (
-                f"the checkpoint of {each.id} is what the group {group} has committed, in Kafka:"
-                f" {Advice(each.settings, group).describe_group()} shows it, and with"
-                " --reset-offsets instead of --describe the same command sets it, while no siemtap"
-                " is in the group"
-            )
-
-
-@contextmanager
-def open_checkpoints(file: str, change: bool = False) -> Iterator[Checkpoints]:
-    """Open the checkpoints of a configuration file; `change`: lock the data folder."""
-    config = load(file)
-    with ExitStack() as stack:
-        if change:
-            stack.enter_context(data_folder_lock(config))
-        if not (config.data / "siemtap.db").exists():
-            notes = "".join(f"; {note}" for note in elsewhere(config))
-            raise ConfigError(f"there are no checkpoints in {config.data} yet{notes}")
-        database = Database(config.data / "siemtap.db", upgrade=change)
-        stack.callback(database.close)
-        yield Checkpoints(database)
 
 
 # rejected
@@ -91,7 +55,7 @@ def rejected_list(file: str, as_json: bool, acknowledge: bool) -> None:
     /health returns 503 until they are delivered (`siemtap rejected retry`), deleted (`siemtap
     rejected delete`) or acknowledged; acknowledged events stay stored. `siemtap run` may go on.
     """
-    with open_checkpoints(file) as checkpoints:
+    with open_checkpoints(load(file)) as checkpoints:
         rejected_events = RejectedEvents(checkpoints.database)
         rows = rejected_events.all()
         for row in rows:
@@ -181,7 +145,7 @@ def rejected_delete(file: str, ids: Tuple[str, ...], every: bool) -> None:
     """
     if bool(ids) == every:
         raise ConfigError("give either ids, as `siemtap rejected list` shows them, or --all")
-    with open_checkpoints(file) as checkpoints:
+    with open_checkpoints(load(file)) as checkpoints:
         rejected_events = RejectedEvents(checkpoints.database)
         known = {row.id for row in rejected_events.all()}
         unknown = [id for id in ids if id not in known]
