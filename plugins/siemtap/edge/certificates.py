@@ -173,6 +173,7 @@ class _Following:
     server_files: Optional[Followed[ssl.SSLContext]]
     proxy_files: Optional[Followed[ssl.SSLContext]]
     proxy_config: Any
+    cert_reqs: Any
 
     def connect(self) -> None:
         if self.proxy_files and self.proxy_config:
@@ -180,6 +181,17 @@ class _Following:
         if self.server_files:
             use_context(self, self.server_files.latest())
         super().connect()  # type: ignore[misc]
+
+    def _connect_tls_proxy(self, *args: Any) -> Any:
+        """Verify the proxy as its context says. Older releases of urllib3 do it as for the server,
+        whose pin is verified later."""
+        before = self.cert_reqs
+        if self.proxy_files:
+            self.cert_reqs = self.proxy_config.ssl_context.verify_mode
+        try:
+            return super()._connect_tls_proxy(*args)  # type: ignore[misc]
+        finally:
+            self.cert_reqs = before
 
 
 def use_context(connection: Any, context: ssl.SSLContext) -> None:
