@@ -10,7 +10,7 @@ from outputs.test_fingerprint import ACCEPTED, EVENT, PRODUCT
 
 from siemtap.core.manifest import fill_in
 from siemtap.outputs import cluster
-from siemtap.outputs.elasticsearch import Elasticsearch
+from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.outputs.splunk_hec import settings as hec
 from siemtap.outputs.splunk_hec.output import SplunkHec
 
