@@ -9,7 +9,7 @@ from outputs.output_stores import UNIT, event
 from outputs.test_fingerprint import ACCEPTED, EVENT, PRODUCT
 
 from siemtap.core.manifest import fill_in
-from siemtap.outputs import cluster
+from siemtap.outputs.elasticsearch import settings as cluster
 from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.outputs.splunk_hec import settings as hec
 from siemtap.outputs.splunk_hec.output import SplunkHec

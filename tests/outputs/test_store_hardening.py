@@ -91,8 +91,8 @@ def test_deleted_database_accepts_nothing_and_says_so(tmp_path, database, how):
     with pytest.raises(ConfigError, match="restart siemtap"):
         Checkpoints(database)
     shipper = types.SimpleNamespace(database=database, inputs={}, clock=types.SimpleNamespace())
-    shipper.delivery = types.SimpleNamespace(readers={}, refused="")
-    shipper.share, shipper.refused = ALONE, {}
+    shipper.delivery = types.SimpleNamespace(readers={}, outputs={}, refused="")
+    shipper.share, shipper.refused, shipper.clients = ALONE, {}, {}
     shipper.clock.elapsed = lambda: 0.0
     ok, reason = verdict.health(shipper)
     assert not ok and "was deleted or replaced" in reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Callable, NamedTuple, TypeVar
 
+from ..core.convert import rfc3339
 from ..core.errors import Retry
 from ..core.windows import HOUR, SECOND, Millis
 
@@ -27,6 +28,10 @@ class Clock(NamedTuple):
 
     now: Callable[[], Millis] = _now
     elapsed: Callable[[], float] = time.monotonic
+
+    def timestamp(self) -> str:
+        """Return the current time as an event has it."""
+        return rfc3339(self.now())
 
 
 SYSTEM = Clock()

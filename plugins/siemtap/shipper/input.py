@@ -6,7 +6,6 @@ import logging
 from functools import partial
 from typing import Dict, Iterator, List, Optional, Set, Tuple
 
-from ..core.convert import rfc3339
 from ..core.events import ids_of
 from ..core.model import Batch, Cursor, Mark, Payload, Records, Unit
 from ..core.rows import Event
@@ -103,19 +102,16 @@ class RunningInput:
             unit = Unit(self.id, plugin.datasets[0].name)
             self.host.rejected_events.origins[unit] = self.source.origin
             datasets, fields = self.input_config.datasets, fields_of(common, added)
-            report_loss = loss_reporter(datasets, health.DATASET, fields, self._created)
+            report_loss = loss_reporter(datasets, health.DATASET, fields, self.host.clock.timestamp)
             return event_passer(common.drop, partial(self.host.reject, unit), report_loss)
         return batch_mapper(
             plugin=plugin,
             settings=self.settings,
             common=common,
             added_fields=added,
-            created=self._created,
+            created=self.host.clock.timestamp,
             check=self.host.check,
         )
-
-    def _created(self) -> str:
-        return rfc3339(self.host.clock.now())
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
         """Return the receiver of an input that listens, replays, or has payloads left in its spool
