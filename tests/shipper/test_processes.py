@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -351,3 +352,17 @@ def test_commands_wait_for_processes_that_outlive_their_supervisor(tmp_path, cap
     ends.join()
     assert "has not ended yet" in caplog.text
     wait_for_processes(tmp_path / "new", 0)
+
+
+def test_a_worker_whose_lock_cannot_be_made_ends_with_a_sentence(tmp_path):
+    """Its channel still reads what the supervisor says."""
+    lock = tmp_path / "a file" / "worker.lock"
+    lock.parent.write_text("")
+    command = [*children.own_command(), "worker", str(lock)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe) as process:
+        try:
+            assert process.wait(30) == 1
+            assert b"check its path and rights" in process.stderr.read()
+        finally:
+            process.kill()

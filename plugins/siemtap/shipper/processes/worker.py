@@ -242,5 +242,7 @@ def run_worker(lock: Path) -> int:
         # a terminal and a service manager send them to all: the supervisor passes on what it wants
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # files of their own: an interpreter that ends aborts, if a thread still reads from sys.stdin
+    listens = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     speaks = os.fdopen(os.dup(sys.stderr.fileno()), "wb")
-    return Process(sys.stdin.buffer, speaks, lock).run()
+    return Process(listens, speaks, lock).run()
