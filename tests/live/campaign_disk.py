@@ -1,5 +1,5 @@
-"""A disk that fails: in a real process, one call that changes its files fails, or all of them for a
-while. A database that is torn or damaged while the shipper is down: `campaign_damage.py`. A file
+"""A disk that fails: in a real process, or in any of `processes: 2`, one call that changes its files
+fails, or all of them for a while. A database that is torn or damaged while the shipper is down: `campaign_damage.py`. A file
 system that really is full: `campaign_full.py`.
 
 Whatever fails, everything is there once in the end, and nothing that a webhook acknowledged is
@@ -85,7 +85,8 @@ class Trial(Shipper):
     def __init__(self, vendors, fault, folder):
         super().__init__(vendors, fault.output, folder)
         self.fault = fault
-        self.calls, self.heal = folder / "calls", folder / "heal"
+        self.calls, self.heal, self.count = (folder / name for name in ("calls", "heal", "count"))
+        self.count.write_bytes(bytes(8))
         self.counts = collections.Counter(faults=1)
         self.failed = []
 
@@ -116,6 +117,7 @@ class Trial(Shipper):
             "FAULT_UNDER": str(self.disk / self.fault.under),
             "FAULT_AT": str(self.fault.at),
             "FAULT_ERROR": str(ERRORS[self.fault.error]),
+            "FAULT_COUNT": str(self.count),
             "FAULT_LOG": str(self.calls),
         }
         variables |= {"FAULT_HEAL": str(self.heal)} if self.fault.lasting else {}
@@ -151,11 +153,13 @@ def faults_of(number, seed, first=False):
     """Yield the faults. first: at each of the first calls, in turn."""
     for index in range(number):
         rng = random_of(seed, f"disk/{index}")
+        output = list(STORES)[index % len(STORES)]
         under = "data/spool" if not first and rng.random() < 0.25 else ""
+        most = CALLS[under] * (2 if output == "processes" else 1)
         yield Fault(
-            output=list(STORES)[index % len(STORES)],
+            output=output,
             under=under,
-            at=index + 1 if first else int(math.exp(rng.uniform(0, math.log(CALLS[under])))),
+            at=index + 1 if first else int(math.exp(rng.uniform(0, math.log(most)))),
             error=rng.choice(list(ERRORS)),
             lasting=rng.random() < 0.5,
             torn=rng.random() < 0.4,

@@ -15,12 +15,16 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 from campaign import COMMAND, MINUTE, Vendors, environment, run_once
 from campaign_stores import File, Sqlite, Two, configure
 from search_node import free_port
 
-STORES = {"sqlite": Sqlite, "file": File, "two": Two}
-DEFECT = re.compile(r"Traceback|internal error|fault of siemtap|the writer failed")
+STORES = {"sqlite": Sqlite, "file": File, "two": Two, "processes": Two}
+PROCESSES = {"processes": 2}  # of the one that is named so: a supervisor, workers, receivers
+DEFECT = re.compile(
+    r"Traceback|Fatal Python error|internal error|fault of siemtap|the writer failed"
+)
 WARNING = re.compile(r" error  | warning |^siemtap:")
 
 
@@ -36,6 +40,7 @@ class Shipper:
         self.store = STORES[output](self.disk)
         self.port = free_port()
         more = {"http.enabled": True, "http.port": self.port, "logging.level": "info"}
+        more |= PROCESSES if output == "processes" else {}
         self.config = configure(self.disk, vendors, self.store, **more)
         self.log = folder / "log"
         self.problems, self.warnings, self.result = [], [], None
@@ -55,9 +60,12 @@ class Shipper:
             )
         try:
             yield process
+            children = children_of(process)
             if process.poll() is None:
                 process.send_signal(end)
             code = process.wait(120)
+            if psutil.wait_procs(children, 30)[1]:  # the supervisor's; they see that it has gone
+                self.problems.append("processes go on without their supervisor")
             # SIGTERM itself ends a process that does not run yet
             if code not in (0, 1, 2, -signal.SIGKILL, -signal.SIGTERM):
                 self.problems.append(f"exit code {code}")
@@ -95,6 +103,13 @@ class Shipper:
         self.result = self.vendors.compare(self.store.data, self.store.ids())
         if not self.result.is_exact:
             self.problems.append(str(self.result))
+
+
+def children_of(process):
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def until(condition, seconds):

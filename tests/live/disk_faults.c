@@ -3,6 +3,7 @@
 
    FAULT_UNDER  the folder, an absolute path without links; without it nothing fails
    FAULT_AT     n, from 1 on
+   FAULT_COUNT  a file of 8 bytes, in which all processes count these calls
    FAULT_ERROR  the number of the error (errno)
    FAULT_HEAL   with it, all calls from the n-th on fail, until this file exists
    FAULT_TORN   with it, a write that fails has written half of its bytes
@@ -16,13 +17,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-static long calls; /* that change files under the folder, so far */
+static long *calls; /* that change files under the folder, so far, in all processes */
+
+__attribute__((constructor)) static void share_count(void) {
+    const char *count = getenv("FAULT_COUNT");
+    int file = count ? syscall(SYS_openat, AT_FDCWD, count, O_RDWR) : -1;
+    if (file < 0) return;
+    void *memory = mmap(NULL, sizeof *calls, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory != MAP_FAILED) calls = memory;
+    syscall(SYS_close, file);
+}
 
 static int is_under(const char *path) {
     const char *folder = getenv("FAULT_UNDER");
@@ -53,8 +64,8 @@ static void note(const char *call, const char *path) {
 /* Returns the error with which a call fails; 0: it works. */
 static int fault(const char *call, const char *path) {
     const char *at = getenv("FAULT_AT"), *heal = getenv("FAULT_HEAL");
-    if (!at || !is_under(path)) return 0;
-    long number = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+    if (!at || !calls || !is_under(path)) return 0;
+    long number = __atomic_add_fetch(calls, 1, __ATOMIC_SEQ_CST);
     if (number < atol(at) || (!heal && number > atol(at))) return 0;
     if (heal && !syscall(SYS_faccessat, AT_FDCWD, heal, F_OK)) return 0;
     note(call, path);

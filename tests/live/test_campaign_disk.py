@@ -15,6 +15,7 @@ FAULTS = [
     campaign_disk.Fault("file", "", 250, "EIO", True, True, False, True),
     campaign_disk.Fault("two", "", 400, "ENOSPC", True, False, False, True),
     campaign_disk.Fault("sqlite", "data/spool", 20, "EROFS", True, True, False, True),
+    campaign_disk.Fault("processes", "", 180, "EIO", True, False, True, True),
 ]
 
 
