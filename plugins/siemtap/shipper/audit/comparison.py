@@ -37,7 +37,7 @@ from ..processors.steps import process
 from .fields import differing_fields, values_of
 from .findings import Comparison
 from .progress import Progress
-from .ranges import ReadRange, compared_range, is_pushed
+from .ranges import ReadRange, compared_range, is_pushed, selected_time, stored_ranges
 
 AT_ONCE = 500
 PATIENCE = 120.0  # seconds without progress until a vendor that fails is given up
@@ -192,6 +192,9 @@ class Audit:
     ) -> None:
         """Store what a vendor returned. The output must have what is from the time range `due`.
 
+        `due` is of the time by which the vendor selects: a detection of an old event belongs to
+        the hour in which it was ingested.
+
         An event without a time of its own gets the end of its window (`until`), which is different
         each time it is read. So its time is not compared (`timed` is 0).
         """
@@ -201,7 +204,7 @@ class Audit:
             moment = millis_of(checked["@timestamp"])
             id = checked["event"]["id"]
             text = encode(checked).decode()
-            is_due = due[0] <= moment < due[1]
+            is_due = due[0] <= selected_time(self.datasets[unit.dataset], checked) < due[1]
             inserted = self.db.execute(
                 INSERT,
                 (
@@ -239,16 +242,27 @@ class Audit:
         for scope, parts in sorted(self.scopes.items()):
             first = min(part.start for part in parts)
             last = max(part.stop for part in parts)
-            stored = self.output.read(parts[0].unit, scope.namespace, first, last)
             self.progress.comparing(scope.dataset)
-            for event in stored:
-                self.progress.compared()
-                if not self._compare_event(result, event):
-                    text = encode(event).decode()
-                    self.db.execute("INSERT INTO unknown (event) VALUES (?)", [text])
+            for start, stop in stored_ranges(first, last, self._hours_of(scope)):
+                for event in self.output.read(parts[0].unit, scope.namespace, start, stop):
+                    self.progress.compared()
+                    if not self._compare_event(result, event):
+                        text = encode(event).decode()
+                        self.db.execute("INSERT INTO unknown (event) VALUES (?)", [text])
             self._judge_unknown(result, scope, parts)
             self._count_expected(result, scope, parts[0].unit)
         return result
+
+    def _hours_of(self, scope: Scope) -> List[Millis]:
+        """Return the hours of the events that the output must have, if the vendor selects them by
+        another time."""
+        if self.datasets[scope.dataset].selected_by == "@timestamp":
+            return []
+        rows = self.db.execute(
+            "SELECT DISTINCT hour FROM expected WHERE dataset = ? AND namespace = ? AND due",
+            [scope.dataset, scope.namespace],
+        )
+        return [hour for (hour,) in rows]
 
     def _judge_unknown(self, result: Comparison, scope: Scope, parts: List[Part]) -> None:
         """Report the events that no vendor returns.
@@ -270,7 +284,7 @@ class Audit:
                 continue
             # An event that reports an error bears a time of siemtap's: it stands for lost time, or
             # for a record without a time.
-            judged = start <= millis_of(event["@timestamp"]) < stop
+            judged = start <= selected_time(self.datasets[scope.dataset], event) < stop
             if judged and event["event"].get("kind") != "pipeline_error":
                 result.add("extra", event)
 

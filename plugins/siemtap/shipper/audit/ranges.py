@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ...core.convert import millis_of
 from ...core.errors import ConfigError
 from ...core.model import Unit, time_in
-from ...core.windows import Millis
+from ...core.paths import get
+from ...core.rows import Dataset, Event
+from ...core.windows import HOUR, Millis
 from ...edge.store.event_queue import queued_batches
 from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
@@ -78,6 +81,27 @@ def compared_range(
     if saved is None or not saved.until:
         return start, now - max(overlap, lag) - settings.interval
     return max(start, saved.start), min(saved.until, now) - overlap
+
+
+def selected_time(dataset: Dataset, event: Event) -> Millis:
+    """Return the time by which the vendor selects an event: its `@timestamp`, unless the dataset
+    names another field, such as that of the ingestion, and the event has it."""
+    moment = get(event, dataset.selected_by, None)
+    return millis_of(moment if isinstance(moment, str) else event["@timestamp"])
+
+
+def stored_ranges(
+    first: Millis, last: Millis, hours: Iterable[Millis]
+) -> List[Tuple[Millis, Millis]]:
+    """Return the ranges of `@timestamp` to read: from first to last, and the hours of events that
+    the vendor selects by another time; none twice."""
+    ranges: List[Tuple[Millis, Millis]] = []
+    for start, stop in sorted([(first, last), *((hour, hour + HOUR) for hour in hours)]):
+        if ranges and start <= ranges[-1][1]:
+            before = ranges.pop()
+            start, stop = before[0], max(before[1], stop)
+        ranges.append((start, stop))
+    return ranges
 
 
 def auditable_inputs(inputs: Tuple[Input, ...]) -> List[Input]:
