@@ -2,10 +2,11 @@
 pulled and a webhook and syslog go on. At the end the store must equal the truth.
 
 The process `siemtap run` and the vendors' simulators have a clock that runs fast (fast_clock.py);
-between siemtap and the store is a proxy (rude_proxy.py). The stores are the strict mock of
-Elasticsearch and the stand-in for HEC that the tests of outputs use.
+between siemtap and the store is a proxy (rude_proxy.py). The stores are those of the campaign of
+kills, which fail beside it: rollovers, a node that is killed, a HEC that is restarted. `queued`: two
+outputs by the queue, of which one is behind the proxy; the other must not wait for it.
 
-usage: ci/campaign outputs [--output elasticsearch|splunk_hec] [--seed 1]
+usage: ci/campaign outputs [--output NAME] [--seed 1]
 [--away 60] [--rude 120] (minutes of that clock) [--speed 30]
 """
 
@@ -27,19 +28,25 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-import elastic_simulator
-import hec_stand_in
+import campaign_stores
 from fast_clock import FastClock, free_port, resident, wait_for_port
-from rude_proxy import RudeProxy, id_of
+from rude_proxy import RudeProxy
 
 from siemtap.testing import simulation
 
-OUTPUTS = ("elasticsearch", "splunk_hec")
+STORES = {
+    **{
+        name: campaign_stores.STORES[name]
+        for name in ("elasticsearch", "opensearch", "splunk_hec", "splunk_hec_ack")
+    },
+    "queued": campaign_stores.Queued,
+}
 MINUTE = 60_000  # milliseconds
 LOOKBACK = 30 * MINUTE
 SECRET = "campaign-0123456789"
-DATASETS = ("apptrana.attack", "pingintelligence.attack", "centurylink_ips.event")
 WARM, DRAIN = 5, 45  # minutes before, and after
+BEHIND = 10 * MINUTE  # an output that is not away has what is older
+CHANGES = 0.4  # how likely the store itself fails in a minute of rude answers
 ABS_LATE = 42 * MINUTE  # until an attack of ABS is read: lag, interval, and a little
 TIMEOUT = 2.0  # seconds of the real clock, of one request to the output
 AWAY = ("closed", "silent", "reset")
@@ -48,20 +55,24 @@ CONFIG = """
 path.data: {folder}/data
 http.enabled: false
 logging: {{level: warning}}
+outputs: {outputs}
 inputs:
-  - {{type: apptrana, url: "{apptrana}", client_id: demo, client_secret: demo-secret, interval: 1m, lag: 10s, overlap: 225s, lookback: 30m, timeout: 5m}}
-  - {{type: pingintelligence, url: "{abs}", access_key: demo-access, secret_key: demo-secret, interval: 10m, lag: 30m, lookback: 1h, timeout: 5m}}
-  - {{type: centurylink_ips, listen: "127.0.0.1:{port}", plain_http: true, secret: {secret}, syslog: "tcp://127.0.0.1:{syslog}"}}
+  - {{type: apptrana, output: {names}, url: "{apptrana}", client_id: demo, client_secret: demo-secret, interval: 1m, lag: 10s, overlap: 225s, lookback: 30m, timeout: 5m}}
+  - {{type: pingintelligence, output: {names}, url: "{abs}", access_key: demo-access, secret_key: demo-secret, interval: 10m, lag: 30m, lookback: 1h, timeout: 5m}}
+  - {{type: centurylink_ips, output: {names}, listen: "127.0.0.1:{port}", plain_http: true, secret: {secret}, syslog: "tcp://127.0.0.1:{syslog}"}}
 """
 
 
 class Result(NamedTuple):
-    """What a campaign found. `twice`: events stored twice; `unexplained`: those of them whose every
-    delivery had been acknowledged. `rejected`: reason -> number."""
+    """What a campaign found. `stored`: in the output, of two the fewest. `behind`: events that the
+    output which is not away did not have, while the other was. `twice`: events stored twice;
+    `unexplained`: those of them whose every delivery had been acknowledged. `rejected`: reason ->
+    number."""
 
     stored: int
     must: int
     pushed: int
+    behind: int
     lost: int
     twice: int
     unexplained: int
@@ -70,58 +81,6 @@ class Result(NamedTuple):
     proxy: dict
     rss: int  # MiB, the most
     log: str
-
-
-class ClusterStore:
-    """The strict mock of Elasticsearch. Its data streams are rolled over in between."""
-
-    section = "output.elasticsearch: {{hosts: ['{url}'], timeout: {timeout:.0f}s}}\n"
-
-    def __init__(self):
-        self.cluster = elastic_simulator.Cluster()
-        self.server = elastic_simulator.Server(self.cluster)
-        self.url = self.server.url
-
-    def change(self):
-        with self.cluster.lock:
-            for stream in self.cluster.streams.values():
-                stream["backing"].append({})
-
-    def ids(self):
-        """Return dataset -> id -> number of copies."""
-        with self.cluster.lock:
-            return {
-                name.split("-")[1]: collections.Counter(
-                    id for backing in stream["backing"] for id in backing
-                )
-                for name, stream in self.cluster.streams.items()
-            }
-
-    def close(self):
-        self.server.__exit__()
-
-
-class HecStore:
-    """The stand-in for Splunk's HTTP Event Collector."""
-
-    section = "output.splunk_hec: {{hosts: ['{url}'], token: %s, timeout: {timeout:.0f}s}}\n"
-    section %= hec_stand_in.TOKEN
-
-    def __init__(self):
-        self.server = hec_stand_in.Hec()
-        self.url = self.server.url
-
-    def change(self):
-        """Do nothing."""
-
-    def ids(self):
-        ids = collections.defaultdict(collections.Counter)
-        for event in list(self.server.indexed):
-            ids[event["sourcetype"].replace(":", ".")][id_of(json.loads(event["raw"]))] += 1
-        return ids
-
-    def close(self):
-        self.server.__exit__()
 
 
 class Campaign:
@@ -136,16 +95,20 @@ class Campaign:
             "apptrana": self.clock.simulate("apptrana", rate=rate, late=[0, 8, 83], seed=seed),
             "abs": self.clock.simulate("pingintelligence", rate=0.05),
         }
-        self.store = HecStore() if output == "splunk_hec" else ClusterStore()
-        self.proxy = RudeProxy(self.store.url, f"{seed}/{output}", now=self.clock.time)
+        self.store, self.changes, self.behind = STORES[output](folder), 0, 0
+        outputs = self.store.sections()
+        away = next(section for section in outputs.values() if "hosts" in section)
+        self.proxy = RudeProxy(away["hosts"][0], f"{seed}/{output}", now=self.clock.time)
+        away.update(hosts=[self.proxy.url], timeout=f"{TIMEOUT * speed:.0f}s")
+        self.outputs = list(outputs)
         ports = {"port": free_port(), "syslog": free_port()}
         self.config = folder / "siemtap.yml"
         urls = {name: settings["url"] for name, (_, settings) in self.vendors.items()}
-        text = CONFIG.format(folder=folder, secret=SECRET, **urls, **ports)
-        section = self.store.section.format(url=self.proxy.url, timeout=TIMEOUT * speed)
-        self.config.write_text(text + section)
+        sections = {"outputs": json.dumps(outputs), "names": json.dumps(self.outputs)}
+        text = CONFIG.format(folder=folder, secret=SECRET, **urls, **ports, **sections)
+        self.config.write_text(text)
         self.config.chmod(0o600)
-        if output == "elasticsearch":
+        if self.store.needs_setup:
             self.run("setup")
         self.log = open(folder / "siemtap.log", "wb")
         self.shipper = self.clock.start("run", "-c", str(self.config), stderr=self.log)
@@ -172,9 +135,16 @@ class Campaign:
             assert self.shipper.poll() is None, "siemtap has ended"
             self.push()
             if self.luck.random() < change:
-                self.store.change()
+                self.change()
             self.rss = max(self.rss, resident(self.shipper.pid) // 1024)
             self.clock.sleep(60)
+
+    def change(self):
+        """Let the store itself fail."""
+        if self.store.forgets(self.changes):
+            self.proxy.spoil_unacknowledged()
+        self.store.fail_at_random(self.changes)
+        self.changes += 1
 
     def push(self):
         now = self.clock.millis()
@@ -193,6 +163,12 @@ class Campaign:
             else:
                 self.proxy.mode = way
                 self.go_on(minutes / len(ways))
+        before = self.ledger("apptrana", self.first(), self.clock.millis() - BEHIND)
+        self.behind = sum(len(before - set(ids)) for ids in self.store.ids()[1:])
+
+    def first(self):
+        """Return from when on AppTrana's events must be there."""
+        return self.began - LOOKBACK + 2 * MINUTE
 
     def ledger(self, vendor, start, stop=0):
         url = f"{self.vendors[vendor][1]['url']}/_simulator/ledger?start={start}"
@@ -202,7 +178,7 @@ class Campaign:
     def must(self, stop):
         """Return the ids that must be there: what happened until `stop`, and what was accepted."""
         return {
-            *self.ledger("apptrana", self.began - LOOKBACK + 2 * MINUTE, stop),
+            *self.ledger("apptrana", self.first(), stop),
             *self.ledger("abs", self.began - LOOKBACK, self.drained - ABS_LATE),
             *self.sender.taken,
         }
@@ -211,10 +187,16 @@ class Campaign:
         early = self.began - 8 * LOOKBACK
         return {*self.ledger("apptrana", early), *self.ledger("abs", early), *self.sent}
 
-    def rejected(self):
+    def rejected(self, output):
         """Return id -> reason."""
+        query = "SELECT id, reason FROM rejected WHERE output IN ('', ?)"
         with contextlib.closing(sqlite3.connect(self.folder / "data/siemtap.db")) as db:
-            return dict(db.execute("SELECT id, reason FROM rejected"))
+            return dict(db.execute(query, [output]))
+
+    def missing(self, must):
+        """Return how many events are neither stored nor rejected."""
+        each = zip(self.outputs, self.store.ids())
+        return sum(len(must - set(ids) - set(self.rejected(name))) for name, ids in each)
 
     def drain(self, stop, minutes):
         """Wait until everything is there, at most as long as a reader may lag."""
@@ -222,34 +204,30 @@ class Campaign:
         self.go_on(minutes)
         self.drained = min(self.clock.millis(), stop + ABS_LATE)
         must, end = self.must(stop), time.monotonic() + 60
-        while time.monotonic() < end:
-            there = {id for ids in self.store.ids().values() for id in ids} | set(self.rejected())
-            if must <= there:
-                break
+        while time.monotonic() < end and self.missing(must):
             self.clock.sleep(60)
 
     def result(self, stop):
         self.shipper.send_signal(signal.SIGTERM)
         code = self.shipper.wait(120)
         assert code == 0, f"siemtap ended with {code}"
-        by_dataset, rejected = self.store.ids(), self.rejected()
-        copies = collections.Counter()
-        for ids in by_dataset.values():
-            copies.update(ids)
-        known = {id for dataset in DATASETS for id in by_dataset.get(dataset, ())}
-        must = self.must(stop)
-        twice = [id for id, number in copies.items() if number > 1]
+        stores, may, must = self.store.ids(), self.may(), self.must(stop)
+        spoiled = self.proxy.spoiled
+        twice = [(id, number) for ids in stores for id, number in ids.items() if number > 1]
         reasons = collections.Counter(
-            re.sub("[0-9]+ bytes", "so many bytes", reason) for reason in rejected.values()
+            re.sub("[0-9]+ bytes", "so many bytes", reason)
+            for name in self.outputs
+            for reason in self.rejected(name).values()
         )
         return Result(
-            stored=len(copies),
+            stored=min(map(len, stores)),
             must=len(must),
             pushed=len(self.sender.taken),
-            lost=len(must - set(copies) - set(rejected)),
+            behind=self.behind,
+            lost=self.missing(must),
             twice=len(twice),
-            unexplained=sum(copies[id] > 1 + self.proxy.spoiled[id] for id in twice),
-            unknown=len(known - self.may()),
+            unexplained=sum(number > 1 + spoiled[id] for id, number in twice),
+            unknown=sum(len(set(ids) - may) for ids in stores),
             rejected=dict(reasons),
             proxy=dict(self.proxy.counts),
             rss=self.rss,
@@ -276,7 +254,7 @@ def campaign(output, seed=1, away=60, rude=120, speed=30, drain=DRAIN, rate=10.0
             each.go_on(WARM)
             each.be_away(away)
             each.proxy.mode = "rude"
-            each.go_on(rude, change=0.1)
+            each.go_on(rude, change=CHANGES)
             stop = each.clock.millis()
             each.drain(stop, drain)
             return each.result(stop)
@@ -287,27 +265,28 @@ def campaign(output, seed=1, away=60, rude=120, speed=30, drain=DRAIN, rate=10.0
 def is_good(result, output):
     """Return whether nothing is lost, unknown or twice without a reason, and no defect is logged.
     Only HEC, which has no ids, may have an event twice."""
-    twice = result.unexplained if output == "splunk_hec" else result.twice
-    return not (result.lost or result.unknown or twice or "Traceback" in result.log)
+    twice = result.unexplained if STORES[output].why_twice else result.twice
+    wrong = result.lost or result.behind or result.unknown or twice
+    return not (wrong or "Traceback" in result.log)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", choices=OUTPUTS, action="append")
+    parser.add_argument("--output", choices=STORES, action="append")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--away", type=float, default=60)
     parser.add_argument("--rude", type=float, default=120)
     parser.add_argument("--speed", type=float, default=30)
     options = parser.parse_args()
     good = True
-    for output in options.output or OUTPUTS:
+    for output in options.output or STORES:
         began = time.monotonic()
         result = campaign(output, options.seed, options.away, options.rude, options.speed)
         print(
             f"{output}: {options.away:g} min away, {options.rude:g} min rude, in"
             f" {time.monotonic() - began:.0f} s at {options.speed:g} times the speed: {result.must}"
             f" events must be there, {result.pushed} of them pushed; {result.stored} stored,"
-            f" {result.lost} lost, {result.twice} twice ({result.unexplained} of them without an"
+            f" {result.behind} behind, {result.lost} lost, {result.twice} twice ({result.unexplained} of them without an"
             f" answer that went wrong), {result.unknown} unknown; at most {result.rss} MiB"
         )
         print(f"  the proxy: {json.dumps(result.proxy, sort_keys=True)}")

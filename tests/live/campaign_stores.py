@@ -57,6 +57,10 @@ class Store:
     def fail_at_random(self, number):
         """Do what fails with kill `number`, beside the kill."""
 
+    def forgets(self, number):
+        """Return whether failure `number` makes it forget what it has not acknowledged yet."""
+        return False
+
     def close(self):
         """Stop what the output needs."""
 
@@ -168,6 +172,22 @@ class Elasticsearch(Store):
         self.server.__exit__()
 
 
+class Queued(Two):
+    """The simulated cluster and the embedded store, both by the queue."""
+
+    needs_setup = True
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.each = Elasticsearch(folder), Sqlite(folder)
+
+    def fail_at_random(self, number):
+        self.each[0].fail_at_random(number)
+
+    def close(self):
+        self.each[0].close()
+
+
 class Hec(Store):
     """A strict stand-in of Splunk's HTTP Event Collector, without indexer acknowledgement."""
 
@@ -206,8 +226,11 @@ class HecAck(Hec):
         super().__init__(folder)
         self.server.acks = 1
 
+    def forgets(self, number):
+        return number % 10 == 9
+
     def fail_at_random(self, number):
-        if number % 10 == 9:
+        if self.forgets(number):
             self.server.restart()
 
 

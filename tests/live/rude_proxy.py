@@ -49,6 +49,8 @@ CODES = (  # (HTTP status, code, text)
     (500, 8, "Internal server error"),
 )
 
+ACKS = "/services/collector/ack"
+
 
 class Reply(NamedTuple):
     """An answer, and how it is sent. `cut`: bytes of the body before the connection is reset.
@@ -67,7 +69,7 @@ class RudeProxy(ThreadingHTTPServer):
     `close` and `open` its port for a connection that is refused.
 
     counts: how often it did what. spoiled: event.id -> how often an event reached the store and the
-    answer did not say so. now: the time of `Retry-After`, in seconds.
+    answer did not say so, or its acknowledgement was not passed on. now: the time of `Retry-After`, in seconds.
     """
 
     daemon_threads = True
@@ -78,7 +80,9 @@ class RudeProxy(ThreadingHTTPServer):
         self.upstream, self.share, self.now = urlsplit(upstream).netloc, share, now
         self.mode = "honest"
         self.lock = threading.Lock()
-        self.luck, self.counts, self.spoiled = state or (random.Random(seed), Counter(), Counter())
+        new = random.Random(seed), Counter(), Counter(), {}
+        # unacknowledged: (channel, ackId) -> events of a request that HEC has answered with it
+        self.luck, self.counts, self.spoiled, self.unacknowledged = state or new
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.thread = threading.Thread(target=self.serve_forever, args=[0.02], daemon=True)
@@ -92,7 +96,7 @@ class RudeProxy(ThreadingHTTPServer):
 
     def opened(self):
         """Return a proxy that goes on at the same port."""
-        state = (self.luck, self.counts, self.spoiled)
+        state = (self.luck, self.counts, self.spoiled, self.unacknowledged)
         return RudeProxy(
             f"http://{self.upstream}", 0, self.share, self.now, self.server_port, state
         )
@@ -123,18 +127,24 @@ class RudeProxy(ThreadingHTTPServer):
             seed = self.luck.random()
         if mode in ("silent", "reset"):
             self.count(mode)
+            self.spoil(self.asked(path, headers, body))
             if mode == "silent":
                 time.sleep(30)
             return None
         if not rude:
-            return Reply(*self.pass_on(method, path, headers, body))
+            reply = Reply(*self.pass_on(method, path, headers, body))
+            self.note_acknowledgements(path, headers, body, reply)
+            return reply
         luck = random.Random(seed)
+        self.spoil(self.asked(path, headers, body))
         events = lines_of(path, headers, body)
         kinds = ["cut", "none", "drip", "page", "shape", "status", "status"]
         if events and "/_bulk" in path:
             kinds += 3 * ["items", "number"] + ["errors"]
         elif events:
             kinds += 4 * ["code"]
+        elif path.startswith(ACKS):
+            kinds += 4 * ["unindexed"]
         kind = luck.choice(kinds)
         self.count(kind)
         return getattr(self, f"answer_{kind}")(luck, events, (method, path, headers, body))
@@ -146,6 +156,36 @@ class RudeProxy(ThreadingHTTPServer):
     def spoil(self, events):
         with self.lock:
             self.spoiled.update(event.id for event in events)
+
+    # Acknowledgements of HEC
+
+    def asked(self, path, headers, body):
+        """Return the events of the requests whose acknowledgement is asked for."""
+        if not path.startswith(ACKS):
+            return []
+        channel = headers.get("x-splunk-request-channel")
+        with self.lock:
+            each = [self.unacknowledged.get((channel, id), []) for id in json.loads(body)["acks"]]
+        return [event for events in each for event in events]
+
+    def note_acknowledgements(self, path, headers, body, reply):
+        channel = headers.get("x-splunk-request-channel")
+        if not channel or reply.status != 200:
+            return
+        answer, events = json.loads(reply.body), lines_of(path, headers, body)
+        with self.lock:
+            if events:
+                self.unacknowledged[channel, answer["ackId"]] = events
+            for id, is_indexed in answer.get("acks", {}).items():
+                if is_indexed:
+                    self.unacknowledged.pop((channel, int(id)), None)
+
+    def spoil_unacknowledged(self):
+        """Note that HEC forgets what it has not acknowledged."""
+        with self.lock:
+            waiting = [event for events in self.unacknowledged.values() for event in events]
+            self.unacknowledged.clear()
+        self.spoil(waiting)
 
     def perhaps(self, luck, events, request):
         """Pass a request on, or not; the answer will not tell."""
@@ -238,6 +278,12 @@ class RudeProxy(ThreadingHTTPServer):
         if code == 6:
             body["invalid-event-number"] = luck.randrange(len(events) + 1)
         return Reply(status, json.dumps(body).encode())
+
+    def answer_unindexed(self, luck, events, request):
+        """Nothing is acknowledged, although HEC says `true` only once."""
+        answer = json.loads(self.pass_on(*request)[1])
+        acks = dict.fromkeys(answer.get("acks", {}), False)
+        return Reply(200, json.dumps({"acks": acks}).encode())
 
 
 class Event(NamedTuple):

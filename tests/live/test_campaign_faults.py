@@ -10,11 +10,11 @@ from campaign_steady import Sample
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", campaign_outputs.OUTPUTS)
+@pytest.mark.parametrize("output", campaign_outputs.STORES)
 def test_an_output_that_is_away_and_rude_has_every_event_at_the_end(output):
     result = campaign_outputs.campaign(output, seed=7, away=12, rude=10, speed=90, drain=6)
     assert result.must > 400 and result.pushed > 200
-    assert sum(result.proxy.values()) > 30
+    assert sum(result.proxy.values()) > 15  # `queued` sends the most at once
     assert campaign_outputs.is_good(result, output), result
     assert all("campaign says" in why or "413" in why or "code 6" in why for why in result.rejected)
 
