@@ -10,7 +10,7 @@ from siemtap.core import convert, declared
 from siemtap.core.compile import bind, bind_error, source_code
 from siemtap.core.convert import LATEST, instant, rfc3339
 from siemtap.core.identity import identify, spell
-from siemtap.core.rows import Dataset, Field, Join, Split, as_sent, shallow
+from siemtap.core.rows import Dataset, Field, Join, Split, TooDeep, as_sent, shallow
 from siemtap.testing.world import NOON
 
 TINY = Dataset(
@@ -250,7 +250,7 @@ def test_record_nested_too_deeply_is_rejected_before_it_is_mapped(depth):
     if depth <= 128:
         assert shallow({"a": value}) == {"a": value}
     else:
-        with pytest.raises(ValueError, match="too deep"):
+        with pytest.raises(TooDeep, match="too deep"):
             shallow({"a": value})
 
 

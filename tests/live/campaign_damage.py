@@ -21,9 +21,12 @@ LOG, PAGES = ("cut log", "changed log"), ("empty page", "torn page", "changed pa
 
 
 def damage(path, kind, rng):
-    """Damage a file at a random place."""
+    """Damage a file at a random place. A log that was just moved into the pages is empty, and
+    stays as it is."""
     with path.open("r+b") as file:
         size = file.seek(0, 2)
+        if not size:
+            return f"{path.name} is empty"
         at = rng.randrange(size)
         page = at // PAGE * PAGE
         if kind == "cut log":

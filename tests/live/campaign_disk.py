@@ -199,6 +199,9 @@ def main():
             rows[name] += trial.counts
             rows[name] += collections.Counter(trial.result._asdict() if trial.result else {})
             broken += [str(fault)] if trial.problems else []
+        print(row(*HEAD))
+        for name in sorted(rows):
+            print(row(*[name, *(rows[name][column] for column in HEAD[1:])]))
         summaries = [campaign_damage.play(vendors, options.damages, options.seed)]
         with tempfile.TemporaryDirectory() as folder:
             if campaign_full.can_mount(folder):
@@ -207,9 +210,6 @@ def main():
                 summaries.append(("no right to mount: no full tmpfs was played", []))
     finally:
         vendors.close()
-    print(row(*HEAD))
-    for name in sorted(rows):
-        print(row(*[name, *(rows[name][column] for column in HEAD[1:])]))
     for summary, broken_parts in summaries:
         print(summary)
         broken += broken_parts

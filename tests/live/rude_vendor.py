@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from collections import Counter
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from pingintelligence.report_types import REPORTS
-
-from siemtap.core.convert import instant, millis_of
-from siemtap.core.rows import paths_read
-from siemtap.core.windows import DAY, HOUR, MINUTE
+from siemtap.core.windows import DAY, HOUR
 from siemtap.testing.simulation import Answer, Fault
-from siemtap.testing.vendor import within
 
 WRONG = (
     None,
@@ -53,6 +49,7 @@ REFUSALS = (400, 401, 403, 404)  # of what is in order, for a moment
 MANY = b"[" + b"0," * 4_000_000 + b"0]"
 PADDING = b" " * 12_000_000
 MUTANTS = 0.02  # of a minute and call
+STEP = re.compile(r"(?:\[[^\]]*\])?\.|\[[^\]]*\]")  # between the keys of a path, such as "[]."
 
 # fmt: off
 FAULTS = {  # name -> weight
@@ -105,7 +102,7 @@ class RudeVendor:
             if fault == "token":
                 self.vendor.revoke(self.simulated, request)
             honest = self.simulated.answer(request, now)
-            if honest.status != 200 or "oken" in request.url:  # a login
+            if honest.status != 200 or "oken" in urlsplit(request.url).path:  # a login
                 return self.wrong(fault, honest, now) if fault in ("status", "html") else honest
             return self.spoiled(fault, request, honest, now)
 
@@ -139,6 +136,7 @@ class RudeVendor:
         if fault in LIES:
             body = json.loads(honest.body) if honest.body else None
             self.withheld |= ids | self.vendor.add_mutants(self, request, body, now)
+            self.withheld |= self.vendor.behind(self.simulated, request, honest, now)
         # One of a time that is not read again any more would bring its events again.
         if fault == "stale" and earlier and start - earlier.start <= self.vendor.overlap // 2:
             self.served |= earlier.ids
@@ -195,190 +193,30 @@ class RudeVendor:
 def mutated(luck, record, paths, fixed=()):
     """Return a record with some fields of the wrong type, as the dataset's rows name them; keys
     are missing or new, too. fixed: keys that stay."""
-    record = dict(record)
-    names = [name for name in {*paths, *record} if name not in fixed]
+    record = json.loads(json.dumps(record))
+    names = [name for name in {*paths, *record} if STEP.split(name)[0] not in fixed]
     for name in luck.sample(sorted(names), luck.choice((1, 1, 2, 3))):
+        *above, last = steps_to(luck, name)
+        place = record
+        for step in above:
+            place = place.get(step)
+            place = place[0] if isinstance(place, list) and place else place
+            if not isinstance(place, dict):  # what is above it is of the wrong type already
+                place, last = record, above[0]
+                break
         if luck.random() < 0.2:
-            record.pop(name, None)
+            place.pop(last, None)
         else:
-            record[name] = luck.choice((*WRONG, DEEP))
+            place[last] = json.loads(json.dumps(luck.choice((*WRONG, DEEP))))
     return record
+
+
+def steps_to(luck, path):
+    """Return the keys that lead to a field, or to something above it."""
+    keys = [key for key in STEP.split(path) if key]
+    return keys[: luck.randint(1, len(keys))] if len(keys) > 1 else keys
 
 
 def tag(name, api, start):
     """Return what identifies a report: its name, API and the start of its hours."""
     return f"report {name} {api or ''} {start}"
-
-
-class Vendor:
-    """What the campaign knows of a vendor: what its answers hold, and how to spoil them."""
-
-    requests_until_outage = 5_000
-
-    def call_of(self, request):
-        """Return what a request asks for, without its time range."""
-        parts = urlsplit(request.url)
-        query = {name: value for name, value in parse_qsl(parts.query) if "date" not in name}
-        return f"{parts.path} {query}"
-
-    def mutants(self, rude, key, start, stop, now):
-        """Yield (generator, time, marker) for each mutant with start <= time <= stop. They are a
-        function of the minute, so that a time that is read again has the same."""
-        for minute in range(start // MINUTE, stop // MINUTE + 1):
-            luck = random.Random(f"{rude.seed}/{key}/{minute}")
-            time = minute * MINUTE + luck.randrange(1, 60) * 1000 + 7
-            if luck.random() < MUTANTS and start <= time <= stop and time <= now:
-                yield luck, time, f"mutant-{key}-{minute}"
-
-
-class Apptrana(Vendor):
-    name, nothing = "apptrana", {"successMessage": "Success", "data": []}
-    datasets = {"apptrana.attack"}
-    settings = {"concurrency": 1, "lookback": "1h", "datasets": ["attack", "activity"]}
-    knobs = {"rate": 1.0, "late": [0.0, 0.0, 20.0, 83.0], "order": "shuffled"}
-    margin, overlap = 5 * MINUTE, 225_000
-
-    def start_of(self, request):
-        asked = json.loads(request.body)
-        if "startTime" in asked:
-            return int(asked["startTime"])
-        return millis_of(instant(asked["startDate"].replace("Z", ":00Z")))
-
-    def knobs_of(self, seed):
-        return {**self.knobs, "seed": seed}
-
-    def revoke(self, simulated, request):
-        simulated.revoked.add(request.headers.get("Authorization", "")[7:])
-
-    def ids(self, simulated, request, honest, now):
-        if not request.url.endswith("getAttackInfo"):
-            return set()
-        from apptrana.simulator_attacks import Attack
-
-        rows = json.loads(honest.body).get("data") or []
-        return {
-            Attack(0, 0, row["websiteName"].strip(), record).id
-            for row in rows
-            for record in row["attacks"]
-        }
-
-    def lists(self, body):
-        return [row["attacks"] for row in body.get("data") or []] if isinstance(body, dict) else []
-
-    def add_mutants(self, rude, request, body, now):
-        if not request.url.endswith("getAttackInfo"):
-            return set()
-        from apptrana import PLUGIN
-
-        paths = paths_read(PLUGIN.dataset("apptrana.attack"))
-        asked = json.loads(request.body)
-        markers = set()
-        window = int(asked["startTime"]), int(asked["endTime"])
-        for luck, time, marker in self.mutants(rude, "attack", *window, now):
-            record = rude.simulated.record(luck, "shop.example.com", time)
-            record = mutated(luck, record, paths, ("requestId", "websiteName"))
-            if luck.random() < 0.2:
-                record.pop("requestId")  # then the whole record is its identity
-            else:
-                record["requestId"] = marker
-            body["data"][0]["attacks"].append({**record, "campaign": marker})
-            markers.add(marker)
-        return markers
-
-
-class PingIntelligence(Vendor):
-    name, nothing = "pingintelligence", []
-    datasets = {"pingintelligence.attack"}
-    requests_until_outage = 15_000
-    knobs = {
-        "late": [0.0, 600.0, 1500.0],
-        "rate": 0.01,
-        "role": "admin",
-        "real_time_in_zero": False,
-    }
-    settings = {
-        "concurrency": 1,
-        "reports": sorted(REPORTS),
-        "report_details": True,
-        "lookback": "2h",
-    }
-    margin, overlap = 45 * MINUTE, 30 * MINUTE
-
-    def start_of(self, request):
-        query = dict(parse_qsl(urlsplit(request.url).query))
-        text = query.get("earlier_date") or query.get("ealier_date")
-        return millis_of(instant(f"{text}:00Z")) if text else 0
-
-    def knobs_of(self, seed):
-        return self.knobs
-
-    def revoke(self, simulated, request):
-        for name in [name for name in request.headers if name.startswith("x-abs")]:
-            request.headers[name] = "revoked"
-
-    def ids(self, simulated, request, honest, now):
-        parts = urlsplit(request.url)
-        query = dict(parse_qsl(parts.query))
-        if not parts.path.endswith("/abs/attack"):
-            return self.report_in(query, honest)
-        start, stop = (simulated.parse_date(query[f"{n}_date"]) for n in ("earlier", "later"))
-        return {
-            simulated.id_of(attack)
-            for attack in simulated.happened(query.get("api", ""), start, stop + MINUTE)
-            if attack.readable <= now
-            and within(simulated.knobs.edges, attack.time, start, stop)
-            and simulated.has_type(attack, int(query["type"]))
-        }
-
-    def report_in(self, query, honest):
-        """Return the tag of another report, as `tag` writes it."""
-        body = json.loads(honest.body)
-        start = query.get("earlier_date") or query.get("ealier_date")
-        if "name" not in body or body["name"] == "api_admin":
-            return set()
-        return {tag(body["name"], query.get("api"), start or "")}
-
-    def lists(self, body):
-        if isinstance(body, list):
-            return [body]
-        return [value for value in (body or {}).values() if isinstance(value, list)]
-
-    def add_mutants(self, rude, request, body, now):
-        parts = urlsplit(request.url)
-        query = dict(parse_qsl(parts.query))
-        if parts.path.endswith("/abs/attack") and query.get("type") == "0":
-            return self.add_attacks(rude, query, body, now)
-        is_other = "abs/attack" not in parts.path and "admin" not in parts.path
-        if is_other and isinstance(body, dict) and not rude.quiet and rude.luck.random() < 0.1:
-            name = rude.luck.choice([key for key in body if key != "name"])
-            body[name] = rude.luck.choice((*WRONG, DEEP))
-        return set()
-
-    def add_attacks(self, rude, query, body, now):
-        simulated, markers = rude.simulated, set()
-        start, stop = (simulated.parse_date(query[f"{n}_date"]) for n in ("earlier", "later"))
-        api = query.get("api", "")
-        for luck, time, marker in self.mutants(rude, f"abs {api}", start, stop, now - 25 * MINUTE):
-            detail = {"access_time": simulated.timestamp(time), "attack_code": "varA(Tx, 25)"}
-            detail["attack_deviation"] = "varA(700%)"
-            element = {"username": marker, "campaign": marker, "details": [detail]}
-            report = {
-                "company": "ping identity",
-                "api_name": api or "all",
-                "attack_type": "Data Exfiltration",
-                "usernames": [element],
-            }
-            place = luck.choice(("element", "detail", "report"))
-            wrong = luck.choice((*WRONG, DEEP))
-            if place == "element":
-                element[luck.choice(("details", "access_time", "n", "ip"))] = wrong
-            elif place == "detail":
-                detail[luck.choice(("access_time", "attack_code", "attack_deviation"))] = wrong
-            else:
-                report[luck.choice(("company", "description", "attack_type", "other"))] = wrong
-            body.append(report)
-            markers.add(marker)
-        return markers
-
-
-VENDORS = {vendor.name: vendor for vendor in (Apptrana(), PingIntelligence())}

@@ -308,8 +308,12 @@ def settings_read(convert: Callable[..., Any]) -> Tuple[str, ...]:
     return tuple(name for name, parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
+class TooDeep(ValueError):
+    """A record is nested too deep. The log names errors by their class only."""
+
+
 def shallow(value: Any) -> Any:
-    """Return a value as it is. ValueError if it is nested deeper than MAX_DEPTH: an encoder or a
+    """Return a value as it is. TooDeep if it is nested deeper than MAX_DEPTH: an encoder or a
     cluster may refuse it."""
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -321,4 +325,4 @@ def shallow(value: Any) -> Any:
         ]
         if not level:
             return value
-    raise ValueError("nested too deep")
+    raise TooDeep("nested too deep")
