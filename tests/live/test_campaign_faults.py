@@ -23,7 +23,7 @@ def test_an_output_that_is_away_and_rude_has_every_event_at_the_end(output):
 @pytest.mark.parametrize("vendor", campaign_vendors.VENDORS)
 def test_half_a_day_of_a_vendor_whose_answers_go_wrong(vendor):
     result = campaign_vendors.campaign(vendor, days=0.5, seed=7)
-    assert result.served > 1_000 and result.mutants > 5 and sum(result.faults.values()) > 100
+    assert result.served > 1_000 and result.mutants > 5 and sum(result.faults.values()) > 50
     assert result.is_good, result
 
 
