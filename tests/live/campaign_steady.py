@@ -1,6 +1,7 @@
 """A day of steady running: every vendor and a webhook, and a status page that is asked. The
 process's memory, descriptors and threads are sampled every quarter of an hour; after the first two
-hours they must not grow. The graph of them is written as SVG.
+hours they must not grow. The graph of them is written as SVG. The process also says where its
+memory is (memory_probe.py), of which the means of the first and the last quarter are printed.
 
 The process `siemtap run` and the simulators have a clock that runs fast (fast_clock.py). The output
 is the bulk server that stores nothing (null_bulk.py).
@@ -23,6 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+import memory_probe
 import steady_graph
 from fast_clock import FastClock, free_port, resident, wait_for_port
 
@@ -54,6 +56,16 @@ class Sample(NamedTuple):
     memory: float
     descriptors: int
     threads: int
+
+
+class Run(NamedTuple):
+    """A run. stats: the last /stats. accepted: webhooks and lines of syslog."""
+
+    samples: list
+    memory: list
+    stats: dict
+    accepted: int
+    log: str
 
 
 class Trend(NamedTuple):
@@ -124,7 +136,8 @@ class Steady:
         (folder / "siemtap.yml").chmod(0o600)
         self.log = open(folder / "siemtap.log", "wb")
         arguments = ["run", "-c", str(folder / "siemtap.yml")]
-        self.shipper = self.clock.start(*arguments, stderr=self.log)
+        probe = {"MEMORY_PROBE": str(folder / "memory.json")}
+        self.shipper = self.clock.start(*arguments, stderr=self.log, env=probe)
         for port in (syslog, self.page):
             wait_for_port(port)
         self.ips = simulation.simulator("centurylink_ips", {"rate": 0.05})
@@ -174,7 +187,7 @@ class Steady:
 
 
 def campaign(hours=24.0, speed=60.0):
-    """Return (samples, the last /stats, webhooks and lines that were accepted, the log)."""
+    """Return a Run of so many hours."""
     with tempfile.TemporaryDirectory(prefix="siemtap-steady-") as name:
         steady = Steady(Path(name), speed)
         try:
@@ -190,9 +203,23 @@ def campaign(hours=24.0, speed=60.0):
             code = steady.shipper.wait(120)
             log = (Path(name) / "siemtap.log").read_text()
             assert code == 0, f"siemtap ended with {code}: {log[-2000:]}"
-            return samples, stats, steady.accepted, log
+            memory = memory_probe.read(Path(name) / "memory.json")
+            return Run(samples, memory, stats, steady.accepted, log)
         finally:
             steady.close()
+
+
+def memory_lines(parts):
+    """Yield a line for each part of the memory: its mean in the first and the last quarter of the
+    time after the first hours."""
+    later = parts[int(SETTLED * 3600 / QUARTER) :]
+    quarter = max(1, len(later) // 4)
+    for name in memory_probe.Parts._fields:
+        first, last = (
+            sum(getattr(each, name) for each in some) / len(some)
+            for some in (later[:quarter], later[-quarter:])
+        )
+        yield f"{name}: {first:.1f} MiB, then {last:.1f}"
 
 
 def main():
@@ -202,7 +229,7 @@ def main():
     parser.add_argument("--svg", type=Path, default=ROOT / "docs/steady.svg")
     options = parser.parse_args()
     began = time.monotonic()
-    samples, stats, accepted, log = campaign(options.hours, options.speed)
+    samples, memory, stats, accepted, log = campaign(options.hours, options.speed)
     print(
         f"{options.hours:g} h in {time.monotonic() - began:.0f} s at {options.speed:g} times the"
         f" speed: {stats['output']['accepted']:,} events, {accepted:,} webhooks and lines,"
@@ -218,6 +245,8 @@ def main():
             f" {SETTLED + PLATEAU:g}, {each.most:.1f} later; {each.allowed:.1f} and"
             f" {each.allowed_late:.1f} are allowed: {'flat' if each.is_flat else 'GROWS'}"
         )
+    for line in memory_lines(memory):
+        print(f"    {line}")
     options.svg.write_text(steady_graph.draw(samples, SETTLED), encoding="utf-8")
     print(f"  graph: {options.svg}")
     if log:

@@ -43,7 +43,8 @@ class FastClock:
         plugins = str(Path(__file__).parents[2] / "plugins")
         path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH", "")]))
         command = [sys.executable, __file__, repr(self.speed), repr(self.origin), *arguments]
-        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **options)
+        variables = {**os.environ, "PYTHONPATH": path, **options.pop("env", {})}
+        return subprocess.Popen(command, env=variables, **options)
 
     def simulate(self, plugin: str, **knobs) -> tuple[subprocess.Popen, dict]:
         """Start the simulator of a vendor; return its process and the settings of an input."""
@@ -108,5 +109,9 @@ if __name__ == "__main__":
     FastClock(float(sys.argv[1]), float(sys.argv[2])).install()
     from siemtap.shipper.cli.main import main
 
+    if os.environ.get("MEMORY_PROBE"):
+        import memory_probe
+
+        memory_probe.start(os.environ["MEMORY_PROBE"], 900)
     sys.argv = ["siemtap", *sys.argv[3:]]
     main()

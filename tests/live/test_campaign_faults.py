@@ -29,11 +29,12 @@ def test_half_a_day_of_a_vendor_whose_answers_go_wrong(vendor):
 
 @pytest.mark.slow
 def test_steady_running_keeps_its_descriptors_and_threads():
-    samples, stats, accepted, log = campaign_steady.campaign(hours=1.2, speed=240)
+    samples, memory, stats, accepted, log = campaign_steady.campaign(hours=1.2, speed=240)
     assert stats["output"]["accepted"] > 500 and accepted > 100 and "Traceback" not in log
     # An hour is too short for a trend on a busy machine: some threads start when they are needed.
     for sample in samples:
         assert sample.descriptors < 100 and sample.threads < 40 and sample.memory < 250, samples
+    assert len(memory) > 3 and 5 < memory[-1].objects < memory[-1].resident < 250
     svg = steady_graph.draw(samples, settled=0.4)
     assert svg == steady_graph.draw(samples, settled=0.4) and svg.count("<polyline") == 3
 

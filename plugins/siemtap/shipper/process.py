@@ -324,7 +324,7 @@ class Shipper:
         Return true if every unit was read to its end and no event was rejected.
         """
         run_gc_less_often()
-        tune_malloc()
+        tune_malloc(self.scheduler.stopping)
         self.delivery.start()
         self.scheduler.start()
         if self.fleet:
