@@ -337,6 +337,24 @@ def test_a_mistake_that_only_a_worker_finds_ends_all(supervisor, tmp_path):
     assert isinstance(made.fatal, ConfigError) and "cannot listen" in str(made.fatal)
 
 
+def test_a_worker_whose_disk_is_full_at_the_start_is_started_again(supervisor, tmp_path):
+    made = supervisor(
+        WORKER.replace(
+            'say("tell", 0, "started", None)',
+            f"""if os.path.exists({str(tmp_path / "room")!r}):
+            say("tell", 0, "started", None)
+        else:
+            say("tell", 0, "failed", ["", "the disk is full"]); sys.exit(2)""",
+        )
+    )
+    wait_for(lambda: all(child.restarts for child in made.workers), 60)
+    healthy, reason = made.health()
+    assert made.fatal is None and not healthy and "the disk is full" in reason
+    (tmp_path / "room").touch()
+    wait_for(lambda: all(child.is_started for child in made.workers), 60)
+    assert made.fatal is None and all(child.error is None for child in made.workers)
+
+
 # locks
 
 

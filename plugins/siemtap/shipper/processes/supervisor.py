@@ -176,7 +176,9 @@ class Supervisor:
         with self.changed:
             while not self.stopping.is_set() and not condition():
                 for child in self.children:
-                    if child.error and not child.has_started:  # the configuration is wrong
+                    # The configuration is wrong. What time may mend, such as a full disk, it may
+                    # mend while the others work.
+                    if isinstance(child.error, ConfigError) and not child.has_started:
                         self.fatal = self.fatal or child.error
                         return self.stopping.set()
                 if (
