@@ -159,6 +159,7 @@ class Campaign:
         for way in ways:
             if way == "closed":
                 self.proxy.close()
+                self.proxy.spoil_unacknowledged()
                 self.go_on(minutes / len(ways))
                 self.proxy = self.proxy.opened()
             else:
