@@ -239,3 +239,13 @@ def test_a_stop_ends_the_wait(hec, opened):
 def test_cookies():
     both = "AWSALB=a+b/c=; Expires=Wed, 09 Jun 2027 10:00:00 GMT; Path=/, AWSALBCORS=d; Secure"
     assert COOKIE.findall(both) == ["AWSALB=a+b/c=", "AWSALBCORS=d"]
+
+
+def test_a_query_of_many_requests_is_not_compressed(hec, opened):
+    """Splunk documents gzip for events alone; HEC would refuse the query again and again."""
+    events = [event(number) for number in range(1_000)]
+    output = opened(hec, bulk_max_bytes=1024, worker=4, compression_level=5)
+    assert output.deliver(UNIT, events, None) == []
+    assert sorted(hec.ids()) == sorted(each["event"]["id"] for each in events)
+    queries = [body for path, _, body in hec.requests if path.endswith("/ack")]
+    assert max(map(len, queries)) > 1024 and output.counts["unacknowledged"] == 0

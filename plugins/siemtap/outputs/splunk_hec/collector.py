@@ -175,8 +175,10 @@ class Collector:
             headers["X-Splunk-Request-Channel"] = channel
         if cookies:
             headers["Cookie"] = cookies
-        if self.settings.compression_level and len(body) > SMALLEST_COMPRESSED:
-            body = compress(body, self.settings.compression_level)
+        level = self.settings.compression_level
+        # Splunk documents gzip for events alone: a query of many ids is sent as it is
+        if level and path != ACK_PATH and len(body) > SMALLEST_COMPRESSED:
+            body = compress(body, level)
             headers["Content-Encoding"] = "gzip"
         try:
             reply = self.http.ask(Request(method, host + path, headers, body))
