@@ -37,8 +37,14 @@ SETTLED = 2.0  # hours, after which nothing may grow
 PLATEAU = 2.0  # hours after that, whose most is the measure of what comes later
 # What is allowed: growth by the least-squares line from then to the end, and of the most over that of
 # the plateau, in percent, but at least so many; and growth by that line in the second half alone.
-# Memory: malloc keeps up to 16 MiB at the end of each of its two arenas (shipper/memory.py).
-BOUNDS = {"memory": (5.0, 16.0, 4.0), "descriptors": (5.0, 6.0, 4.0), "threads": (5.0, 2.0, 2.0)}
+# Memory: malloc keeps up to 16 MiB at the end of each of its two arenas (shipper/memory.py), and for
+# a minute what is free between blocks. `used` is without it: whatever leaks is in there.
+BOUNDS = {
+    "memory": (5.0, 32.0, 8.0),
+    "used": (5.0, 16.0, 4.0),
+    "descriptors": (5.0, 6.0, 4.0),
+    "threads": (5.0, 2.0, 2.0),
+}
 # The first read goes back two days: caches of values have a limit, and are full then.
 BACK = {"lookback": "48h", "timeout": "5m"}
 VENDORS = {
@@ -50,12 +56,14 @@ VENDORS = {
 
 
 class Sample(NamedTuple):
-    """The process at one time. memory: MiB, resident."""
+    """The process at one time. memory: MiB, resident. used: MiB, of Python's objects and what else
+    malloc has given out."""
 
     hour: float
     memory: float
     descriptors: int
     threads: int
+    used: float = 0.0
 
 
 class Run(NamedTuple):
@@ -204,6 +212,10 @@ def campaign(hours=24.0, speed=60.0):
             log = (Path(name) / "siemtap.log").read_text()
             assert code == 0, f"siemtap ended with {code}: {log[-2000:]}"
             memory = memory_probe.read(Path(name) / "memory.json")
+            samples = [
+                sample._replace(used=parts.objects + parts.given)
+                for sample, parts in zip(samples, memory)
+            ]
             return Run(samples, memory, stats, steady.accepted, log)
         finally:
             steady.close()

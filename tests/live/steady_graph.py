@@ -3,6 +3,7 @@
 WIDTH, PANEL, LEFT, RIGHT, TOP, GAP = 760, 120, 70, 20, 30, 46
 TITLES = {
     "memory": "Resident memory, MiB",
+    "used": "Memory of objects and buffers in use, MiB",
     "descriptors": "File descriptors",
     "threads": "Threads",
 }
