@@ -244,7 +244,7 @@ def test_cookies():
 def test_a_query_of_many_requests_is_not_compressed(hec, opened):
     """Splunk documents gzip for events alone; HEC would refuse the query again and again."""
     events = [event(number) for number in range(1_000)]
-    output = opened(hec, bulk_max_bytes=1024, worker=4, compression_level=5)
+    output = opened(hec, bulk_max_bytes=1024, worker=4, compression_level=5, ack_timeout="10s")
     assert output.deliver(UNIT, events, None) == []
     assert sorted(hec.ids()) == sorted(each["event"]["id"] for each in events)
     queries = [body for path, _, body in hec.requests if path.endswith("/ack")]
