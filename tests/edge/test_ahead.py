@@ -40,6 +40,84 @@ def test_ahead_returns_the_results_before_an_error():
     assert got == [1, 2]
 
 
+def work(seconds):
+    """Keep the processor busy, as mapping does."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_a_busy_consumer_makes_the_calls_itself():
+    threads = []
+
+    def call(number):
+        threads.append(threading.current_thread().name)
+        return number
+
+    got = []
+    for result in ahead(4, [lambda number=number: call(number) for number in range(30)]):
+        got.append(result)
+        work(0.02)
+    own = threading.current_thread().name
+    assert got == list(range(30)) and own not in threads[:4]
+    assert threads[-15:].count(own) > 10  # a machine that others use looks like a slow service
+
+
+def test_a_consumer_that_works_overlaps_with_a_service_that_takes_its_time():
+    in_flight, most, lock = [0], [0], threading.Lock()
+
+    def call(number):
+        with lock:
+            in_flight[0] += 1
+        time.sleep(0.05)
+        with lock:
+            most[0] = max(most[0], in_flight[0])
+            in_flight[0] -= 1
+        return number
+
+    started = time.monotonic()
+    for _ in ahead(8, [lambda number=number: call(number) for number in range(40)]):
+        work(0.01)
+    # one after the other they take 2.4 s, and 0.4 s are the consumer's
+    assert time.monotonic() - started < 1.6 and most[0] > 1
+
+
+def test_a_service_that_becomes_slow_is_called_ahead_again():
+    threads = []
+
+    def call(number):
+        threads.append(threading.current_thread().name)
+        time.sleep(0 if number < 20 else 0.05)
+        return number
+
+    got = []
+    for result in ahead(4, [lambda number=number: call(number) for number in range(40)]):
+        got.append(result)
+        work(0.02)
+    own = threading.current_thread().name
+    assert got == list(range(40)) and own in threads[10:20]
+    assert threads[-10:].count(own) < 3
+
+
+def test_a_consumer_that_only_waits_keeps_all_calls_in_flight():
+    started = time.monotonic()
+    for _ in ahead(4, [lambda: time.sleep(0.02)] * 40):
+        pass
+    assert time.monotonic() - started < 0.6  # 0.8 s one after the other, 0.2 s four at a time
+
+
+def test_an_error_of_a_call_that_the_consumer_makes_comes_after_the_results_before_it():
+    def bad():
+        raise Retry("no")
+
+    got = []
+    with pytest.raises(Retry):
+        for result in ahead(2, [*[lambda: 1] * 20, bad, lambda: 2]):
+            got.append(result)
+            work(0.02)
+    assert got == [1] * 20
+
+
 def test_fault_sets_retry_after():
     assert Fault(status=503, retry_after="5").answer(0).headers["Retry-After"] == "5"
     assert (
