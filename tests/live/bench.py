@@ -51,14 +51,15 @@ def pipeline():
     texts = [orjson.dumps(record) for record in records()]
     settings = fill_in(PLUGIN.settings, {"client_id": "x", "client_secret": "y"})
     added_fields = {"agent.type": "siemtap", "agent.version": "0", "agent.name": "bench"}
+    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     map_batch = batch_mapper(
         PLUGIN,
         settings,
         fill_in(CommonSettings, {}),
         added_fields,
         lambda: "2026-03-04T10:00:00.000Z",
+        check,
     )
-    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     pages = [texts[start : start + PAGE] for start in range(0, RECORDS, PAGE)]
 
     def read(page):

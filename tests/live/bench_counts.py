@@ -53,17 +53,18 @@ def path():
     """Return the function that takes a page's bytes through the whole path: records, events,
     validation, bulk body, verdict, mark, numbers of the status page."""
     settings = fill_in(PLUGIN.settings, {"client_id": "x", "client_secret": "y"})
+    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     map_batch = batch_mapper(
         PLUGIN,
         settings,
         fill_in(CommonSettings, {}),
         {"agent.type": "siemtap"},
         lambda: "2026-03-04T10:00:00.000Z",
+        check,
     )
     output = Elasticsearch(fill_in(Elasticsearch.settings_type, {"worker": 1}))
     answer = {"errors": False, "items": [{"create": {"status": 201}}] * EVENTS}
     output.bulk.client.perform_request = lambda *args, **kwargs: SimpleNamespace(body=answer)
-    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     rejected = SimpleNamespace(store=lambda *args: None)
     sink = CheckpointAfter(ValidateEvents(output, check, rejected), Marks(), set())
     tally, unit = Tally(), Unit("apptrana", ATTACK.name)

@@ -84,14 +84,15 @@ def pipeline():
         {"url": "https://abs.example.com:8080", "access_key": "a", "secret_key": "b"},
     )
     added_fields = {"agent.type": "siemtap", "agent.version": "0", "agent.name": "bench"}
+    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     map_batch = batch_mapper(
         PLUGIN,
         settings,
         fill_in(CommonSettings, {}),
         added_fields,
         lambda: "2026-03-04T18:30:00.000Z",
+        check,
     )
-    check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
     pages = [orjson.dumps([build_report(PAGE, number)]) for number in range(DETAILS // PAGE)]
 
     def read(page):
@@ -182,10 +183,10 @@ def memory():
             )
         ),
     )
-    map_batch = batch_mapper(
-        PLUGIN, settings, fill_in(CommonSettings, {}), {}, lambda: "2026-03-04T18:30:00.000Z"
-    )
     check = SchemaCheck(schemas.read("event.schema.json"), PLUGIN.datasets)
+    map_batch = batch_mapper(
+        PLUGIN, settings, fill_in(CommonSettings, {}), {}, lambda: "2026-03-04T18:30:00.000Z", check
+    )
     delivered = [0]
 
     class Output:
