@@ -99,6 +99,15 @@ def test_a_service_that_becomes_slow_is_called_ahead_again():
     assert threads[-10:].count(own) < 3
 
 
+@pytest.mark.parametrize(("limit", "call"), [(2, 0.018), (2, 0.02), (4, 0.015)])
+def test_calls_that_take_as_long_as_the_consumer_overlap_with_it(limit, call):
+    started = time.monotonic()
+    for _ in ahead(limit, [lambda: time.sleep(call)] * 60):
+        time.sleep(0.02)
+    # 1.2 s where everything overlaps, 2.1 to 2.4 s one after the other
+    assert time.monotonic() - started < 1.2 * 1.3
+
+
 def test_a_consumer_that_only_waits_keeps_all_calls_in_flight():
     started = time.monotonic()
     for _ in ahead(4, [lambda: time.sleep(0.02)] * 40):

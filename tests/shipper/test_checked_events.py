@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from validation import MemoryOutput
 
 from siemtap.core.compile import bind, source_code
-from siemtap.core.compile.fit import condition, fits
-from siemtap.core.convert import Ip
-from siemtap.core.declared import each, lookup, match
+from siemtap.core.compile.fit import condition, fits, is_ip, is_ipv6
+from siemtap.core.convert import Ip, Timestamp, text
+from siemtap.core.declared import const, each, lookup, lower, match
 from siemtap.core.model import Unit
 from siemtap.core.rows import CheckedEvent, Dataset, Field, Join, Split
 from siemtap.edge import schemas
@@ -227,6 +227,10 @@ def as_number(value) -> int:
     return value
 
 
+def as_time(value) -> Timestamp:
+    return value
+
+
 def as_several(value) -> tuple[str, Ip, int]:
     return value, value, value
 
@@ -305,6 +309,70 @@ def test_an_event_without_a_required_field_is_not_checked():
     check = SchemaCheck(CONTRACT, [dataset])
     event = bind(dataset, None, {}, None, check.fields_of(dataset))({"id": 1, "time": ""}, NOW)
     assert event.__class__ is dict and check(event) == "event breaks properties/event/required"
+
+
+def odd_event(dataset, record, **added):
+    check = SchemaCheck(CONTRACT, [dataset])
+    record = {"id": "e1", "time": "2026-03-04T10:00:00.000Z", **record}
+    return bind(dataset, None, {**PLACE, **added}, None, check.fields_of(dataset))(
+        record, NOW
+    ), check
+
+
+def table(*rows, **more):
+    constant = {"event.kind": "event", **more.pop("constant", {})}
+    return Dataset("acme.event", LYING.clock, ("id",), rows, constant=constant, **more)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "record"),
+    [
+        (table(Join(("a",), "acme.a", text)), {"a": ""}),
+        (table(Join(("a",), "acme.a", lower)), {"a": ""}),
+        (table(Join(("a",), "related.hosts", lower)), {"a": ""}),
+        (table(Field("a", "rule.id", const(5))), {"a": "x"}),
+        (table(Field("a", "related.hosts", const(("p", "q")))), {"a": "x"}),
+        (table(Field("a", "rule.id", lookup({"x": 7}))), {"a": "x"}),
+        (
+            table(Field("a", "acme.a_b", as_ip), Field("a", "acme.a.b", as_time)),
+            {"a": "192.0.2.1"},
+        ),
+    ],
+)
+def test_what_a_declaration_does_not_promise_is_checked(dataset, record):
+    event, check = odd_event(dataset, record)
+    assert event.__class__ is dict and check(event)
+
+
+def test_a_field_whose_name_is_no_name_of_python():
+    event, check = odd_event(table(Field("a", "acme.a-b", as_ip)), {"a": "192.0.2.1"})
+    assert event["acme"] == {"a-b": "192.0.2.1", "extra": {"time": "2026-03-04T10:00:00.000Z"}}
+    assert event.__class__ is CheckedEvent and check(dict(event)) is None
+
+
+@pytest.mark.parametrize("cached", [(), ("a",)])
+def test_a_constant_list_is_not_shared_by_events(cached):
+    dataset = table(
+        Field("a", "related.hosts"),
+        constant={"related.hosts": ["me"]},
+        low_cardinality=cached,
+    )
+    hosts = [odd_event(dataset, {"a": value})[0]["related"]["hosts"] for value in ("A", "B", None)]
+    assert hosts == [["me", "A"], ["me", "B"], ["me"]]
+
+
+def test_a_namespace_that_python_takes_and_the_schema_does_not():
+    dataset = table(Field("id", "acme.id"))
+    for namespace in ("a\ufeffb", "ä", "default"):
+        event, check = odd_event(dataset, {}, **{"data_stream.namespace": namespace})
+        assert (event.__class__ is CheckedEvent) == (namespace == "default")
+        assert (check(dict(event)) is None) == (namespace != "a\ufeffb")
+
+
+def test_long_texts_are_not_kept():
+    before = is_ipv6.cache_info().currsize
+    assert not any(is_ip(f"{number}:" + "0" * 1_000) for number in range(20))
+    assert is_ipv6.cache_info().currsize == before
 
 
 def test_a_processor_makes_an_event_that_is_checked_again():

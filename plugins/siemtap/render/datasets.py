@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Mapping, Set, Tuple
 from ..core.compile.fit import FieldSchemas, known
 from ..core.convert import FieldType, text
 from ..core.declared import Const, Each, Integer, Lookup, Lower, Text, declaration_of
-from ..core.rows import Dataset, is_collected, record_rows
+from ..core.rows import Dataset, Join, is_collected, record_rows
 from . import ecs
 from .row_types import own_types, types_of
 from .schema_walk import Schema, has, narrow, object_schema, put, resolve_all, walk
@@ -104,7 +104,8 @@ def field_schemas(schema: Schema, dataset: Dataset) -> FieldSchemas:
     sure = {
         (number, path)
         for number, row in record_rows(dataset)
-        if is_declared(row.convert)
+        # the values of a Join come as they were sent, empty ones too
+        if is_declared(row.convert) and not isinstance(row, Join)
         for path, kind in types_of(row).items()
         if kind and path in fields and is_sure(kind, fields[path], is_collected(path))
     }
@@ -117,10 +118,16 @@ def is_declared(convert: Callable[..., Any]) -> bool:
     returns a value of the vendor's may break it."""
     declaration = declaration_of(convert)
     if isinstance(declaration, Lookup):
-        return declaration.otherwise is None
+        return declaration.otherwise is None and all(map(is_scalar, declaration.values.values()))
+    if isinstance(declaration, Const):
+        return is_scalar(declaration.value)
     if isinstance(declaration, Each):
         return all(map(is_declared, declaration.parts))
-    return convert is text or isinstance(declaration, (Const, Integer, Lower, Text))
+    return convert is text or isinstance(declaration, (Integer, Lower, Text))
+
+
+def is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int))
 
 
 def is_sure(kind: FieldType, schema: Schema, is_item: bool = False) -> bool:
@@ -132,8 +139,9 @@ def is_sure(kind: FieldType, schema: Schema, is_item: bool = False) -> bool:
     if kind.many:
         return False
     if kind.values:
-        allowed = rules.get("enum", kind.values if rules == TEXT else ())
-        return set(kind.values) <= set(allowed) - {""}
+        if rules == TEXT:
+            return all(value.__class__ is str and value for value in kind.values)
+        return all(value in rules.get("enum", ()) for value in kind.values)
     if kind.least is not None and kind.most is not None:
         return rules.get("type") == "integer" and (
             rules.get("minimum", kind.least) <= kind.least

@@ -35,14 +35,13 @@ from ..rows import (
     record_rows,
     settings_read,
     shallow,
-    targets_of,
     with_settings,
 )
 from ..windows import Millis
 from .emit import check_name, converter_name, emit, item_check_name
 from .fit import FieldSchemas
 from .paths import collect, unread
-from .plan import Plan, cached_rows, plan_of, varying_objects
+from .plan import Plan, cached_rows, plan_of, record_targets, varying_objects
 from .reading import known_names
 
 # (record, end of its window, time it was read) -> event
@@ -142,10 +141,11 @@ class Binding:
         """Whether the constant fields fit their schemas, and an event has all that is required."""
         if self.schemas is None:
             return False
-        targets = {path for _, row in record_rows(self.dataset) for path in targets_of(row)}
         return all(
             self.schemas.fits(path)(value) for path, value in self.fields.items()
-        ) and self.schemas.is_complete([*self.fields, *SET_IN_EACH], targets | set(self.fields))
+        ) and self.schemas.is_complete(
+            [*self.fields, *SET_IN_EACH], record_targets(self.dataset) | set(self.fields)
+        )
 
     def constants(self, path: str) -> Event:
         """Return the constant fields directly in the object at `path`, and the objects below it
@@ -262,10 +262,9 @@ def _names_of_source(plan: Plan) -> Dict[str, Any]:
             scope[f"id_part_{number}"] = part
     if plan.schemas:
         scope["CheckedEvent"] = CheckedEvent
-        targets = {path for _, row in record_rows(dataset) for path in targets_of(row)}
-        for path in {"@timestamp", *targets}:
-            scope[check_name(path)] = plan.schemas.fits(path)
-            scope[item_check_name(path)] = plan.schemas.item_fits(path)
+        for path in plan.checked:
+            scope[check_name(plan, path)] = plan.schemas.fits(path)
+            scope[item_check_name(plan, path)] = plan.schemas.item_fits(path)
     scope["KEYS"] = keys
     scope["KNOWN"] = frozenset(keys)
     if len(keys) > 1:

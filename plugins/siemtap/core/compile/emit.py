@@ -14,6 +14,7 @@ from ..rows import (
     Join,
     RecordRow,
     Split,
+    constant_paths,
     is_collected,
     record_rows,
     settings_read,
@@ -110,10 +111,15 @@ def _emit_objects(plan: Plan) -> Iterator[str]:
         if path in plan.begun_objects:
             parts.append(f"{_variable(path)}cached")
         yield f"        {_variable(path)} = {_merged(parts)}"
+    for path in filter(is_collected, constant_paths(plan.dataset)):  # rows may add to the list
+        parent, _, leaf = path.rpartition(".")
+        if parent in plan.objects:
+            yield f"        if {leaf!r} in {_variable(parent)}:"
+            yield f"            {_variable(parent)}[{leaf!r}] = [*{_variable(parent)}[{leaf!r}]]"
     yield "        root_['@timestamp'] = timestamp or rfc3339(until)"
     if plan.schemas:
         fits = "constants_fit and fits" if plan.cached_rows else "constants_fit"
-        check = check_name("@timestamp")
+        check = check_name(plan, "@timestamp")
         yield f"        fits = {fits} and (not timestamp or {check}(timestamp))"
     yield f"        extra = {'extra.copy()' if plan.cached_rows else '{}'}"
     if is_nested(plan):
@@ -310,7 +316,7 @@ def _check(plan: Plan, path: str, value: str) -> Iterator[str]:
     if schema is None:
         yield "fits = False"
     elif value != "raw" or known(schema) != TEXT:
-        yield f"if not ({condition(schema, value, check_name(path))}):"
+        yield f"if not ({condition(schema, value, check_name(plan, path))}):"
         yield "    fits = False"
 
 
@@ -320,22 +326,23 @@ def _check_collected(plan: Plan, row: RecordRow, path: str, value: str) -> Itera
     if not items:
         yield "fits = False"
     elif value != "raw" or known(items) != TEXT:
-        item = f"not ({condition(items, value, item_check_name(path))})"
+        item = f"not ({condition(items, value, item_check_name(plan, path))})"
         if row.convert is not text:
-            yield f"if not {check_name(path)}({value}) if {value}.__class__ is list else {item}:"
+            whole = f"not {check_name(plan, path)}({value})"
+            yield f"if {whole} if {value}.__class__ is list else {item}:"
         else:
             yield f"if {item}:"
         yield "    fits = False"
 
 
-def check_name(path: str) -> str:
-    """Return the name of the check of a field: "source.ip" -> "source_ip_fits"."""
-    return f"{_variable(path)}fits"
+def check_name(plan: Plan, path: str) -> str:
+    """Return the name of the check of a field."""
+    return f"fits_{plan.checked.index(path)}"
 
 
-def item_check_name(path: str) -> str:
+def item_check_name(plan: Plan, path: str) -> str:
     """Return the name of the check of an item of a field that is a list."""
-    return f"{_variable(path)}item_fits"
+    return f"item_{check_name(plan, path)}"
 
 
 def _list(path: str) -> str:

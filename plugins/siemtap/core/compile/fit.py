@@ -18,6 +18,7 @@ Schema = Mapping[str, Any]  # JSON Schema of a field, without references
 Fits = Callable[[Any], bool]
 
 LONGEST_IPV6 = 45  # characters
+CLASSES = re.compile(r"\\[bdswBDSW]")
 OCTETS = frozenset(map(str, range(256)))
 TEXT = {"type": "string", "minLength": 1}
 SAYS_NOTHING = ("title", "description", "$comment", "ref")
@@ -142,8 +143,16 @@ def text_fits(rules: Schema) -> Fits:
     # Python's `$` matches before a last line end, too
     if "$" in pattern[:-1] or pattern.endswith("\\$"):
         return never
+    # of these classes, languages have the same printable ASCII characters only
+    is_ascii = bool(CLASSES.search(pattern))
     search = re.compile(re.sub(r"\$$", r"\\Z", pattern)).search
-    return lambda value: value.__class__ is str and len(value) >= least and bool(search(value))
+
+    def check(value: Any) -> bool:
+        if value.__class__ is not str or len(value) < least or not search(value):
+            return False
+        return not is_ascii or (value.isascii() and value.isprintable())
+
+    return check
 
 
 def number_fits(rules: Schema, classes: Tuple[type, ...]) -> Fits:
@@ -158,7 +167,7 @@ def number_fits(rules: Schema, classes: Tuple[type, ...]) -> Fits:
 
 def is_ip(value: Any) -> bool:
     """Return whether a value is the text of an IP address, without a zone."""
-    if value.__class__ is not str:
+    if value.__class__ is not str or len(value) > LONGEST_IPV6:
         return False
     parts = value.split(".")
     return (len(parts) == 4 and OCTETS.issuperset(parts)) or is_ipv6(value)
@@ -166,7 +175,7 @@ def is_ip(value: Any) -> bool:
 
 @lru_cache(4_096)
 def is_ipv6(text: str) -> bool:
-    if len(text) > LONGEST_IPV6 or "%" in text:
+    if "%" in text:
         return False
     try:
         ipaddress.IPv6Address(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..paths import parents
 from ..rows import (
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     cached_objects: List[str]  # in which nothing but cached rows put a field
     begun_objects: List[str]  # into which cached rows put fields first, other rows later
     schemas: Optional[FieldSchemas]  # that each value is checked against; None: no value is
+    checked: List[str]  # paths with a check; its name has their position
 
 
 def plan_of(dataset: Dataset, schemas: Optional[FieldSchemas] = None) -> Plan:
@@ -73,7 +74,13 @@ def plan_of(dataset: Dataset, schemas: Optional[FieldSchemas] = None) -> Plan:
         cached_objects=cached_objects,
         begun_objects=begun_objects,
         schemas=schemas,
+        checked=sorted({"@timestamp", *record_targets(dataset)}) if schemas else [],
     )
+
+
+def record_targets(dataset: Dataset) -> Set[str]:
+    """Return every field that a row sets from the record."""
+    return {path for _, row in record_rows(dataset) for path in targets_of(row)}
 
 
 @cache
@@ -99,6 +106,7 @@ def cached_rows(dataset: Dataset) -> Tuple[Tuple[int, RecordRow], ...]:
         for number, row in record_rows(dataset)
         if set(sources_of(row)) <= set(dataset.low_cardinality)
     ]
+    constant_lists = [(0, path) for path in constant_paths(dataset) if is_collected(path)]
     while True:
         others = [
             (number, path)
@@ -112,7 +120,7 @@ def cached_rows(dataset: Dataset) -> Tuple[Tuple[int, RecordRow], ...]:
             if not any(
                 path == other and (is_collected(path) or before < number)
                 for path in targets_of(row)
-                for before, other in others
+                for before, other in [*others, *constant_lists]
             )
         ]
         if fitting == rows:

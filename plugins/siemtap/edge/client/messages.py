@@ -82,8 +82,9 @@ class Reply(NamedTuple):
 
 
 def parsed(body: bytes) -> Any:
-    """Return the value of JSON in UTF-8, always the one that the standard library reads: a large
-    number, a lone surrogate, NaN and a byte order mark are left to it (decision 0006)."""
+    """Return the value of JSON in UTF-8, the one that the standard library reads: a large number, a
+    lone surrogate, NaN and a byte order mark are left to it (decision 0006). Only what is nested
+    deeper than it reads, some 900 levels, may be read nevertheless."""
     if orjson and not may_have_large_number(body):
         try:
             return orjson.loads(body)
