@@ -94,14 +94,15 @@ class Certificate:
     def fingerprint(self):
         return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
-    def write(self, folder, *others):
+    def write(self, folder, *others, pass_phrase=b""):
         """Write the key and the chain, in the order sent, to a PEM file. Return its path."""
         path = folder / f"{self.fingerprint[:16]}-{len(others)}.pem"
+        encryption = serialization.NoEncryption()
+        if pass_phrase:
+            encryption = serialization.BestAvailableEncryption(pass_phrase)
         path.write_bytes(
             self.key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
             )
             + b"".join(certificate.pem for certificate in (self, *others))
         )

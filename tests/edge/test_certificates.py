@@ -196,6 +196,36 @@ def test_a_client_whose_ca_file_never_could_be_used(tmp_path):
         sender(Request("GET", "https://127.0.0.1:1/", {}, b""), 5.0)
 
 
+def use_as_server(path):
+    Listener("127.0.0.1", 0, path, path)
+
+
+def use_as_client(path):
+    Sender(Connection(), 1, (path, path)).files[0].latest()
+
+
+def use_with_a_pin(path):
+    Sender(fill_in(Connection, {"fingerprint": "ab" * 32}), 1, (path, path)).files[0].latest()
+
+
+@pytest.mark.parametrize("use", [use_as_server, use_as_client, use_with_a_pin])
+def test_an_encrypted_key_is_an_error_and_no_question(tmp_path, use):
+    """OpenSSL would ask the terminal for the pass phrase, and wait."""
+    path = tls.Certificate("own").write(tmp_path, pass_phrase=b"secret")
+    with pytest.raises(ConfigError, match="the key is encrypted: siemtap takes keys without"):
+        use(str(path))
+
+
+def test_a_renewed_key_that_is_encrypted_is_a_problem(tmp_path):
+    own = tls.Certificate("own")
+    path = own.write(tmp_path)
+    sender = Sender(Connection(), 1, (str(path), str(path)))
+    assert list(sender.problems()) == []
+    own.write(tmp_path, pass_phrase=b"secret")
+    (problem,) = sender.problems()
+    assert f"{path} cannot be used (the key is encrypted" in problem
+
+
 def test_the_authorities_of_a_proxy_are_followed(tmp_path):
     """The pin is the server's; `ca_file` verifies the HTTPS proxy in front of it."""
     node = tls.Certificate("node")

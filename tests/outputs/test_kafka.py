@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future
 
 import pytest
+import tls
 from kafka_mock import Mock
 from outputs.output_stores import UNIT, event
 
@@ -16,6 +17,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Unit
 from siemtap.edge.store.checkpoints import Database
 from siemtap.edge.store.identity import identity
+from siemtap.kafka.client import TlsFiles
 from siemtap.kafka.consumer import Consumer
 from siemtap.kafka.settings import KafkaConnection
 from siemtap.kafka.topics import Topics
@@ -172,6 +174,16 @@ def test_a_certificate_that_is_none_is_named(open_client, tmp_path):
     )
     with pytest.raises(ConfigError, match=r"^x: .*ssl.certificate.location failed.*; check `tls`"):
         open_client(settings)
+
+
+def test_an_encrypted_key_is_named(tmp_path):
+    """By the status, and where a client is made."""
+    path = str(tls.Certificate("own").write(tmp_path, pass_phrase=b"secret"))
+    settings = KafkaConnection(hosts=("127.0.0.1:1",), tls=True, certificate=path, key=path)
+    (problem,) = TlsFiles(settings).problems()
+    assert "cannot be used: the key is encrypted: siemtap takes keys without" in problem
+    with pytest.raises(ConfigError, match=r"ssl.key.location failed.* without a pass phrase"):
+        Topics(settings, "x")
 
 
 def test_a_broker_that_does_not_answer_in_time_is_a_retry():

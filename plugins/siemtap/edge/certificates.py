@@ -101,6 +101,19 @@ def _stamp(paths: List[str]) -> Stamp:
     return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in stats)
 
 
+def load_own_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Let a context show this certificate.
+
+    `certificate`, `key`: PEM files; `key`: "" if it is in `certificate`. Raise OSError if they
+    cannot be used, such as an encrypted key, for which OpenSSL would ask the terminal and wait.
+    """
+    context.load_cert_chain(certificate, key or None, password=_refuse_encrypted_key)
+
+
+def _refuse_encrypted_key() -> str:
+    raise OSError("the key is encrypted: siemtap takes keys without a pass phrase")
+
+
 # Servers
 
 
@@ -115,7 +128,7 @@ class ServerCertificate:
         def read() -> ssl.SSLContext:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_cert_chain(certificate, key or None)
+            load_own_certificate(context, certificate, key)
             return context
 
         self.files = Followed(read, {"certificate": certificate, "key": key})
@@ -146,7 +159,7 @@ def client_context(
         if verify:
             context.load_verify_locations(ca_file or requests.utils.DEFAULT_CA_BUNDLE_PATH)
         if certificate:
-            context.load_cert_chain(certificate, key or None)
+            load_own_certificate(context, certificate, key)
         return context
 
     trusted = ca_file if verify else ""

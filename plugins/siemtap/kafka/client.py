@@ -114,8 +114,8 @@ def new_client(kind: Any, properties: Dict[str, Any], where: str) -> Any:
         return kind(properties)
     except library().KafkaException as raised:
         raise ConfigError(
-            f"{where}: {_text(raised.args[0])}; check `tls`, `ca_file`, `certificate`, `key` and"
-            " `sasl_mechanism`"
+            f"{where}: {_text(raised.args[0])}; check `tls`, `ca_file`, `certificate`, `key`, which"
+            " has to be one without a pass phrase, and `sasl_mechanism`"
         ) from None
 
 

@@ -26,7 +26,7 @@ from typing import Any, List, Optional
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ..certificates import Followed, use_context
+from ..certificates import Followed, load_own_certificate, use_context
 
 DER = 2  # _ssl.ENCODING_DER
 # ssl.VERIFY_X509_PARTIAL_CHAIN, named from 3.10 on: an intermediate authority may be the anchor.
@@ -83,7 +83,7 @@ class Contexts:
     def _context(self, verify_mode: ssl.VerifyMode) -> ssl.SSLContext:
         context = create_urllib3_context(cert_reqs=verify_mode)
         if self.certificate:
-            context.load_cert_chain(self.certificate, self.key or None)
+            load_own_certificate(context, self.certificate, self.key)
         return context
 
 
