@@ -7,12 +7,14 @@ import sys
 import pytest
 import tls
 from processes import wait_for
+from urllib3.exceptions import InsecureRequestWarning
 
 from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.core.settings import Connection
 from siemtap.edge.client.http import connect
 from siemtap.edge.client.messages import Request
+from siemtap.edge.client.sender import Sender
 
 CHAINS = sys.version_info >= (
     3,
@@ -208,6 +210,35 @@ def test_through_a_proxy(chains, kind):
             assert between.received == []
     for proxy in proxies:
         proxy.socket.close()
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("own", [False, True], ids=["", "own certificate"])
+def test_an_http_url_through_an_https_proxy(chains, pinned, own):
+    """TLS ends at the proxy, which receives its password and the token once authorities vouch for
+    it. The pin and the client's certificate are for servers."""
+    chain = str(chains.leaf.write(chains.folder))
+    root = str(chains.folder / "root.pem")
+    (chains.folder / "root.pem").write_bytes(chains.root.pem)
+    more = {"fingerprint": chains.foreign.fingerprint} if pinned else {}
+    with chains.serve("leaf") as proxy:
+        proxy.context.load_verify_locations(root)
+        proxy.context.verify_mode = ssl.CERT_OPTIONAL
+
+        def status(**trust):
+            given = {"proxy_user": "me", "proxy_password": "pr0xy", **more, **trust}
+            given["proxy"] = f"https://127.0.0.1:{proxy.port}"
+            sender = Sender(fill_in(Connection, given), 1, (chain, chain) if own else ("", ""))
+            return sender(Request("GET", "http://vendor.example.com/x", {}, b""), 5.0).status
+
+        with pytest.raises(Retry, match="certificate verify failed"):
+            status()
+        assert proxy.received == []
+        assert status(ca_file=root) == 200
+        with pytest.warns(InsecureRequestWarning):
+            assert status(verify=False) == 200
+        assert all(b"Proxy-Authorization: Basic" in part for part in proxy.received)
+        assert proxy.shown == [None, None]
 
 
 @needs_chains

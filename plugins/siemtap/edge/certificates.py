@@ -186,13 +186,16 @@ class _Following:
     server_files: Optional[Followed[ssl.SSLContext]]
     proxy_files: Optional[Followed[ssl.SSLContext]]
     proxy_config: Any
+    proxy_is_forwarding: bool
     cert_reqs: Any
 
     def connect(self) -> None:
         if self.proxy_files and self.proxy_config:
             self.proxy_config = self.proxy_config._replace(ssl_context=self.proxy_files.latest())
-        if self.server_files:
-            use_context(self, self.server_files.latest())
+        # For an http:// URL, TLS ends at the proxy: it alone is verified.
+        files = self.proxy_files if self.proxy_is_forwarding else self.server_files
+        if files:
+            use_context(self, files.latest())
         super().connect()  # type: ignore[misc]
 
     def _connect_tls_proxy(self, *args: Any) -> Any:

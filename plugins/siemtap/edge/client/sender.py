@@ -152,8 +152,9 @@ class _Tls:
         elif connection.ca_file or certificate[0]:
             self.server = client_context(connection.ca_file, *certificate, verify=connection.verify)
             self.files.append(self.server)
-        # Authorities verify the proxy: the pin and the client's certificate are for the server.
-        if self.files and connection.proxy.lower().startswith("https:"):
+        # Authorities verify the proxy: the pin and the client's certificate are for the server. By
+        # themselves, requests and urllib3 do not verify it for an http:// URL.
+        if connection.proxy.lower().startswith("https:"):
             self.proxy = client_context(connection.ca_file, verify=connection.verify)
             self.files.append(self.proxy)
 
