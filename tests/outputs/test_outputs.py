@@ -10,11 +10,12 @@ from hec_stand_in import Hec
 from outputs.output_stores import UNIT, collector, event, files, lines, store
 from validation import RefusingCheck
 
+from siemtap.core.errors import ConfigError, Retry
 from siemtap.core.model import Unit
 from siemtap.edge.encode import encode
 from siemtap.edge.store.rejected import RejectedEvents
 from siemtap.outputs import validated as checked
-from siemtap.outputs.types import OUTPUTS
+from siemtap.outputs.types import OUTPUTS, OutputType
 
 
 @pytest.mark.slow
@@ -142,3 +143,20 @@ def test_a_lone_surrogate_is_replaced_and_the_event_says_so(value, replaced):
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 def test_an_output_says_why_it_cannot_be_read_back_or_can(output):
     assert bool(output.load().unreadable) != hasattr(output.load(), "read")
+
+
+@pytest.mark.parametrize(
+    "defect,error,sentence",
+    [
+        ("import no_such_client", ConfigError, "No module named 'no_such_client'; install"),
+        ("raise OSError(24, 'Too many open files')", Retry, "cannot be read: Too many open files"),
+    ],
+    ids=["a package is missing", "no descriptors"],
+)
+def test_an_output_that_cannot_be_loaded_is_a_sentence(
+    tmp_path, monkeypatch, defect, error, sentence
+):
+    (tmp_path / "defective_output.py").write_text(defect)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(error, match=f"^the output's module defective_output .*{sentence}"):
+        OutputType(None, "defective_output:Output").load()

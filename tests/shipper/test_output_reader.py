@@ -155,18 +155,29 @@ def test_what_changes_as_a_turn_ends_is_reconsidered():
     assert scheduler.join(10) and len(ran) == 2
 
 
-def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch):
+@pytest.mark.parametrize(
+    "error,reason",
+    [
+        (ConfigError("api_key and username cannot both be set"), "api_key and username"),
+        (OSError(24, "Too many open files"), "OSError while an output was opened"),
+    ],
+    ids=["settings", "machine"],
+)
+def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch, error, reason):
     shipper = two().start()
     delivery = shipper.shipper.delivery
     first, second = clusters()
     shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, first])
     before = delivery.outputs["cluster"]
     bad = dataclasses.replace(second, name="other")
+    closed = []
 
     def refuse(settings, context):
         if settings is bad.settings:
-            raise ConfigError("api_key and username cannot both be set")
-        return OUTPUTS["opensearch"].load()(settings, context)
+            raise error
+        output = OUTPUTS["opensearch"].load()(settings, context)
+        monkeypatch.setattr(output, "close", lambda: closed.append(settings))
+        return output
 
     changed = dataclasses.replace(
         first, settings=dataclasses.replace(first.settings, timeout=1_000)
@@ -175,9 +186,10 @@ def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch):
         settings_type=OUTPUTS["elasticsearch"].settings_type, load=lambda: refuse
     )
     monkeypatch.setitem(OUTPUTS, "elasticsearch", replaced)
-    with pytest.raises(ConfigError):
+    with pytest.raises(type(error)):
         shipper.shipper.configure(shipper.config.inputs, [*shipper.config.outputs, changed, bad])
     assert delivery.outputs["cluster"] is before and "other" not in delivery.outputs
+    assert closed == [changed.settings] and delivery.refused.startswith(reason)
 
 
 def test_what_a_failed_delivery_delivered_is_remembered_over_a_reload(two):

@@ -118,3 +118,28 @@ def test_files_of_inputs_d_are_watched(running, tmp_path):
     finally:
         shipper.stopping.set()
         watcher.join()
+
+
+def test_an_error_does_not_end_the_watch(running, tmp_path, caplog):
+    file, shipper, reloader = running
+    reconfigure, errors = shipper.reconfigure, [OSError(24, "Too many open files")]
+
+    def fail_once(config):
+        if errors:
+            raise errors.pop()
+        reconfigure(config)
+
+    shipper.reconfigure = fail_once
+    watcher = threading.Thread(target=reloader.watch)
+    watcher.start()
+    try:
+        folder = tmp_path / "inputs.d"
+        folder.mkdir()
+        (folder / "more.yml").write_text(MORE)
+        wait_for(lambda: "inputs.d cannot be reloaded: OSError: [Errno 24]" in caplog.text)
+        assert len(shipper.inputs) == 1 and "Traceback" not in caplog.text
+        (folder / "more.yml").write_text(MORE.replace("id: more", "id: other"))
+        wait_for(lambda: shipper.inputs[-1].id == "other")
+    finally:
+        shipper.stopping.set()
+        watcher.join()

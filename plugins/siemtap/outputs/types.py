@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Dict
 
+from ..core.errors import ConfigError, Retry
 from . import file, sqlite, stdout
 from .elasticsearch import settings as elasticsearch
 from .kafka import settings as kafka
@@ -21,9 +22,24 @@ class OutputType:
     place: str
 
     def load(self) -> Any:
-        """Return its class."""
+        """Return its class.
+
+        Raise ConfigError if its module, or a package that it needs, is not installed, and Retry if
+        it cannot be read now, such as for want of descriptors.
+        """
         module, _, name = self.place.partition(":")
-        return getattr(import_module(module, __package__), name)
+        try:
+            return getattr(import_module(module, __package__), name)
+        except ImportError as error:
+            raise ConfigError(
+                f"the output's module {module} cannot be imported: {error}; install siemtap again,"
+                " with the packages that it needs"
+            ) from None
+        except OSError as error:
+            raise Retry(
+                f"the output's module {module} cannot be read: {error.strerror}; once it can,"
+                " reload the configuration or start siemtap again"
+            ) from None
 
 
 OUTPUTS: Dict[str, OutputType] = {

@@ -12,6 +12,7 @@ import threading
 from typing import Any, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple
 
 from ...core.errors import ConfigError, SiemtapError
+from ...engine.mapper import traceback_text
 from . import load as configuration
 from .document import Mistakes
 from .sections import Config, Input, Logging, OutputConfig
@@ -72,11 +73,24 @@ class Reloader:
     def watch(self) -> None:
         """Reload whenever a file of inputs.d changes, until the shipper stops."""
         while not self.shipper.stopping.wait(self.interval):
-            files = self._files()
-            if files != self.files:
-                self.files = files
-                log.info("a file of %s changed", configuration.INPUTS_FOLDER)
-                self.reload()
+            try:
+                self._reload_if_changed()
+            except Exception as error:  # the next change must be seen all the same
+                log.error(
+                    "the files of %s cannot be reloaded: %s: %s; their next change, or SIGHUP,"
+                    " reloads the configuration",
+                    configuration.INPUTS_FOLDER,
+                    type(error).__name__,
+                    error,
+                )
+                log.debug("%s", traceback_text(error))
+
+    def _reload_if_changed(self) -> None:
+        files = self._files()
+        if files != self.files:
+            self.files = files
+            log.info("a file of %s changed", configuration.INPUTS_FOLDER)
+            self.reload()
 
     def _files(self) -> List[Tuple[str, int, int]]:
         files = []

@@ -112,10 +112,12 @@ class Outputs:
                     before.config != config and can_be_reloaded(before.config, config)
                 ):
                     opened.append(self._open(config))
-        except SiemtapError as error:
+        except Exception as error:
             for output in opened:
                 output.close()
             self.refused = str(error)
+            if not isinstance(error, SiemtapError):
+                self.refused = f"{type(error).__name__} while an output was opened"
             raise
         if configured:
             self.refused = ""
