@@ -194,6 +194,19 @@ def test_numbers_of_several_processes_are_those_of_one():
         assert (output["state"], output["error"], output["full"]) == ("retrying", "busy", True)
 
 
+def test_what_an_input_lost_is_summed():
+    """Each worker counts what Kafka deleted of its own partitions."""
+    parts = [
+        {"inputs": [{"id": "k", "type": "kafka", "units": [], "source": {"lost_offsets": number}}]}
+        for number in (7, 0, 3)
+    ]
+    assert merge_inputs(parts)[0]["source"] == {"lost_offsets": 10}
+    assert merge_inputs(parts[1:2])[0]["source"] == {"lost_offsets": 0}
+    assert parts[0]["inputs"][0]["source"] == {"lost_offsets": 7}
+    without = {"inputs": [{"id": "waf", "type": "apptrana", "units": []}]}
+    assert "source" not in merge_inputs([without])[0]
+
+
 def test_charts_add_up():
     first, second = Tally(), Tally()
     for tally, number in ((first, 2), (second, 3)):

@@ -19,6 +19,10 @@ def merge_inputs(parts: Iterable[Mapping[str, Any]]) -> List[Dict[str, Any]]:
             known.setdefault("clock_difference_s", {}).update(row.get("clock_difference_s", {}))
             if "received" in row:
                 known["received"] = _merge_received(known.get("received"), row["received"])
+            if "source" in row:
+                counts = known.setdefault("source", {})
+                for key, value in row["source"].items():
+                    counts[key] = counts.get(key, 0) + value
     return list(rows.values())
 
 
