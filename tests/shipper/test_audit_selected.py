@@ -8,7 +8,7 @@ import pytest
 from siemtap.core.convert import millis_of
 from siemtap.core.manifest import fill_in
 from siemtap.core.settings import CommonSettings, Connection
-from siemtap.core.windows import HOUR, MINUTE, whole
+from siemtap.core.windows import DAY, HOUR, MINUTE, whole
 from siemtap.edge.store.checkpoints import Checkpoints, Database
 from siemtap.outputs import OutputContext, file, sqlite
 from siemtap.render import registry
@@ -102,6 +102,19 @@ def test_missing_detections_are_those_ingested_in_the_time_however_old(stored):
     assert audit(world, output)[1].ok
 
 
+def test_what_is_read_between_old_hours_is_not_held(stored):
+    """It may be all that the output has."""
+    world, output, database = stored
+    checking = comparison.Audit(output, world.time.clock, HOUR, set())
+    settings = fill_in(CommonSettings, {"id": "it"}), fill_in(Connection, {})
+    checking.read_vendor(Input(PLUGIN, world.settings, *settings), world.http, {})
+    statements = []
+    checking.db.set_trace_callback(statements.append)
+    assert checking.compare().ok
+    assert any("UPDATE expected" in each for each in statements)
+    assert len([each for each in statements if "INTO unknown" in each]) < 10  # of 1,000 between
+
+
 def test_an_old_detection_is_compared_too(stored):
     """Altered, twice, and one that the vendor never had."""
     world, output, database = stored
@@ -139,11 +152,20 @@ def test_old_detections_in_files_that_are_there_twice(tmp_path):
 
 
 def test_the_hours_to_read_are_read_once():
-    hours = [0, 2 * HOUR, 3 * HOUR, 5 * HOUR, 7 * HOUR]
-    assert ranges.stored_ranges(5 * HOUR + 7, 7 * HOUR - 7, hours) == [
-        (0, HOUR),
-        (2 * HOUR, 4 * HOUR),
-        (5 * HOUR, 7 * HOUR - 7),
-        (7 * HOUR, 8 * HOUR),
+    """What is less than a day apart is read at once."""
+    hours = [0, 25 * HOUR, 51 * HOUR, 52 * HOUR, 60 * HOUR]
+    assert ranges.stored_ranges(80 * HOUR + 7, 82 * HOUR - 7, hours) == [
+        (0, 26 * HOUR),
+        (51 * HOUR, 82 * HOUR - 7),
     ]
     assert ranges.stored_ranges(1, 2, []) == [(1, 2)]
+
+
+def test_many_scattered_hours_are_few_reads():
+    """The output `file` reads all its files for each range."""
+    last = 10_000 * HOUR
+    assert ranges.stored_ranges(last, last + DAY, range(0, last, 5 * HOUR)) == [(0, last + DAY)]
+    monthly = range(0, last, 30 * DAY)
+    assert len(ranges.stored_ranges(last, last + DAY, monthly)) == len(monthly) + 1 == 15
+    weekly = range(0, last, 7 * DAY)
+    assert ranges.stored_ranges(last, last + DAY, weekly) == [(0, last + DAY)]

@@ -246,7 +246,10 @@ class Audit:
             for start, stop in stored_ranges(first, last, self._hours_of(scope)):
                 for event in self.output.read(parts[0].unit, scope.namespace, start, stop):
                     self.progress.compared()
-                    if not self._compare_event(result, event):
+                    if self._compare_event(result, event):
+                        continue
+                    # What was read between old hours would be too much to hold.
+                    if first <= selected_time(self.datasets[scope.dataset], event) < last:
                         text = encode(event).decode()
                         self.db.execute("INSERT INTO unknown (event) VALUES (?)", [text])
             self._judge_unknown(result, scope, parts)

@@ -10,11 +10,16 @@ from ...core.errors import ConfigError
 from ...core.model import Unit, time_in
 from ...core.paths import get
 from ...core.rows import Dataset, Event
-from ...core.windows import HOUR, Millis
+from ...core.windows import DAY, HOUR, Millis
 from ...edge.store.event_queue import queued_batches
 from ...edge.store.first_reads import FIRST_READS
 from ...edge.store.snapshot import Snapshot
 from ..config.sections import Input
+
+# An output reads each range on its own, `file` all its files each time. So what is closer together
+# is one range, and beyond a number of them all are: events in between cost less than another range.
+APART = DAY
+MOST_RANGES = 50
 
 
 class ReadRange(NamedTuple):
@@ -93,14 +98,16 @@ def selected_time(dataset: Dataset, event: Event) -> Millis:
 def stored_ranges(
     first: Millis, last: Millis, hours: Iterable[Millis]
 ) -> List[Tuple[Millis, Millis]]:
-    """Return the ranges of `@timestamp` to read: from first to last, and the hours of events that
-    the vendor selects by another time; none twice."""
+    """Return the ranges of `@timestamp` to read, which hold the time from first to last, and the
+    hours of events that the vendor selects by another time. None is read twice."""
     ranges: List[Tuple[Millis, Millis]] = []
     for start, stop in sorted([(first, last), *((hour, hour + HOUR) for hour in hours)]):
-        if ranges and start <= ranges[-1][1]:
+        if ranges and start <= ranges[-1][1] + APART:
             before = ranges.pop()
             start, stop = before[0], max(before[1], stop)
         ranges.append((start, stop))
+    if len(ranges) > MOST_RANGES:
+        return [(ranges[0][0], ranges[-1][1])]
     return ranges
 
 
