@@ -188,10 +188,11 @@ def test_a_client_follows_its_ca_file(tmp_path):
         assert list(sender.problems()) == []
 
 
-def test_a_client_whose_ca_file_never_could_be_used(tmp_path):
-    sender = Sender(fill_in(Connection, {"ca_file": str(tmp_path / "none.pem")}), 1)
+@pytest.mark.parametrize("name,reason", [("none.pem", "No such file"), ("", "Is a directory")])
+def test_a_client_whose_ca_file_never_could_be_used(tmp_path, name, reason):
+    sender = Sender(fill_in(Connection, {"ca_file": str(tmp_path / name)}), 1)
     with pytest.raises(
-        ConfigError, match="^GET https://.*: `ca_file` cannot be used: No such file"
+        ConfigError, match=f"^GET https://.*: `ca_file` cannot be used: {reason}.*; write the path"
     ):
         sender(Request("GET", "https://127.0.0.1:1/", {}, b""), 5.0)
 

@@ -24,6 +24,7 @@ def test_an_input_reads_events_of_every_dataset():
     "text, message",
     [
         (SOURCE % ", ca_file: x", "ca_file"),
+        (SOURCE % ", tls: true, ca_file: /dev", "/dev is a directory; write a PEM file"),
         (SOURCE % ", sasl_mechanism: PLAIN", "sasl_mechanism needs `username` and `password`"),
         (SOURCE % ", username: x", "username needs `password`"),
         (SOURCE % ", tags: [x]", "those of the type kafka pass events as they are"),

@@ -71,7 +71,8 @@ class Followed(Generic[Value]):
             reason = str(error.strerror or error)
             if not self.value:
                 raise ConfigError(
-                    f"{self.settings} cannot be used: {reason} ({', '.join(self.paths)})"
+                    f"{self.settings} cannot be used: {reason} ({', '.join(self.paths)}); write the"
+                    " path of a PEM file, which siemtap may read"
                 ) from None
             if (stamp, reason) != (self.stamp, self.reason):
                 log.warning(

@@ -59,6 +59,9 @@ def _file_problems(name: str, path: str) -> Iterator[Problem]:
     try:
         with open(path, "rb") as file:
             content = file.read(10 * 1024**2)
+    except IsADirectoryError:
+        yield name, f": {path} is a directory; write a PEM file, which may hold many certificates"
+        return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no such name"
         yield name, f": {path} cannot be read: {reason}"
