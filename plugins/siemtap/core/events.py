@@ -14,24 +14,28 @@ EMPTY: Tuple[Any, ...] = (None, "", (), [], {})  # values that the event schema 
 
 
 class Lost(NamedTuple):
-    """A time that cannot be read any more, and the reason."""
+    """A time that cannot be read any more, and the reason. A start that is not known is the same
+    as `stop`."""
 
     start: Millis
     stop: Millis
     reason: str
     scope: str = ""
+    is_start_known: bool = True
 
 
 def lost_event(
     dataset: Dataset, lost: Lost, added_fields: Mapping[str, Any], created: Optional[str] = None
 ) -> Event:
-    """Return the event that names a lost time. Its id depends on the start of the loss only, which
-    is the same before and after a crash."""
+    """Return the event that names a lost time. Its id depends on the scope and the start of the
+    loss only, which are the same before and after a crash; a start that is not known counts as 0.
+    """
     message = f"lost {rfc3339(lost.start)} to {rfc3339(lost.stop)}: {lost.reason}"
+    start = lost.start if lost.is_start_known else 0
     event = pipeline_error(
         present({**fixed_fields(dataset), **added_fields}),
         time=lost.stop,
-        id=identify(dataset.name, ["lost", lost.scope, lost.start]),
+        id=identify(dataset.name, ["lost", lost.scope, start]),
         message=message,
         created=created,
     )

@@ -200,7 +200,8 @@ class Consumer:
             self.at_end.add(place)
             self.gaps.leaderless.discard(place)
         elif error.name() == "_AUTO_OFFSET_RESET":
-            self.gaps.resets[place] = message.offset()
+            self.at_end.discard(place)
+            self.gaps.note(place, message.offset(), error.str())
         elif error.name() == "_MAX_POLL_EXCEEDED":
             log.warning("%s: %s", self.where, error.str())
         else:
@@ -209,9 +210,12 @@ class Consumer:
     def _mind_gaps(self) -> None:
         """Start what has no offset, and learn which partitions have no leader."""
         owned = self.owned or set()
-        for partition in self.gaps.start_again(self.consumer, owned):
-            if self.paused:
-                self.consumer.pause([partition])
+        if self.gaps.resets:
+            with self.changed:
+                undelivered = {each.place for each in (*self.waiting, *self.in_hand)}
+            for partition in self.gaps.start_again(self.consumer, owned, undelivered):
+                if self.paused:
+                    self.consumer.pause([partition])
         self.gaps.look(self.consumer, owned, waits=not self.waiting and not self._is_read())
 
     def _commit_requested(self) -> None:
@@ -265,6 +269,7 @@ class Consumer:
     def _forget(self, places: Set[Partition]) -> None:
         self.owned = (self.owned or set()) - places
         self.at_end -= places
+        self.failure = None  # what is still wrong is told again
         self.gaps.forget(places)
         self.waiting = deque(each for each in self.waiting if each.place not in places)
         self.waiting_bytes = sum(len(each.value or b"") for each in self.waiting)
@@ -306,6 +311,9 @@ class Consumer:
             is_read = self._is_read()
         self._check_brokers()
         if not is_read:
+            failure = self.gaps.failure()
+            if failure is not None:
+                raise self._error(failure)
             raise Retry(f"{self.where}: no message came within {patience:g} s")
         return []
 
@@ -322,6 +330,11 @@ class Consumer:
             }
             losses = list(self.gaps.losses.values())
             return [loss for loss in losses if loss.place not in waiting]
+
+    def reported(self, loss: Loss) -> None:
+        """Forget a loss whose event is delivered."""
+        with self.changed:
+            self.gaps.reported(loss)
 
     def done(self) -> None:
         """Forget the messages in hand: their offsets are committed."""

@@ -142,18 +142,18 @@ def report_losses(client: Client) -> Iterator[Batch]:
         cursor = {loss.topic: {str(loss.partition): loss.next}}
         yield Batch(EVENTS, [], cursor, loss.stop, lost=(lost_of(loss),))
         client.lost_offsets += loss.number
-        client.consumer.gaps.losses.pop(loss.place, None)
+        client.consumer.reported(loss)
 
 
 def lost_of(loss: Loss) -> Lost:
-    """Return what was lost, with the reason. Its scope, which makes the event's id, is the first
+    """Return what was lost, with the reason. Its scope, a part of the event's id, names the first
     offset."""
     reason = (
         f"Kafka deleted {loss.number:,} offsets of the topic {loss.topic}, partition"
         f" {loss.partition}, before they were read ({loss.first} to {loss.next - 1})"
     )
     scope = f"{loss.topic}/{loss.partition}/{loss.first}"
-    return Lost(loss.start, loss.stop, reason, scope)
+    return Lost(loss.start or loss.stop, loss.stop, reason, scope, is_start_known=loss.start > 0)
 
 
 def cursor_of(messages: List[Received]) -> Cursor:
