@@ -21,7 +21,8 @@ START_PATIENCE = 30.0  # seconds for which one may fail to start until the statu
 
 # What librdkafka says of a partition whose new leader lacks what was read last; it names no offset
 # otherwise (rd_kafka_toppar_handle_OffsetForLeaderEpoch, 2.1 and later).
-NEW_END = re.compile(r"log truncation detected at .*: broker end offset is (\d{1,19}) ")
+TRUNCATION = "log truncation detected at "
+NEW_END = re.compile(r"broker end offset is (\d{1,19}) ")
 
 
 class Loss(NamedTuple):
@@ -101,7 +102,7 @@ class Gaps:
     def note(self, place: Partition, offset: Optional[int], text: str) -> None:
         """Note that the client cannot go on with a partition. offset: that which is not there, if
         it names one. text: its error."""
-        end = NEW_END.search(text)
+        end = NEW_END.search(text) if TRUNCATION in text else None
         self.resets[place] = int(end[1]) if end else offset
         self.truncated.discard(place)
         if end:
@@ -131,6 +132,7 @@ class Gaps:
                     before = self.failures.get(place)
                     since = before.since if before else now
                     self.failures[place] = Failure(raised.args[0], since, now + START_AGAIN)
+                    self.losses.pop(place, None)  # it is noted again with the next try
                     return
                 self._started(place)
                 yield partition
