@@ -131,8 +131,12 @@ class OpenSearch(Store):
         ids, after = [], {}
         while True:
             query = {"size": 5_000, "_source": False, **after}
-            query["sort"] = [{"event.id": "asc"}, {"_index": "asc"}]
-            hits = self.node.ask("POST", f"/{stream}/_search", json=query).json()["hits"]["hits"]
+            query["sort"] = [{"event.id": {"order": "asc", "unmapped_type": "keyword"}}, "_index"]
+            answer = self.node.ask("POST", f"/{stream}/_search", json=query)
+            if answer.status_code == 404:  # nothing was sent to it yet
+                return ids
+            assert answer.status_code == 200, answer.text[:500]
+            hits = answer.json()["hits"]["hits"]
             ids += [hit["_id"] for hit in hits]
             if len(hits) < 5_000:
                 return ids

@@ -16,6 +16,8 @@ import sys
 import time
 import traceback
 
+import click
+
 LATER = (
     "click._textwrap",
     "cryptography.fernet",
@@ -29,6 +31,8 @@ LATER = (
     "siemtap.bundles.addon",
     "siemtap.bundles.integration",
     "siemtap.shipper.cli.main",
+    "siemtap.shipper.processes.supervisor",
+    "siemtap.shipper.status.server",
     "siemtap.testing.scaffold",
     "uvicorn.lifespan.off",
     "uvicorn.loops.asyncio",
@@ -102,6 +106,10 @@ def import_all():
     """Import what a command imports later: the user of a world may not read the checkout."""
     for name in LATER:
         importlib.import_module(name)
+    for output in importlib.import_module("siemtap.outputs.types").OUTPUTS.values():
+        output.load()
+    command = importlib.import_module("siemtap.shipper.cli.main").main
+    command.list_commands(click.Context(command))  # which imports the other commands
 
 
 if __name__ == "__main__":

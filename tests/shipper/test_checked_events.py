@@ -47,18 +47,15 @@ ODD = [
     [],
     {},
     [""],
-    [1],
     ["x"],
     ["x", "x"],
     ["192.0.2.1", "192.0.2.1"],
     [{"variable": "A", "threshold": "Tn", "value": 1}],
     [{"variable": "A", "threshold": "Tn", "value": "1"}],
     {"x": 1},
-    {"": ""},
     "x",
     "DE",
     "DE\n",
-    "de",
     "1.1",
     "1.1\n",
     "high",
@@ -70,7 +67,6 @@ ODD = [
     "::1",
     "::FFFF:192.0.2.1",
     "fe80::1%eth0",
-    "0" * 64 + "::1",
     "00-00-5E-00-53-23",
     "2026-03-04T10:00:00.000Z",
     "2026-03-04T10:00:00.000Z\n",
@@ -78,7 +74,6 @@ ODD = [
     "x" * 9_000,
     "\ud800",
     21,
-    99,
     ["web"],
     ["web", "web"],
 ]
@@ -373,6 +368,18 @@ def test_long_texts_are_not_kept():
     before = is_ipv6.cache_info().currsize
     assert not any(is_ip(f"{number}:" + "0" * 1_000) for number in range(20))
     assert is_ipv6.cache_info().currsize == before
+
+
+@pytest.mark.parametrize(
+    "rule", [{"if": {}, "then": {"required": ["x"]}}, {"minProperties": 9}, {"dependencies": {}}]
+)
+def test_a_schema_that_says_more_of_an_object_is_left_to_the_validator(rule):
+    contract = copy.deepcopy(CONTRACT)
+    contract["definitions"]["shared"]["properties"]["event"].update(rule)
+    check = SchemaCheck(contract, [LYING])
+    record = {"id": "e1", "time": "2026-03-04T10:00:00.000Z"}
+    event = bind(LYING, None, PLACE, None, check.fields_of(LYING))(record, NOW, None)
+    assert event.__class__ is dict
 
 
 def test_a_processor_makes_an_event_that_is_checked_again():

@@ -31,6 +31,8 @@ read = schemas.read
 
 def narrow(name):
     schema = read(name)
+    if name != "event.schema.json":
+        return schema
     event = schema["definitions"]["shared"]["properties"]["event"]
     event["if"] = {"required": ["severity"], "properties": {"severity": {"not": {"const": 99}}}}
     event["then"] = {"required": ["a field that no event has"]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, Set, Tuple
 
-from ..core.compile.fit import FieldSchemas, known
+from ..core.compile.fit import OBJECT_WORDS, FieldSchemas, known
 from ..core.convert import FieldType, text
 from ..core.declared import Const, Each, Integer, Lookup, Lower, Text, declaration_of
 from ..core.rows import Dataset, Join, is_collected, record_rows
@@ -91,13 +91,19 @@ def schema_of(contract: Schema, dataset: Dataset) -> Schema:
 
 def field_schemas(schema: Schema, dataset: Dataset) -> FieldSchemas:
     """Return what the schema of a dataset says of its fields, and which of its rows surely give
-    what fits."""
+    what fits. A schema that says more of an object than the names it may and must have has no field
+    that surely fits."""
+    if not OBJECT_WORDS.issuperset(known(schema)):
+        return FieldSchemas({}, {})
     fields: Dict[str, Schema] = {}
     required = {"": tuple(schema["required"])}
     for row in walk(schema):
         if row.in_list:
             continue
         if row.is_object:
+            words = known(row.schema)
+            if not OBJECT_WORDS.issuperset(words) or words.get("minProperties", 0) > 1:
+                return FieldSchemas({}, {})
             required[row.path] = tuple(row.schema.get("required", ()))
         else:
             fields[row.path] = resolve_all(row.schema, schema["definitions"])

@@ -21,7 +21,7 @@ LONGEST_IPV6 = 45  # characters
 CLASSES = re.compile(r"\\[bdswBDSW]")
 OCTETS = frozenset(map(str, range(256)))
 TEXT = {"type": "string", "minLength": 1}
-SAYS_NOTHING = ("title", "description", "$comment", "ref")
+SAYS_NOTHING = ("$schema", "title", "description", "definitions", "$comment", "ref")
 FORMATS = ({"format": "ipv4"}, {"format": "ipv6"})  # of an IP address
 
 
