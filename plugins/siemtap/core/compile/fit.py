@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import AbstractSet, Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
@@ -37,10 +37,13 @@ class FieldSchemas:
     fields: Mapping[str, Schema]
     required: Mapping[str, Tuple[str, ...]]
     sure: AbstractSet[Tuple[int, str]] = frozenset()
+    checks: Dict[str, Fits] = field(default_factory=dict, repr=False)
 
     def fits(self, path: str) -> Fits:
         """Return the check of a field's value; no value fits a field that is not there."""
-        return fits(self.fields[path]) if path in self.fields else never
+        if path not in self.checks:  # each input asks for those of its constants
+            self.checks[path] = fits(self.fields[path]) if path in self.fields else never
+        return self.checks[path]
 
     def item_fits(self, path: str) -> Fits:
         """Return the check of one item of a field that is a list."""
