@@ -21,7 +21,7 @@ from ..rows import (
     sources_of,
     targets_of,
 )
-from .fit import TEXT, condition, known
+from .fit import condition
 from .paths import EACH, is_deep, is_list, steps_of
 from .plan import Plan
 from .reading import emit_reading, indented, is_nested, raw_value
@@ -310,12 +310,11 @@ def _store(plan: Plan, number: int, row: RecordRow, path: str, value: str) -> It
 
 
 def _check(plan: Plan, path: str, value: str) -> Iterator[str]:
-    """Note that a value may not fit its field. A text of the record that is not empty is `raw`, and
-    any field of texts takes it."""
+    """Note that a value may not fit its field."""
     schema = plan.schemas.fields.get(path) if plan.schemas else None
     if schema is None:
         yield "fits = False"
-    elif value != "raw" or known(schema) != TEXT:
+    else:
         yield f"if not ({condition(schema, value, check_name(plan, path))}):"
         yield "    fits = False"
 
@@ -325,7 +324,7 @@ def _check_collected(plan: Plan, row: RecordRow, path: str, value: str) -> Itera
     items = plan.schemas.fields.get(path, {}).get("items") if plan.schemas else None
     if not items:
         yield "fits = False"
-    elif value != "raw" or known(items) != TEXT:
+    else:
         item = f"not ({condition(items, value, item_check_name(plan, path))})"
         if row.convert is not text:
             whole = f"not {check_name(plan, path)}({value})"

@@ -12,14 +12,16 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import AbstractSet, Any, Callable, Dict, Iterable, List, Mapping, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Iterable, Mapping, Tuple
+
+from ..convert import OCTETS
+from ..paths import parents
 
 Schema = Mapping[str, Any]  # JSON Schema of a field, without references
 Fits = Callable[[Any], bool]
 
 LONGEST_IPV6 = 45  # characters
 CLASSES = re.compile(r"\\[bdswBDSW]")
-OCTETS = frozenset(map(str, range(256)))
 TEXT = {"type": "string", "minLength": 1}
 SAYS_NOTHING = ("$schema", "title", "description", "definitions", "$comment", "ref")
 FORMATS = ({"format": "ipv4"}, {"format": "ipv6"})  # of an IP address
@@ -53,20 +55,14 @@ class FieldSchemas:
     def is_complete(self, present: Iterable[str], possible: Iterable[str]) -> bool:
         """Return whether an event with the fields `present` has all that is required, in each
         object in which one of the fields `possible` is."""
-        names = {prefix for path in present for prefix in prefixes(path)}
-        objects = {"", *(prefix for path in possible for prefix in prefixes(path))}
+        names = {inner for path in present for inner in (*parents(path), path)}
+        objects = {"", *(inner for path in possible for inner in (*parents(path), path))}
         return all(
             f"{path}.{name}".lstrip(".") in names
             for path, required in self.required.items()
             if path in objects
             for name in required
         )
-
-
-def prefixes(path: str) -> List[str]:
-    """Return a path and the objects around it: a.b.c -> a, a.b, a.b.c."""
-    names = path.split(".")
-    return [".".join(names[:count]) for count in range(1, len(names) + 1)]
 
 
 def condition(schema: Schema, value: str, check: str) -> str:

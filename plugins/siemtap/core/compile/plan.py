@@ -87,8 +87,7 @@ def record_targets(dataset: Dataset) -> Set[str]:
 def varying_objects(dataset: Dataset) -> Tuple[str, ...]:
     """Return the objects that differ from event to event, parents first."""
     objects = {""}
-    paths = [path for _, row in record_rows(dataset) for path in targets_of(row)]
-    for path in [*paths, "event.id", f"{dataset.namespace}.extra"]:
+    for path in [*record_targets(dataset), "event.id", f"{dataset.namespace}.extra"]:
         objects.update(parents(path))
     return tuple(sorted(objects, key=lambda path: (path.count(".") if path else -1, path)))
 
