@@ -86,6 +86,32 @@ class CommonSettings:
     )
 
 
+# Settings that outputs and Kafka have in common
+
+
+def ca_file_setting() -> Any:
+    """Return the setting of the authorities that verify a server."""
+    return text(
+        "CA file",
+        "",
+        help="PEM file of the certificate authorities to trust instead of the public ones.",
+    )
+
+
+def client_key_setting() -> Any:
+    """Return the setting of the key of a client's own certificate."""
+    return text("Client key", "", help="PEM file of the private key of `certificate`.")
+
+
+def verify_setting() -> Any:
+    """Return the setting whether a server is verified."""
+    return switch(
+        "Verify certificates",
+        True,
+        help="false accepts any certificate; siemtap logs a warning at every start.",
+    )
+
+
 @dataclass(frozen=True)
 class Connection:
     """Settings for calls of a vendor's API."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from ..core.manifest import choice, secret, switch, text, text_list
+from ..core.settings import ca_file_setting, client_key_setting, verify_setting
 
 TOPIC = r"^(?!\.{1,2}$)([A-Za-z0-9._-]|%\{\+[A-Za-z._-]+\}|%\{\[[A-Za-z0-9_.@]+\]\}){1,249}$"
 TOPIC_ALLOWED = (
@@ -56,17 +57,9 @@ class KafkaConnection:
             " password to the network."
         ),
     )
-    ca_file: str = text(
-        "CA file",
-        "",
-        help="PEM file of the certificate authorities to trust instead of the public ones.",
-    )
+    ca_file: str = ca_file_setting()
     certificate: str = text(
         "Client certificate", "", help="PEM file of a client certificate, if brokers demand one."
     )
-    key: str = text("Client key", "", help="PEM file of the private key of `certificate`.")
-    verify: bool = switch(
-        "Verify certificates",
-        True,
-        help="false accepts any certificate; siemtap logs a warning at every start.",
-    )
+    key: str = client_key_setting()
+    verify: bool = verify_setting()

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-from ...core.manifest import duration, integer, secret, switch, text, text_list
-from ...core.settings import FINGERPRINT, FINGERPRINT_ALLOWED, INDEX, INDEX_ALLOWED
+from ...core.manifest import duration, integer, secret, text, text_list
+from ...core.settings import (
+    FINGERPRINT,
+    FINGERPRINT_ALLOWED,
+    INDEX,
+    INDEX_ALLOWED,
+    ca_file_setting,
+    client_key_setting,
+    verify_setting,
+)
 from ..compression import level_of_gzip
 
 
@@ -32,11 +40,7 @@ class Settings:
     bearer_token: str = secret(
         "Bearer token", "", help="Service account token or JWT. Replaces `api_key`."
     )
-    ca_file: str = text(
-        "CA file",
-        "",
-        help="PEM file of the certificate authorities to trust instead of the public ones.",
-    )
+    ca_file: str = ca_file_setting()
     ca_fingerprint: str = text(
         "CA fingerprint",
         "",
@@ -52,12 +56,8 @@ class Settings:
     certificate: str = text(
         "Client certificate", "", help="PEM file of the certificate to log in with."
     )
-    key: str = text("Client key", "", help="PEM file of the private key of `certificate`.")
-    verify: bool = switch(
-        "Verify certificates",
-        True,
-        help="false accepts any certificate; siemtap logs a warning at every start.",
-    )
+    key: str = client_key_setting()
+    verify: bool = verify_setting()
     index: str = text(
         "Index",
         "",

@@ -15,6 +15,9 @@ from ...core.settings import (
     PROXY,
     PROXY_ALLOWED,
     Connection,
+    ca_file_setting,
+    client_key_setting,
+    verify_setting,
 )
 from ..compression import level_of_gzip
 
@@ -74,11 +77,7 @@ class Settings:
     proxy_password: str = secret(
         "Proxy password", "", help="The password, if the proxy requires a login."
     )
-    ca_file: str = text(
-        "CA file",
-        "",
-        help="PEM file of the certificate authorities to trust instead of the public ones.",
-    )
+    ca_file: str = ca_file_setting()
     ca_fingerprint: str = text(
         "CA fingerprint",
         "",
@@ -95,12 +94,8 @@ class Settings:
         "",
         help="PEM file of a client certificate, if HEC demands one (`requireClientCert`).",
     )
-    key: str = text("Client key", "", help="PEM file of the private key of `certificate`.")
-    verify: bool = switch(
-        "Verify certificates",
-        True,
-        help="false accepts any certificate; siemtap logs a warning at every start.",
-    )
+    key: str = client_key_setting()
+    verify: bool = verify_setting()
     bulk_max_bytes: int = integer(
         "Bulk max bytes",
         1_000_000,
