@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -47,19 +48,27 @@ def work(seconds):
         pass
 
 
-def test_a_busy_consumer_makes_the_calls_itself():
+def threads_of_calls(limit, waits):
+    """Return the threads in which calls that wait for so long are made for a consumer that works,
+    and the consumer's own."""
     threads = []
 
     def call(number):
         threads.append(threading.current_thread().name)
+        time.sleep(waits[number])
         return number
 
     got = []
-    for result in ahead(4, [lambda number=number: call(number) for number in range(30)]):
+    for result in ahead(limit, [partial(call, number) for number in range(len(waits))]):
         got.append(result)
         work(0.02)
-    own = threading.current_thread().name
-    assert got == list(range(30)) and own not in threads[:4]
+    assert got == list(range(len(waits)))
+    return threads, threading.current_thread().name
+
+
+def test_a_busy_consumer_makes_the_calls_itself():
+    threads, own = threads_of_calls(4, [0] * 30)
+    assert own not in threads[:4]
     assert threads[-15:].count(own) > 10  # a machine that others use looks like a slow service
 
 
@@ -83,19 +92,8 @@ def test_a_consumer_that_works_overlaps_with_a_service_that_takes_its_time():
 
 
 def test_a_service_that_becomes_slow_is_called_ahead_again():
-    threads = []
-
-    def call(number):
-        threads.append(threading.current_thread().name)
-        time.sleep(0 if number < 20 else 0.05)
-        return number
-
-    got = []
-    for result in ahead(4, [lambda number=number: call(number) for number in range(40)]):
-        got.append(result)
-        work(0.02)
-    own = threading.current_thread().name
-    assert got == list(range(40)) and own in threads[10:20]
+    threads, own = threads_of_calls(4, [0] * 20 + [0.05] * 20)
+    assert own in threads[10:20]
     assert threads[-10:].count(own) < 3
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from processes import wait_for
@@ -13,6 +14,20 @@ from siemtap.shipper.config.reload import Reloader
 
 INPUT = "inputs:\n  - {type: apptrana, client_id: a, client_secret: b}\n"
 MORE = "- {type: apptrana, id: more, client_id: a, client_secret: b}\n"
+
+
+@contextmanager
+def watched(shipper, reloader, tmp_path):
+    """Let a reloader watch a new inputs.d meanwhile; yield the path of a file for it."""
+    watcher = threading.Thread(target=reloader.watch)
+    watcher.start()
+    try:
+        folder = tmp_path / "inputs.d"
+        folder.mkdir()
+        yield folder / "more.yml"
+    finally:
+        shipper.stopping.set()
+        watcher.join()
 
 
 class Shipper:
@@ -101,23 +116,16 @@ def test_mistakes_change_nothing_and_are_all_logged(running, caplog):
 
 def test_files_of_inputs_d_are_watched(running, tmp_path):
     file, shipper, reloader = running
-    watcher = threading.Thread(target=reloader.watch)
-    watcher.start()
-    try:
-        folder = tmp_path / "inputs.d"
-        folder.mkdir()
-        (folder / "more.yml").write_text(MORE)
+    with watched(shipper, reloader, tmp_path) as more:
+        more.write_text(MORE)
         wait_for(lambda: len(shipper.inputs) == 2)
-        (folder / "more.yml").write_text(MORE.replace("id: more", "id: other"))
+        more.write_text(MORE.replace("id: more", "id: other"))
         wait_for(lambda: shipper.inputs[-1].id == "other")
-        (folder / "more.yml").unlink()
+        more.unlink()
         wait_for(lambda: len(shipper.inputs) == 1)
         file.write_text(f"{INPUT}  {MORE}")  # the file itself waits for SIGHUP
         time.sleep(0.1)
         assert len(shipper.inputs) == 1
-    finally:
-        shipper.stopping.set()
-        watcher.join()
 
 
 def test_an_error_does_not_end_the_watch(running, tmp_path, caplog):
@@ -130,16 +138,9 @@ def test_an_error_does_not_end_the_watch(running, tmp_path, caplog):
         reconfigure(config)
 
     shipper.reconfigure = fail_once
-    watcher = threading.Thread(target=reloader.watch)
-    watcher.start()
-    try:
-        folder = tmp_path / "inputs.d"
-        folder.mkdir()
-        (folder / "more.yml").write_text(MORE)
+    with watched(shipper, reloader, tmp_path) as more:
+        more.write_text(MORE)
         wait_for(lambda: "inputs.d cannot be reloaded: OSError: [Errno 24]" in caplog.text)
         assert len(shipper.inputs) == 1 and "Traceback" not in caplog.text
-        (folder / "more.yml").write_text(MORE.replace("id: more", "id: other"))
+        more.write_text(MORE.replace("id: more", "id: other"))
         wait_for(lambda: shipper.inputs[-1].id == "other")
-    finally:
-        shipper.stopping.set()
-        watcher.join()

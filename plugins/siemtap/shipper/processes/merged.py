@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Dict, Iterable, List, Mapping
 
 WORST = ("degraded", "retrying", "running", "starting", "ok")  # states, those first that matter
@@ -20,9 +21,7 @@ def merge_inputs(parts: Iterable[Mapping[str, Any]]) -> List[Dict[str, Any]]:
             if "received" in row:
                 known["received"] = _merge_received(known.get("received"), row["received"])
             if "source" in row:
-                counts = known.setdefault("source", {})
-                for key, value in row["source"].items():
-                    counts[key] = counts.get(key, 0) + value
+                known.setdefault("source", Counter()).update(row["source"])
     return list(rows.values())
 
 
