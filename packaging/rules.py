@@ -14,23 +14,34 @@ import stat
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from xml.etree import ElementTree
 
+Rule = Callable[[Path], Iterator[str]]
 # Sources of siemtap, beside the plugin's folder. Third-party libraries are pinned, and AppInspect
 # checks them.
 OWN_SOURCES = ("/siemtap/", "/bin/")
 PYTHONS = "3.9, 3.13"
-# These read a certificate before it is trusted: the one of the add-on's own listener, and the one
-# that is compared with a fingerprint before anything is sent.
-MAY_SKIP_VERIFICATION = ("centurylink_ips/commands.py", "siemtap/edge/client/pins.py")
+# The first two read a certificate before it is trusted: the one of the add-on's own listener, and
+# the one that is compared with a fingerprint before anything is sent. The third asks the setting
+# `verify`, of which the runner warns.
+MAY_SKIP_VERIFICATION = (
+    "centurylink_ips/commands.py",
+    "siemtap/edge/client/pins.py",
+    "siemtap/edge/certificates.py",
+)
 MAX_BYTES = 3 * 2**20  # of a tarball
 
 
-def broken_rules(folder: Path) -> List[str]:
-    """Return a line for each place where an unpacked add-on breaks a rule."""
+def broken_rules(folder: Path, rules: Optional[List[Rule]] = None) -> List[str]:
+    """Return a line for each place where an unpacked add-on breaks a rule.
+
+    `rules`: all by default.
+    """
     return [
-        f"{rule.__name__.replace('_', ' ')}: {place}" for rule in RULES for place in rule(folder)
+        f"{rule.__name__.replace('_', ' ')}: {place}"
+        for rule in rules or RULES
+        for place in rule(folder)
     ]
 
 
@@ -305,12 +316,15 @@ def one_name_and_one_version(folder: Path) -> Iterator[str]:
         yield f"{manifest}, {app['id']}"
 
 
-RULES: List[Callable[[Path], Iterator[str]]] = [
+RULES_OF_SOURCES: List[Rule] = [
     certificates_are_verified,
     no_UDP,
     no_eval_and_no_pickle,
     no_proxy_of_the_environment,
     syntax_of_the_oldest_python,
+]
+RULES: List[Rule] = [
+    *RULES_OF_SOURCES,
     pure_python_and_no_development_files,
     files_are_neither_writable_by_others_nor_executable,
     python_version_and_python_required,

@@ -145,10 +145,8 @@ def _replace_libraries(folder: Path, plugin: Plugin, source: Source, tools: Tool
     """Replace the lib/ that UCC made: the locked libraries, siemtap, the plugin."""
     shutil.rmtree(folder / "lib")
     libraries = [tools.libraries]
-    files = [*RUNTIME]
     if plugin.webhook:
         libraries.append(tools.webhook_libraries)
-        files += WEBHOOK_RUNTIME
     for library in libraries:
         shutil.copytree(
             library,
@@ -160,7 +158,13 @@ def _replace_libraries(folder: Path, plugin: Plugin, source: Source, tools: Tool
         )
         copy_licenses(metadata_folders(library), folder / "LICENSES")
     copy_licenses(source.metadata_folders(), folder / "LICENSES")
-    for path in (path for pattern in files for path in MACHINE.glob(pattern)):
+    write_own_sources(folder, plugin, source)
+
+
+def write_own_sources(folder: Path, plugin: Plugin, source: Source) -> None:
+    """Write siemtap and the plugin into the lib/ of an add-on."""
+    patterns = RUNTIME + WEBHOOK_RUNTIME if plugin.webhook else RUNTIME
+    for path in (path for pattern in patterns for path in MACHINE.glob(pattern)):
         copy(path, folder / "lib/siemtap" / path.relative_to(MACHINE))
     shutil.copytree(
         source.folder,
