@@ -225,7 +225,7 @@ class Documents:
                     (place, id, document, id in stream["ignored"])
                     for place, backing in enumerate(stream["backing"])
                     for id, document in backing.items()
-                    if _fits(search["query"], id, document)
+                    if _fits(search.get("query", {"match_all": {}}), id, document)
                 ]
         rows.sort(key=lambda row: (row[2]["@timestamp"], row[1], row[0]))
         after = search.get("search_after")

@@ -231,7 +231,7 @@ def test_pump_delivers_new_events_with_their_mark():
         Unit("it", "x"),
         Mark(),
         Feed(iter(batches)),
-        lambda batch: [{"event": {"id": record}} for record in batch.records],
+        lambda batch, seen: [{"event": {"id": record}} for record in batch.records],
         Output(),
         on_delivery=deliveries.append,
     )
@@ -267,7 +267,7 @@ def test_pump_stops_between_two_batches():
         unit,
         Mark(),
         Feed(batches()),
-        lambda batch: [],
+        lambda batch, seen: [],
         sink,
         must_stop=lambda: marks.load(unit).cursor["n"] == 1,
     )

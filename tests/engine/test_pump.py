@@ -8,7 +8,7 @@ from siemtap.testing.world import Memory
 UNIT = Unit("it", "acme.event", "received")
 
 
-def map_batch(batch):
+def map_batch(batch, seen):
     return [{"event": {"id": id}} for id in batch.records]
 
 

@@ -102,6 +102,12 @@ STEPS = [
     ),
     ("refresh", "POST", "/logs-a-default/_refresh", None),
     (
+        "anything where nothing is",
+        "POST",
+        "/logs-b-default,logs-b-*/_search?ignore_unavailable=true&allow_no_indices=true",
+        {"size": 1, "terminate_after": 1},
+    ),
+    (
         "ids",
         "POST",
         "/logs-a-default/_search",

@@ -386,9 +386,9 @@ def test_a_processor_makes_an_event_that_is_checked_again():
     event = lying_event(port=80)
     assert event.__class__ is CheckedEvent
     unchanged = process(
-        lambda batch: [event], [{"drop_event": {"when": {"equals": {"source.port": 1}}}}]
+        lambda batch, seen: [event], [{"drop_event": {"when": {"equals": {"source.port": 1}}}}]
     )
-    changed = process(lambda batch: [event], [{"add_fields": {"fields": {"team": "blue"}}}])
+    changed = process(lambda batch, seen: [event], [{"add_fields": {"fields": {"team": "blue"}}}])
     assert unchanged(None)[0].__class__ is CheckedEvent
     assert changed(None)[0].__class__ is dict
 

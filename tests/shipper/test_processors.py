@@ -24,7 +24,7 @@ EVENT = {
 
 def run(*specs, event=EVENT):
     before = copy.deepcopy(event)
-    map_batch = process(lambda batch: [batch], specs)
+    map_batch = process(lambda batch, seen: [batch], specs)
     events = map_batch(event)
     assert event == before, "mapped events share objects: nothing is changed in place"
     return events[0] if events else None

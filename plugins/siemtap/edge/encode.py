@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO, Dict, Optional
 
 from ..core.rows import Event
 
@@ -28,8 +28,12 @@ def encode(event: Event) -> bytes:
     """Return an event as one line of JSON, without a line end.
 
     Escaped are control characters, C1 controls, U+FFFE and U+FFFF only. A lone surrogate becomes
-    U+FFFD, since many readers of JSON refuse it, and the event gets the tag REPLACED.
+    U+FFFD, since many readers of JSON refuse it, and the event gets the tag REPLACED. What was
+    written while the event was mapped is not written again.
     """
+    line: Optional[bytes] = getattr(event, "line", None)  # of a WrittenEvent
+    if line is not None:
+        return line
     try:
         line = orjson.dumps(event) if orjson else PLAIN(event).encode()
         return line if line.isascii() else _escape(line)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import traceback
 from functools import partial
-from typing import AbstractSet, Callable, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import AbstractSet, Callable, Container, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..core.compile import bind, bind_error
 from ..core.events import lost_event
 from ..core.model import Batch, Plugin
-from ..core.rows import Event
+from ..core.rows import CheckedEvent, Event
 from ..core.settings import SEVERITIES, CommonSettings
 from .protocols import EventCheck, MapBatch
 
 log = logging.getLogger("siemtap")
 
 Unwanted = Callable[[Event], bool]
+Write = Callable[[CheckedEvent], Event]
 
 
 def batch_mapper(
@@ -26,12 +27,14 @@ def batch_mapper(
     added_fields: Mapping[str, object],
     created: Callable[[], str],
     check: Optional[EventCheck] = None,
+    write: Optional[Write] = None,
 ) -> MapBatch:
     """Return the mapping of one input.
 
     `added_fields`: path -> value of what the runner adds to every event, such as the agent.
     `created`: returns the time for `event.created`. `check`: what will check the events; what the
-    mapping checks itself, it need not check again.
+    mapping checks itself, it need not check again. `write`: returns an event that fits as one
+    that is written already, for an output that sends it like that.
     """
     fields = fields_of(common, added_fields)
     logged: Set[Tuple[str, str]] = set()  # (dataset, reason)
@@ -80,11 +83,28 @@ def batch_mapper(
                 event = map_error(record, batch.until, now)
             yield event
 
-    def map_batch(batch: Batch) -> List[Event]:
+    def map_and_write(
+        batch: Batch, now: str, write: Write, seen: Container[str]
+    ) -> Iterator[Event]:
+        map_record = bound[batch.dataset.name]
+        for record in batch.records:
+            event = map_record(record, batch.until, now)
+            if (
+                isinstance(event, CheckedEvent)
+                and event["event"]["id"] not in seen
+                and not (is_unwanted and is_unwanted(event))
+            ):
+                event = write(event)
+            yield event
+
+    def map_batch(batch: Batch, seen: Container[str] = ()) -> List[Event]:
         map_record = bound[batch.dataset.name]
         now = created()
         try:
-            events = [map_record(record, batch.until, now) for record in batch.records]
+            if write:
+                events = list(map_and_write(batch, now, write, seen))
+            else:
+                events = [map_record(record, batch.until, now) for record in batch.records]
         except MemoryError:
             raise
         except Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, List, Mapping, Set
+from typing import Callable, Container, Iterable, List, Mapping, Set
 
 from ..core.events import Lost, lost_event
 from ..core.model import Batch, Unreadable
@@ -51,7 +51,7 @@ def event_passer(
     is_unwanted = drop_filter(drop)
     rejected: Set[str] = set()
 
-    def map_batch(batch: Batch) -> List[Event]:
+    def map_batch(batch: Batch, seen: Container[str] = ()) -> List[Event]:
         refused: Rejections = [
             (record.event, record.reason)
             for record in batch.records

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
+from typing import (
+    Callable,
+    Container,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Set,
+    Tuple,
+)
 
 from ..core.compile.fit import FieldSchemas
 from ..core.model import Batch, Cursor, Mark, Payload, Unit
@@ -11,7 +22,16 @@ from ..core.windows import Millis
 from ..edge.clock import Clock
 
 Rejections = List[Tuple[Event, str]]  # events that the output will never accept, and why
-MapBatch = Callable[[Batch], List[Event]]
+
+
+class MapBatch(Protocol):
+    """The mapping of one input."""
+
+    def __call__(self, batch: Batch, seen: Container[str] = ()) -> List[Event]:
+        """Return the events of a batch. `seen`: ids of those that need not be written, as they were
+        delivered before."""
+
+
 Holds = Callable[[Unit, List[Event]], Optional[Set[str]]]
 
 
@@ -42,13 +62,16 @@ class Sink(Protocol):
 class Output(Sink, Protocol):
     """Where events go.
 
-    `together`: the mark is stored in one transaction with the events.
+    `together`: the mark is stored in one transaction with the events. `writes_events`: it sends
+    them as `encode` writes them.
     """
 
     together: bool
+    writes_events: bool
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        """Return the ids of those events that the output has already; None: it cannot say."""
+        """Return the ids of those events that the output has already; None: it cannot say, or has
+        nothing of this unit."""
 
     def close(self) -> None: ...
 

@@ -21,7 +21,7 @@ def pump(
     ended it between two batches."""
     try:
         for batch in feed.batches:
-            events = map_batch(batch)
+            events = map_batch(batch, mark.seen)
             fresh, mark = mark.after(batch, events, feed.known(events) if feed.known else None)
             rejections = sink.deliver(unit, fresh, mark)
             if on_delivery:

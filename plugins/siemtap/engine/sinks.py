@@ -48,18 +48,25 @@ class WithoutCheckpoint:
 
 class SkipDelivered:
     """For the first cycle after a start or a failure: events that may have been delivered without
-    their mark are looked up, and not delivered again."""
+    their mark are looked up, and not delivered again. Once the output has nothing to say, it is not
+    asked again in this cycle: a first backfill would search what it has just written."""
 
     def __init__(self, sink: Sink, holds: Holds, unsaved: Set[str]) -> None:
         self.sink = sink
-        self.holds = holds
+        self.holds: Optional[Holds] = holds
         self.unsaved = unsaved
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
-        ids = ids_of(events)
-        held = self.unsaved & ids
-        if ids:
-            held |= self.holds(unit, events) or set()
-        if held:
+        if held := self._held(unit, events):
             events = [event for event in events if event["event"]["id"] not in held]
         return self.sink.deliver(unit, events, mark)
+
+    def _held(self, unit: Unit, events: List[Event]) -> Set[str]:
+        held = self.unsaved & ids_of(events) if self.unsaved else set()
+        if self.holds and events:
+            stored = self.holds(unit, events)
+            if stored is None:
+                self.holds = None
+            else:
+                held |= stored
+        return held

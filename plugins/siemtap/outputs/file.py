@@ -143,6 +143,7 @@ class File(StoredFiles):
     """
 
     together = False
+    writes_events = True
     unreadable = ""
     settings_type = Settings
 

@@ -29,7 +29,7 @@ class SchemaCheck:
         self.validators: Dict[str, Any] = {}
 
     def __call__(self, event: Event) -> Optional[str]:
-        if event.__class__ is CheckedEvent:
+        if isinstance(event, CheckedEvent):
             return None
         name = event["event"]["dataset"]
         validator = self.validators.get(name) or self.validator(name)

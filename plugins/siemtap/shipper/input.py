@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+from typing import Container, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..core.events import ids_of
 from ..core.model import Batch, Cursor, Mark, Payload, Records, Unit
@@ -34,6 +34,7 @@ from ..engine.pump import pump
 from ..engine.time_range import settings_of
 from ..render import health
 from .config.sections import Input
+from .delivery.written import written
 from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
 from .processes.share import Lease
@@ -95,13 +96,13 @@ class RunningInput:
         return self.input_config.id
 
     def _mapper(self) -> MapBatch:
-        plugin, common = self.input_config.plugin, self.input_config.common
-        added = self.host.added_fields
+        config, added = self.input_config, self.host.added_fields
+        plugin, common = config.plugin, config.common
         if plugin.reads_events:
             self.source = self.client
             unit = Unit(self.id, plugin.datasets[0].name)
             self.host.rejected_events.origins[unit] = self.source.origin
-            datasets, fields = self.input_config.datasets, fields_of(common, added)
+            datasets, fields = config.datasets, fields_of(common, added)
             report_loss = loss_reporter(datasets, health.DATASET, fields, self.host.clock.timestamp)
             return event_passer(common.drop, partial(self.host.reject, unit), report_loss)
         return batch_mapper(
@@ -111,6 +112,8 @@ class RunningInput:
             added_fields=added,
             created=self.host.clock.timestamp,
             check=self.host.check,
+            # what a processor changes is written after it
+            write=written if self.route.writes_events and not config.processors else None,
         )
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
@@ -368,13 +371,13 @@ class RunningInput:
             return self.route.holds(unit, events) or set()
         return self.delivered_ids.known(unit, ids_of(events))
 
-    def _map_with_pauses(self, batch: Batch) -> List[Event]:
+    def _map_with_pauses(self, batch: Batch, seen: Container[str] = ()) -> List[Event]:
         """Map a batch a few records at a time, and let the receiver work in between."""
-        events = self.map_batch(batch._replace(records=[]))
+        events = self.map_batch(batch._replace(records=[]), seen)
         for start in range(0, len(batch.records), RECORDS_PER_PAUSE):
             self.yield_to_receiver()
             part = batch.records[start : start + RECORDS_PER_PAUSE]
-            events += self.map_batch(batch._replace(records=part, lost=()))
+            events += self.map_batch(batch._replace(records=part, lost=()), seen)
         return events
 
     def _count(self, state: UnitState, delivery: Delivery) -> None:

@@ -54,6 +54,7 @@ class Elasticsearch:
     """The output `elasticsearch`. `context` may name another `index` for each input."""
 
     together = False
+    writes_events = True
     unreadable = ""
     settings_type = Settings
     flavour = "elasticsearch"
@@ -198,7 +199,8 @@ class Elasticsearch:
     # Stored events
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        """Return the ids of those events that are stored; None if the user may not search.
+        """Return the ids of those events that are stored; None if the user may not search, or if
+        nothing is stored of any event of this unit.
 
         The whole data stream is searched, so an event before a rollover is found too. A search
         finds only refreshed events, so the indices are refreshed first.
@@ -209,7 +211,10 @@ class Elasticsearch:
             return set()
         indices = sorted({self.target_index(unit.input, event) for event in events})
         try:
-            return self._search_ids(indices, sorted(ids_of(events)))
+            stored = self._search_ids(indices, sorted(ids_of(events)))
+            if not stored and self._is_empty([*indices, self.index_pattern(unit, "*")]):
+                return None
+            return stored
         except ApiError as error:
             # 401 is a wrong login, which says nothing about rights, nor does a block
             if error.status_code == 403 and not is_block(parse_error(error.body)[0]):
@@ -250,6 +255,19 @@ class Elasticsearch:
                 )
             stored |= matches
         return stored
+
+    def _is_empty(self, indices: List[str]) -> bool:
+        """Return whether nothing is stored, after a refresh."""
+        answer = self.client.search(
+            index=indices,
+            size=1,
+            source=False,
+            terminate_after=1,
+            allow_no_indices=True,
+            ignore_unavailable=True,
+            filter_path=FILTER_IDS,
+        )
+        return not parse_hits(answer.body, "asking for ids")
 
     def _refresh(self, indices: List[str]) -> ObjectApiResponse[object]:
         return self.client.indices.refresh(

@@ -86,9 +86,11 @@ class Route(Protocol):
     """The way of an input's events.
 
     `together`: the mark is saved in one transaction with the events, which `holds` finds again.
+    `writes_events`: they are sent as `encode` writes them.
     """
 
     together: bool
+    writes_events: bool
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
@@ -118,6 +120,7 @@ class OpenOutput:
         self.config = config
         self.output = output
         self.together = output.together
+        self.writes_events = output.writes_events
         self.checking = checking
         self.checked = checking.checked(output, config.name, checking.check)
         self.unchecked = checking.checked(output, config.name, None)
@@ -188,6 +191,7 @@ class _ByMarks:
 
     def __init__(self, output: Output, checkpoints: DeliveringMarks) -> None:
         self.output = output
+        self.writes_events = output.writes_events
         # not the reverse: the store must not live on because of this
         self.checkpoints = ref(checkpoints)
 
@@ -212,6 +216,7 @@ class QueuedRoute:
     """
 
     together = False
+    writes_events = True
 
     def __init__(
         self,
@@ -260,6 +265,7 @@ class _IntoQueue:
     """The queue as an output of one store of marks."""
 
     together = True
+    writes_events = True
 
     def __init__(
         self, route: QueuedRoute, checkpoints: Optional[TransactionalMarks], again: bool

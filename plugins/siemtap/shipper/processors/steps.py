@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Container, Dict, List, Optional, Sequence, Set
 
 from ...core.errors import ConfigError
 from ...core.rows import Event
@@ -36,9 +36,9 @@ def process(map_batch: MapBatch, specs: Sequence[Any]) -> MapBatch:
         return map_batch
     steps = compile_processors(list(specs))
 
-    def map_and_process(batch: Any) -> List[Event]:
+    def map_and_process(batch: Any, seen: Container[str] = ()) -> List[Event]:
         processed = []
-        for event in map_batch(batch):
+        for event in map_batch(batch, seen):
             result: Optional[Event] = event
             for step in steps:
                 result = step(result)  # type: ignore[arg-type] # None ends the loop

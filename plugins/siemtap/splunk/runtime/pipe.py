@@ -37,6 +37,7 @@ class Pipe:
     """
 
     together = False
+    writes_events = False
 
     def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
         self.stanza = stanza

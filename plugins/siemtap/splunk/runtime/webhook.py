@@ -12,7 +12,7 @@ pipeline_error with its text.
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Container, Dict, Iterator, List, Optional, Set
 
 from ...core.convert import rfc3339
 from ...core.errors import ConfigError, Retry, SiemtapError
@@ -229,9 +229,9 @@ def hide_unmappable(map_batch: MapBatch) -> MapBatch:
     A text that `map_batch` fails on cannot be redacted: its pipeline_error leaves it out.
     """
 
-    def map_or_hide(batch: Batch) -> List[Event]:
+    def map_or_hide(batch: Batch, seen: Container[str] = ()) -> List[Event]:
         try:
-            return map_batch(batch)
+            return map_batch(batch, seen)
         except Exception as error:
             text, dataset = batch.records[0], batch.dataset
             log.error("%s: the text cannot be redacted: %s", dataset.name, error_summary(error))
