@@ -1,10 +1,14 @@
 """Files of certificates that cannot be used are a problem of /health until they can."""
 
+import pytest
 import tls
+from centurylink_ips import simulator as deep_security
 from stepped_shipper import SteppedShipper
 
 from apptrana import simulator
+from siemtap.core.errors import ConfigError
 from siemtap.edge.client.http import connect
+from siemtap.shipper.config.load import parse
 
 
 def test_health_says_which_files_cannot_be_used(tmp_path):
@@ -32,3 +36,42 @@ def test_health_says_which_files_cannot_be_used(tmp_path):
         path.write_bytes(whole)
         assert shipper.health() == (True, "ok")
     stepped.stop()
+
+
+def test_health_says_that_an_own_certificate_has_expired(tmp_path, caplog):
+    """Whoever verifies it only ends the connection, which tells this side nothing."""
+    authority = tls.Certificate("Root", authority=True)
+    own = tmp_path / "own.pem"
+    old = tls.Certificate("localhost", by=authority, days=-1).write(tmp_path)
+    own.write_bytes(old.read_bytes())
+    stepped = SteppedShipper(
+        tmp_path,
+        deep_security.Simulator(),
+        "centurylink_ips",
+        listen="127.0.0.1:0",
+        secret="0123456789abcdef",
+        certificate=str(own),
+    ).start()
+    healthy, why = stepped.shipper.health()
+    assert not healthy and f"the certificate {own} expired on " in why, why
+    assert caplog.text.count("expired on") == 1
+    own.write_bytes(tls.Certificate("localhost", by=authority).write(tmp_path).read_bytes())
+    assert stepped.shipper.health() == (True, "ok")
+    stepped.stop()
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "of another certificate"])
+def test_a_key_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path, kind):
+    mine, other = tls.Certificate("client"), tls.Certificate("other")
+    pass_phrase = b"secret words" if kind == "encrypted" else b""
+    certificate = mine.write(tmp_path)
+    key = (mine if pass_phrase else other).write(tmp_path, mine, pass_phrase=pass_phrase)
+    text = (
+        "inputs: [{type: apptrana, client_id: a, client_secret: b}]\noutput.elasticsearch:\n"
+        f"  hosts: ['https://es.example.com:9200']\n  certificate: {certificate}\n  key: {key}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert "line 4: output.elasticsearch.certificate cannot be used: " in str(caught.value)
+    assert ("pass phrase" if pass_phrase else "KEY_VALUES_MISMATCH") in str(caught.value)
+    assert parse(text.replace(f"  key: {key}\n", "")).outputs

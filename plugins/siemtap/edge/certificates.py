@@ -10,6 +10,7 @@ import logging
 import os
 import ssl
 import threading
+import time
 from typing import Any, Callable, Generic, List, Mapping, Optional, Tuple, TypeVar
 
 import requests
@@ -38,6 +39,8 @@ class Followed(Generic[Value]):
         self.stamp: Optional[Stamp] = None  # of the files when they were read last; None: never
         self.value: List[Value] = []  # the newest that could be read, if any
         self.reason = ""  # why the files cannot be used now
+        self.own = files.get("certificate", "")  # what is shown to peers; "" if nothing is
+        self.expires: Optional[float] = None  # when that one does, in seconds since 1970
 
     def latest(self) -> Value:
         """Return what the files hold; while they cannot be used, what they held before.
@@ -58,7 +61,7 @@ class Followed(Generic[Value]):
         except ConfigError as error:
             return str(error)
         if not self.reason:
-            return ""
+            return self._expired()
         return (
             f"{self._files()} cannot be used ({self.reason}), and new connections use what was read"
             " before: write a whole certificate and its key, which siemtap may read"
@@ -86,7 +89,20 @@ class Followed(Generic[Value]):
                 log.info("%s changed and is used from now on", self._files())
             self.value = [value]
             self.reason = ""
+            self.expires = expiry(self.own) if self.own else None
+            if problem := self._expired():
+                log.warning("%s", problem)
         self.stamp = stamp
+
+    def _expired(self) -> str:
+        """Return that the own certificate has expired, and what to do; "" if it has not."""
+        if self.expires is None or time.time() < self.expires:
+            return ""
+        moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.expires))
+        return (
+            f"the certificate {self.own} expired on {moment}, and whoever verifies it refuses to"
+            " connect: write a renewed one there; it is used without a restart"
+        )
 
     def _files(self) -> str:
         return f"the certificate {' or '.join(self.paths)}"
@@ -100,6 +116,23 @@ def _stamp(paths: List[str]) -> Stamp:
     except OSError:
         return ()
     return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in stats)
+
+
+def expiry(certificate: str) -> Optional[float]:
+    """Return when a certificate expires, the first of a PEM file, in seconds since 1970.
+
+    None if it cannot be told: a Splunk add-on has no library that reads certificates.
+    """
+    try:
+        from cryptography import x509  # a tenth of a start, and few have certificates of their own
+    except ImportError:
+        return None
+    try:
+        with open(certificate, "rb") as file:
+            read = x509.load_pem_x509_certificate(file.read())
+    except (OSError, ValueError):
+        return None
+    return read.not_valid_after_utc.timestamp()
 
 
 def load_own_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
