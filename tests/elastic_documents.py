@@ -187,7 +187,14 @@ class Documents:
                 return path
         return None
 
+    def _refuse_pattern(self, index):
+        """OpenSearch's security plugin refuses a pattern that also matches an index which the user
+        may not read (opensearch-project/security#3905, do_not_fail_on_forbidden: false)."""
+        if "pattern" in self.missing_rights and "*" in index:
+            raise Refusal(403, "security_exception", f"no permissions for {index}")
+
     def refresh(self, method, index, query, body):
+        self._refuse_pattern(index)
         return {"_shards": {"failed": 0}}
 
     def rollover(self, method, index, query, body):
@@ -212,6 +219,7 @@ class Documents:
 
     def search(self, method, index, query, body):
         search = json.loads(body)
+        self._refuse_pattern(index)
         if "read" in self.missing_rights:
             raise Refusal(
                 403, "security_exception", "action [indices:data/read/search] is unauthorized"

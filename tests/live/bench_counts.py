@@ -29,7 +29,7 @@ from siemtap.engine.sinks import CheckpointAfter
 from siemtap.outputs.elasticsearch.output import Elasticsearch
 from siemtap.outputs.validated import ValidateEvents
 from siemtap.render.event_check import SchemaCheck
-from siemtap.shipper.delivery.written import written
+from siemtap.shipper.delivery.written import writer
 from siemtap.shipper.stats import Tally
 
 FIGURES = Path(__file__).with_name("bench_counts.json")
@@ -62,7 +62,7 @@ def path():
         {"agent.type": "siemtap"},
         lambda: "2026-03-04T10:00:00.000Z",
         check,
-        written,
+        writer(set()),
     )
     output = Elasticsearch(fill_in(Elasticsearch.settings_type, {"worker": 1}))
     answer = {"errors": False, "items": [{"create": {"status": 201}}] * EVENTS}

@@ -84,9 +84,9 @@ def test_rollover_causes_duplicates_without_the_query_for_stored_ids(node, tmp_p
     """This shows that the previous test depends on the query."""
     install(node, tmp_path)
     opensearch = output(node)
-    assert opensearch.holds(UNIT, events_of(3)) is None, "there is no data stream"
+    assert not opensearch.has_any(UNIT, events_of(3)), "there is no data stream"
     opensearch.deliver(UNIT, events_of(3), None)
-    assert opensearch.holds(UNIT, events_of(3, 100)) == set()
+    assert opensearch.has_any(UNIT, events_of(3, 100))
     node.ask("POST", f"/{STREAM}/_rollover")
     opensearch.deliver(UNIT, events_of(3), None)
     assert len(stored(node)) == 6 and opensearch.holds(UNIT, events_of(4)) == {

@@ -13,7 +13,6 @@ from outputs.simulated_cluster import STREAM, UNIT, configured, event, install, 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 from siemtap.core.manifest import fill_in
 from siemtap.edge.clock import Clock
-from siemtap.engine.sinks import SkipDelivered
 from siemtap.outputs import OutputContext
 from siemtap.outputs.elasticsearch.client import error_from
 from siemtap.outputs.elasticsearch.output import Elasticsearch, Opensearch
@@ -30,43 +29,6 @@ def test_event_stored_before_is_counted_as_a_duplicate(served):
     assert elasticsearch_output.counts["duplicates"] == 1 and elasticsearch_output.holds(
         UNIT, [event(number) for number in range(5)]
     ) == {event(number)["event"]["id"] for number in (1, 2, 3)}
-    elasticsearch_output.close()
-
-
-def test_a_first_backfill_looks_nothing_up_but_its_first_batch(served, monkeypatch):
-    """Nothing is stored of the unit before, so later batches would find what this cycle wrote."""
-    elasticsearch_output = output(served)
-    asked = []
-    monkeypatch.setattr(
-        elasticsearch_output,
-        "_search_ids",
-        lambda indices, ids, search=elasticsearch_output._search_ids: (
-            asked.append(len(ids)) or search(indices, ids)
-        ),
-    )
-    first = SkipDelivered(elasticsearch_output, elasticsearch_output.holds, set())
-    for number in range(3):
-        assert first.deliver(UNIT, [event(number)], None) == []
-    assert asked == [1]
-    rollover(served)
-    second = SkipDelivered(elasticsearch_output, elasticsearch_output.holds, set())
-    for number in range(4, -1, -1):  # none of the first two is stored, and the unit is not empty
-        assert second.deliver(UNIT, [event(number)], None) == []
-    assert asked == [1] * 6
-    backing = served.cluster.streams[STREAM]["backing"]
-    assert [len(part) for part in backing] == [3, 2], "nothing is stored twice"
-    elasticsearch_output.close()
-
-
-def rollover(served):
-    served.cluster.rollover("POST", STREAM, {}, b"")
-
-
-def test_an_event_of_another_namespace_is_one_of_the_unit(served):
-    elasticsearch_output = output(served)
-    other = event(1, data_stream={**event(1)["data_stream"], "namespace": "other"})
-    assert elasticsearch_output.deliver(UNIT, [other], None) == []
-    assert elasticsearch_output.holds(UNIT, [event(2)]) == set()
     elasticsearch_output.close()
 
 

@@ -1,6 +1,7 @@
 """A search without a valid answer tells neither that an event is stored nor that it is missing."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,6 +40,8 @@ def test_invalid_search_answers(server, output, body):
         output.holds(UNIT, EVENTS)
     with pytest.raises((Retry, ConfigError)):
         list(output.read(UNIT, "default", 0, 10**13))
+    with suppress(Retry, ConfigError):
+        assert output.has_any(UNIT, EVENTS), "only a whole answer says that nothing is stored"
     with pytest.raises((Retry, ConfigError)):
         output.ignored({(UNIT, "default")}, 10**12)
 
@@ -54,6 +57,8 @@ def test_failed_refresh(server, output, refresh):
         with pytest.raises(Retry):
             output.holds(UNIT, EVENTS)
         with pytest.raises(Retry):
+            output.has_any(UNIT, EVENTS)
+        with pytest.raises(Retry):
             list(output.read(UNIT, "default", 0, 10**13))
     finally:
         server.refresh = {"_shards": {"failed": 0}}
@@ -65,7 +70,7 @@ def test_complete_search_answer(server, output):
         output.read(UNIT, "default", 0, 10**13)
     ) == [{}]
     put(server, {"timed_out": False, "_shards": {"failed": 0}})
-    assert output.holds(UNIT, EVENTS) is None, "nothing is stored at all"
+    assert output.holds(UNIT, EVENTS) == set() and output.has_any(UNIT, EVENTS) is False
     put(server, {"count": 3})
     assert output.ignored({(UNIT, "default")}, 10**12) == 3
 
@@ -92,6 +97,7 @@ def test_any_search_answer(server, output, answer, status):
     put(server, answer, status)
     for call in (
         lambda: output.holds(UNIT, EVENTS),
+        lambda: output.has_any(UNIT, EVENTS),
         lambda: list(output.read(UNIT, "default", 0, 10**13)),
         lambda: output.ignored({(UNIT, "default")}, 10**12),
     ):

@@ -161,7 +161,7 @@ def test_event_that_breaks_the_delivery_is_stored_as_rejected(
     unit = Unit("poison", "apptrana.attack", "")
     if number == 1:
         events = [{**events[0], "message": "broken"}]
-    sink = output.sink(save_checkpoints=True, skip_delivered=True, checkpoints=shipper.checkpoints)
+    sink = output.sink(save_checkpoints=True, doubt={}, checkpoints=shipper.checkpoints)
     refused = sink.deliver(unit, events, Mark({"until": 5}))
     broken_ids = {event["event"]["id"] for event in events if event["message"] == "broken"}
     assert (

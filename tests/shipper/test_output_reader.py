@@ -183,7 +183,9 @@ def test_a_reload_that_cannot_open_an_output_changes_none(two, monkeypatch, erro
         first, settings=dataclasses.replace(first.settings, timeout=1_000)
     )
     replaced = SimpleNamespace(
-        settings_type=OUTPUTS["elasticsearch"].settings_type, load=lambda: refuse
+        settings_type=OUTPUTS["elasticsearch"].settings_type,
+        load=lambda: refuse,
+        writes_events=True,
     )
     monkeypatch.setitem(OUTPUTS, "elasticsearch", replaced)
     with pytest.raises(type(error)):

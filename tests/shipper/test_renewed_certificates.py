@@ -62,10 +62,10 @@ def test_health_says_that_an_own_certificate_has_expired(tmp_path, caplog):
 
 @pytest.mark.parametrize("kind", ["encrypted", "of another certificate"])
 def test_a_key_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path, kind):
-    mine, other = tls.Certificate("client"), tls.Certificate("other")
+    own, other = tls.Certificate("client"), tls.Certificate("other")
     pass_phrase = b"secret words" if kind == "encrypted" else b""
-    certificate = mine.write(tmp_path)
-    key = (mine if pass_phrase else other).write(tmp_path, mine, pass_phrase=pass_phrase)
+    certificate = own.write(tmp_path)
+    key = (own if pass_phrase else other).write(tmp_path, own, pass_phrase=pass_phrase)
     text = (
         "inputs: [{type: apptrana, client_id: a, client_secret: b}]\noutput.elasticsearch:\n"
         f"  hosts: ['https://es.example.com:9200']\n  certificate: {certificate}\n  key: {key}\n"

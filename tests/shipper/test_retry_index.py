@@ -33,6 +33,7 @@ def test_a_retry_goes_to_the_index_of_the_input(tmp_path, monkeypatch):
         indices.extend(self.target_index(unit.input, event) for event in events)
         return []
 
+    monkeypatch.setattr(Elasticsearch, "has_any", lambda self, unit, events: True)
     monkeypatch.setattr(Elasticsearch, "holds", lambda self, unit, events: set())
     monkeypatch.setattr(Elasticsearch, "deliver", deliver)
     done = CliRunner().invoke(main, ["rejected", "retry", "-c", str(path)])

@@ -2,9 +2,11 @@
 in place of a changed one."""
 
 import copy
+import dataclasses
 import json
 import operator
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from stepped_shipper import SteppedShipper
@@ -20,7 +22,7 @@ from siemtap.outputs.types import OUTPUTS
 from siemtap.render import registry
 from siemtap.render.event_check import SchemaCheck
 from siemtap.shipper import input as shipper_input
-from siemtap.shipper.delivery.written import WrittenEvent, written
+from siemtap.shipper.delivery.written import KEPT, WrittenEvent, writer, writer_of
 from siemtap.testing.cases import all_folders, records_of
 from siemtap.testing.simulation import simulator
 
@@ -30,7 +32,7 @@ NOW = 1_772_618_533_000
 
 def mapper(plugin, values, drop=None):
     common = fill_in(CommonSettings, {"drop": drop} if drop else {})
-    return batch_mapper(plugin, values, common, {}, lambda: "", CHECK, written)
+    return batch_mapper(plugin, values, common, {}, lambda: "", CHECK, writer(set()))
 
 
 def plain(plugin, values):
@@ -133,12 +135,47 @@ def written_ids(monkeypatch):
     """Return the ids of events that the mapping wrote."""
     ids = []
 
-    def write(event):
-        ids.append(event["event"]["id"])
-        return written(event)
+    def counting(config, route):
+        write = writer_of(config, route)
 
-    monkeypatch.setattr(shipper_input, "written", write)
+        def written(event):
+            ids.append(event["event"]["id"])
+            return write(event)
+
+        return write and written
+
+    monkeypatch.setattr(shipper_input, "writer_of", counting)
     return ids
+
+
+def test_a_number_beyond_64_bits_stays_what_it_is():
+    plugin, values, batch = attacks()
+    number = 123456789012345678901
+    records = [{**record, "unknown": number} for record in batch.records]
+    event, _ = mapper(plugin, values)(batch._replace(records=records))
+    assert event.whole()["apptrana"]["extra"]["unknown"] == number
+    assert str(number) in json.dumps(event, default=str), "as the store of rejected events keeps it"
+
+
+@pytest.mark.parametrize(
+    ("index", "kept"),
+    [("", set()), ("x-%{[observer.name]}-%{[cloud.region]}", {"observer", "cloud"})],
+)
+def test_fields_that_will_be_asked_of_each_event_are_kept(monkeypatch, index, kept):
+    """Each of the others costs reading the line again."""
+    plugin, values, batch = attacks()
+    monkeypatch.setattr(WrittenEvent, "whole", None)  # cannot be called
+    dataset = dataclasses.replace(batch.dataset, selected_by="apptrana.seen")
+    config = SimpleNamespace(
+        processors=[],
+        plugin=SimpleNamespace(datasets=(dataset,)),
+        common=SimpleNamespace(index=index),
+    )
+    write = writer_of(config, SimpleNamespace(kept={"host"}))
+    expected, _ = plain(plugin, values)(batch)
+    event = write(expected)
+    for name in (*KEPT, "apptrana", "host", *kept):
+        assert event.get(name) == expected.get(name) and (name in event) == (name in expected)
 
 
 TAGGED = [{"add_fields": {"fields": {"team": "blue"}}}]

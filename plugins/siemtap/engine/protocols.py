@@ -13,6 +13,7 @@ from typing import (
     Protocol,
     Set,
     Tuple,
+    runtime_checkable,
 )
 
 from ..core.compile.fit import FieldSchemas
@@ -33,6 +34,10 @@ class MapBatch(Protocol):
 
 
 Holds = Callable[[Unit, List[Event]], Optional[Set[str]]]
+HasAny = Callable[[Unit, List[Event]], bool]
+# A unit of which events may have been delivered without their mark: dataset -> whether the output
+# had any event of it when that began.
+Doubt = Dict[str, bool]
 
 
 class EventCheck(Protocol):
@@ -62,18 +67,23 @@ class Sink(Protocol):
 class Output(Sink, Protocol):
     """Where events go.
 
-    `together`: the mark is stored in one transaction with the events. `writes_events`: it sends
-    them as `encode` writes them.
+    `together`: the mark is stored in one transaction with the events.
     """
 
     together: bool
-    writes_events: bool
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        """Return the ids of those events that the output has already; None: it cannot say, or has
-        nothing of this unit."""
+        """Return the ids of those events that the output has already; None: it cannot say."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class SearchedOutput(Output, Protocol):
+    """An output for which `holds` is a search."""
+
+    def has_any(self, unit: Unit, events: List[Event]) -> bool:
+        """Return whether it may have any event of the dataset that all these events are of."""
 
 
 class ReadableOutput(Output, Protocol):

@@ -7,7 +7,7 @@ from typing import List, Optional, Set
 from ..core.events import ids_of
 from ..core.model import Mark, Unit
 from ..core.rows import Event
-from .protocols import Holds, MarkStore, Rejections, Sink
+from .protocols import Doubt, HasAny, Holds, MarkStore, Rejections, Sink
 
 
 class CheckpointAfter:
@@ -48,25 +48,43 @@ class WithoutCheckpoint:
 
 class SkipDelivered:
     """For the first cycle after a start or a failure: events that may have been delivered without
-    their mark are looked up, and not delivered again. Once the output has nothing to say, it is not
-    asked again in this cycle: a first backfill would search what it has just written."""
+    their mark are looked up, and not delivered again.
 
-    def __init__(self, sink: Sink, holds: Holds, unsaved: Set[str]) -> None:
+    `has_any`: asked once for each dataset of `doubt`, which several sinks may share: a first
+    backfill would look up in each batch what it has just written.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        holds: Holds,
+        unsaved: Set[str],
+        has_any: Optional[HasAny] = None,
+        doubt: Optional[Doubt] = None,
+    ) -> None:
         self.sink = sink
-        self.holds: Optional[Holds] = holds
+        self.holds = holds
         self.unsaved = unsaved
+        self.has_any = has_any
+        self.doubt = {} if doubt is None else doubt
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
-        if held := self._held(unit, events):
+        held = self.unsaved & ids_of(events) if self.unsaved else set()
+        doubtful = self._doubtful(unit, events)
+        if doubtful:
+            held |= self.holds(unit, doubtful) or set()
+        if held:
             events = [event for event in events if event["event"]["id"] not in held]
         return self.sink.deliver(unit, events, mark)
 
-    def _held(self, unit: Unit, events: List[Event]) -> Set[str]:
-        held = self.unsaved & ids_of(events) if self.unsaved else set()
-        if self.holds and events:
-            stored = self.holds(unit, events)
-            if stored is None:
-                self.holds = None
-            else:
-                held |= stored
-        return held
+    def _doubtful(self, unit: Unit, events: List[Event]) -> List[Event]:
+        """Return the events that the output may have."""
+        if self.has_any is None:
+            return events
+        datasets = {event["event"]["dataset"] for event in events}
+        for dataset in sorted(datasets - self.doubt.keys()):
+            of_it = [event for event in events if event["event"]["dataset"] == dataset]
+            self.doubt[dataset] = self.has_any(unit, of_it)
+        if all(self.doubt[dataset] for dataset in datasets):
+            return events
+        return [event for event in events if self.doubt[event["event"]["dataset"]]]

@@ -143,7 +143,6 @@ class File(StoredFiles):
     """
 
     together = False
-    writes_events = True
     unreadable = ""
     settings_type = Settings
 

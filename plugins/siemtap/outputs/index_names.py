@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Set
 
 from ..core.paths import get
 from ..core.rows import Event
 
 PATTERN = re.compile(r"%\{(?:\+([A-Za-z.\-_]+)|\[([A-Za-z0-9_.@]+)\])\}")
 DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
+
+
+def fields_in(pattern: str) -> Set[str]:
+    """Return the first names of the fields of a pattern: {"observer"} of %{[observer.name]}."""
+    return {match[2].partition(".")[0] for match in PATTERN.finditer(pattern) if match[2]}
 
 
 def index_name(pattern: str, event: Event) -> str:

@@ -116,7 +116,6 @@ class Sqlite(StoredEvents):
     """Table `event` of path.data/siemtap.db: the event as JSON, and columns for common filters."""
 
     together = True
-    writes_events = True
     unreadable = ""
     settings_type = Settings
 

@@ -38,7 +38,6 @@ class Stdout:
     """NDJSON on standard output. It cannot say what it delivered before."""
 
     together = False
-    writes_events = True
     unreadable = "it keeps none"
     settings_type = Settings
 

@@ -16,10 +16,12 @@ from .splunk_hec import settings as splunk_hec
 @dataclass(frozen=True)
 class OutputType:
     """A type of output. `place`: its class, as "module:name", imported when it is used: the client
-    of a cluster alone is a fifth of a start."""
+    of a cluster alone is a fifth of a start. `writes_events`: it sends them as `encode` writes
+    them."""
 
     settings_type: Any
     place: str
+    writes_events: bool = True
 
     def load(self) -> Any:
         """Return its class.
@@ -48,7 +50,9 @@ OUTPUTS: Dict[str, OutputType] = {
     "stdout": OutputType(stdout.Settings, ".stdout:Stdout"),
     "elasticsearch": OutputType(elasticsearch.Settings, ".elasticsearch.output:Elasticsearch"),
     "opensearch": OutputType(elasticsearch.Settings, ".elasticsearch.output:Opensearch"),
-    "splunk_hec": OutputType(splunk_hec.Settings, ".splunk_hec.output:SplunkHec"),
+    "splunk_hec": OutputType(
+        splunk_hec.Settings, ".splunk_hec.output:SplunkHec", writes_events=False
+    ),
     "kafka": OutputType(kafka.Settings, ".kafka.output:Kafka"),
 }
 CLUSTERS = ("elasticsearch", "opensearch")  # those that are search clusters

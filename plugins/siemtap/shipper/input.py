@@ -34,7 +34,7 @@ from ..engine.pump import pump
 from ..engine.time_range import settings_of
 from ..render import health
 from .config.sections import Input
-from .delivery.written import written
+from .delivery.written import writer_of
 from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
 from .processes.share import Lease
@@ -112,8 +112,7 @@ class RunningInput:
             added_fields=added,
             created=self.host.clock.timestamp,
             check=self.host.check,
-            # what a processor changes is written after it
-            write=written if self.route.writes_events and not config.processors else None,
+            write=writer_of(config, self.route),
         )
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
@@ -256,6 +255,7 @@ class RunningInput:
         error = state.attempt(partial(self._collect, state), self._interval(state))
         if error:
             self.host.counts.add(retried=1)
+            state.had_events = {}
             if not self.time_range:
                 state.mark = None  # it is loaded again from where it was saved
         self.host.after_attempt(self, state)
@@ -279,11 +279,11 @@ class RunningInput:
             checkpoints = self.delivered_ids
         sink: Sink
         if self.source:
-            sink = self.route.sink_before(self.source, state.in_doubt)
+            sink = self.route.sink_before(self.source, state.doubt)
         else:
             sink = self.route.sink(
                 save_checkpoints=not self.time_range,
-                skip_delivered=state.in_doubt,
+                doubt=state.doubt,
                 checkpoints=checkpoints,
             )
         finished = pump(

@@ -11,7 +11,7 @@ from ..core.paths import get
 from ..core.rows import Event
 from ..core.windows import Millis
 from ..engine.cycle import Cycle, Policy
-from ..engine.protocols import Delivery
+from ..engine.protocols import Delivery, Doubt
 from .stats import Lateness, time_of
 
 log = logging.getLogger("siemtap")
@@ -25,6 +25,7 @@ class UnitState(Cycle):
     __slots__ = (
         "active_since",
         "clock_differs",
+        "had_events",
         "echoes",
         "events",
         "first",
@@ -41,6 +42,7 @@ class UnitState(Cycle):
     def __init__(self, unit: Unit, elapsed: Callable[[], float], policy: Policy = Policy()) -> None:
         super().__init__(unit, elapsed, policy)
         self.mark: Optional[Mark] = None  # None: load it from the checkpoints
+        self.had_events: Doubt = {}  # since it is in doubt
         self.events = 0
         self.echoes = 0  # events read again and left out
         self.late = Lateness()
@@ -64,6 +66,11 @@ class UnitState(Cycle):
     def done(self) -> bool:
         """Whether the unit was read to its end."""
         return self.state == "ok" or self.clock_differs
+
+    @property
+    def doubt(self) -> Optional[Doubt]:
+        """Return what is known of what the output may have; None if all marks are saved."""
+        return self.had_events if self.in_doubt else None
 
     def count(self, delivery: Delivery, overlap: Millis) -> int:
         """Count a delivery and keep its mark. Return how many of its events came late."""

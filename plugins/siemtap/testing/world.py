@@ -61,7 +61,6 @@ class Memory:
     """An output that keeps events in a list. Each event is a step."""
 
     together = False
-    writes_events = True
 
     def __init__(self, fuse: Optional[Fuse] = None) -> None:
         self.fuse = fuse or Fuse()

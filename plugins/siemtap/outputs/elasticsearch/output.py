@@ -54,7 +54,6 @@ class Elasticsearch:
     """The output `elasticsearch`. `context` may name another `index` for each input."""
 
     together = False
-    writes_events = True
     unreadable = ""
     settings_type = Settings
     flavour = "elasticsearch"
@@ -199,8 +198,7 @@ class Elasticsearch:
     # Stored events
 
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
-        """Return the ids of those events that are stored; None if the user may not search, or if
-        nothing is stored of any event of this unit.
+        """Return the ids of those events that are stored; None if the user may not search.
 
         The whole data stream is searched, so an event before a rollover is found too. A search
         finds only refreshed events, so the indices are refreshed first.
@@ -211,10 +209,7 @@ class Elasticsearch:
             return set()
         indices = sorted({self.target_index(unit.input, event) for event in events})
         try:
-            stored = self._search_ids(indices, sorted(ids_of(events)))
-            if not stored and self._is_empty([*indices, self.index_pattern(unit, "*")]):
-                return None
-            return stored
+            return self._search_ids(indices, sorted(ids_of(events)))
         except ApiError as error:
             # 401 is a wrong login, which says nothing about rights, nor does a block
             if error.status_code == 403 and not is_block(parse_error(error.body)[0]):
@@ -230,6 +225,45 @@ class Elasticsearch:
             raise error_from(error, self.flavour, "asking for ids") from None
         except FAILURES as error:
             raise error_from(error, self.flavour, "asking for ids") from None
+
+    def has_any(self, unit: Unit, events: List[Event]) -> bool:
+        """Return whether anything may be stored where events of the dataset of these go: in its
+        data streams, or in all indices of the pattern of the `index` setting."""
+        pattern = self._indices_of(unit.input, events[0]["event"]["dataset"])
+        if not self.can_search or not pattern:
+            return True
+        # those of the events as well: a name that the user may not read is refused, a pattern is
+        # taken for what the user may read
+        indices = [*sorted({self.target_index(unit.input, event) for event in events}), pattern]
+        doing = f"asking whether {pattern} is empty"
+        try:
+            require_all_shards(self._refresh(indices).body, doing)
+            answer = self.client.search(
+                index=indices,
+                size=1,
+                source=False,
+                terminate_after=1,
+                allow_no_indices=True,
+                ignore_unavailable=True,
+                filter_path=FILTER_IDS,
+            )
+            return bool(parse_hits(answer.body, doing))
+        except ApiError as error:
+            if error.status_code == 403:  # OpenSearch refuses a pattern with one such index
+                return True
+            raise error_from(error, self.flavour, doing) from None
+        except FAILURES as error:
+            raise error_from(error, self.flavour, doing) from None
+
+    def _indices_of(self, input: str, dataset: str) -> str:
+        """Return a pattern of all indices that may have an event of a dataset; "" if that could be
+        any index of the cluster."""
+        pattern = self._index_setting(input)
+        if not pattern:
+            return f"logs-{dataset}-*"
+        names = ("event.dataset", "data_stream.dataset")
+        pattern = PATTERN.sub(lambda match: dataset if match[2] in names else "*", pattern)
+        return "" if pattern.startswith("*") else pattern
 
     def _search_ids(self, indices: List[str], ids: List[str]) -> Set[str]:
         stored: Set[str] = set()
@@ -255,19 +289,6 @@ class Elasticsearch:
                 )
             stored |= matches
         return stored
-
-    def _is_empty(self, indices: List[str]) -> bool:
-        """Return whether nothing is stored, after a refresh."""
-        answer = self.client.search(
-            index=indices,
-            size=1,
-            source=False,
-            terminate_after=1,
-            allow_no_indices=True,
-            ignore_unavailable=True,
-            filter_path=FILTER_IDS,
-        )
-        return not parse_hits(answer.body, "asking for ids")
 
     def _refresh(self, indices: List[str]) -> ObjectApiResponse[object]:
         return self.client.indices.refresh(

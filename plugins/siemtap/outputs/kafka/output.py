@@ -41,7 +41,6 @@ class Kafka:
     """The output `kafka`."""
 
     together = False
-    writes_events = True
     unreadable = (
         "a topic cannot be searched. Compare what reads the topics: with a configuration that has"
         " these inputs and the output of the writer, and a path.data of its own"

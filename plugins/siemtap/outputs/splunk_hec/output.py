@@ -52,7 +52,6 @@ class SplunkHec:
     """The output `splunk_hec`. `context` may name another `index` for each input."""
 
     together = False
-    writes_events = False
     unreadable = "an HTTP Event Collector only takes events"
     settings_type = Settings
 

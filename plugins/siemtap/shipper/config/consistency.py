@@ -31,7 +31,7 @@ def problems(form: Any) -> Iterator[Problem]:
             yield from _pair_problems(form, first, second)
     if "key" in names and form.key and not form.certificate:
         yield "key", ": a key needs its `certificate`"
-    if "certificate" in names and form.certificate:
+    if "certificate" in names and form.certificate and getattr(form, "tls", True):
         yield from _own_certificate_problems(form.certificate, getattr(form, "key", ""))
     if "tls" in names:
         yield from _kafka_problems(form)

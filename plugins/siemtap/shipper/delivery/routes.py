@@ -24,9 +24,19 @@ from ...core.rows import Event
 from ...edge.store.checkpoints import Work
 from ...edge.store.event_queue import EventQueue
 from ...edge.store.rejected import RejectedEvents
-from ...engine.protocols import EventCheck, MarkStore, Output, Rejections, Sink
+from ...engine.protocols import (
+    Doubt,
+    EventCheck,
+    MarkStore,
+    Output,
+    Rejections,
+    SearchedOutput,
+    Sink,
+)
 from ...engine.sinks import CheckpointAfter, SkipDelivered, WithoutCheckpoint
+from ...outputs.index_names import fields_in
 from ...outputs.isolated import IsolateFailures
+from ...outputs.types import OUTPUTS
 from ...outputs.validated import ValidateEvents
 from ..config.sections import OutputConfig
 
@@ -86,11 +96,12 @@ class Route(Protocol):
     """The way of an input's events.
 
     `together`: the mark is saved in one transaction with the events, which `holds` finds again.
-    `writes_events`: they are sent as `encode` writes them.
+    `kept`: first names of the fields that it asks of an event, beside its line as `encode` writes
+    it; None: it sends other lines.
     """
 
     together: bool
-    writes_events: bool
+    kept: Optional[Set[str]]
 
     @property
     def latest(self) -> Optional[Tuple[Unit, str]]:
@@ -99,14 +110,15 @@ class Route(Protocol):
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         """Return the ids of those events that were delivered already; None: it cannot say."""
 
-    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
+    def sink(self, save_checkpoints: bool, doubt: Optional[Doubt], checkpoints: MarkStore) -> Sink:
         """Return what one cycle of a unit delivers to.
 
-        save_checkpoints: false for a read that leaves the checkpoints alone. skip_delivered: first
-        ask the output which events it has. checkpoints: where marks are saved.
+        save_checkpoints: false for a read that leaves the checkpoints alone. doubt: the output is
+        first asked which events it has; None: it has none of them. checkpoints: where marks are
+        saved.
         """
 
-    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
+    def sink_before(self, marks: MarkStore, doubt: Optional[Doubt]) -> Sink:
         """Return what a cycle delivers to if its marks are saved elsewhere, behind the events."""
 
 
@@ -120,7 +132,10 @@ class OpenOutput:
         self.config = config
         self.output = output
         self.together = output.together
-        self.writes_events = output.writes_events
+        self.kept: Optional[Set[str]] = None
+        if OUTPUTS[config.type].writes_events:
+            patterns = (getattr(config.settings, name, "") for name in ("index", "topic"))
+            self.kept = {name for pattern in patterns for name in fields_in(pattern)}
         self.checking = checking
         self.checked = checking.checked(output, config.name, checking.check)
         self.unchecked = checking.checked(output, config.name, None)
@@ -149,20 +164,24 @@ class OpenOutput:
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return self.checked.holds(unit, events)
 
-    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
+    def sink(self, save_checkpoints: bool, doubt: Optional[Doubt], checkpoints: MarkStore) -> Sink:
         if not save_checkpoints:
-            return SkipDelivered(WithoutCheckpoint(self.checked), self.holds, self.unsaved)
+            return self._skip_delivered(WithoutCheckpoint(self.checked), doubt)
         if self.together:
             return self.checked
         if isinstance(checkpoints, DeliveringMarks):
             return self._sink_of(checkpoints)
-        return self.sink_before(checkpoints, skip_delivered)
+        return self.sink_before(checkpoints, doubt)
 
-    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
+    def sink_before(self, marks: MarkStore, doubt: Optional[Doubt]) -> Sink:
         sink: Sink = self.checked
-        if skip_delivered:
-            sink = SkipDelivered(sink, self.holds, self.unsaved)
+        if doubt is not None:
+            sink = self._skip_delivered(sink, doubt)
         return CheckpointAfter(sink, marks, self.unsaved)
+
+    def _skip_delivered(self, sink: Sink, doubt: Optional[Doubt]) -> SkipDelivered:
+        has_any = self.output.has_any if isinstance(self.output, SearchedOutput) else None
+        return SkipDelivered(sink, self.holds, self.unsaved, has_any, doubt)
 
     def _sink_of(self, checkpoints: DeliveringMarks) -> Sink:
         """Return what delivers by a store of marks; it lives as long as the store."""
@@ -191,7 +210,6 @@ class _ByMarks:
 
     def __init__(self, output: Output, checkpoints: DeliveringMarks) -> None:
         self.output = output
-        self.writes_events = output.writes_events
         # not the reverse: the store must not live on because of this
         self.checkpoints = ref(checkpoints)
 
@@ -216,7 +234,7 @@ class QueuedRoute:
     """
 
     together = False
-    writes_events = True
+    kept: Optional[Set[str]] = set()
 
     def __init__(
         self,
@@ -241,9 +259,9 @@ class QueuedRoute:
     def holds(self, unit: Unit, events: List[Event]) -> Optional[Set[str]]:
         return None
 
-    def sink(self, save_checkpoints: bool, skip_delivered: bool, checkpoints: MarkStore) -> Sink:
+    def sink(self, save_checkpoints: bool, doubt: Optional[Doubt], checkpoints: MarkStore) -> Sink:
         assert isinstance(checkpoints, TransactionalMarks)
-        again = skip_delivered or not save_checkpoints
+        again = doubt is not None or not save_checkpoints
         checked = self._checked(checkpoints, again)
         return checked if save_checkpoints else WithoutCheckpoint(checked)
 
@@ -254,9 +272,9 @@ class QueuedRoute:
             self.checked[key] = self.checking.checked(output, "", self.checking.check)
         return self.checked[key]
 
-    def sink_before(self, marks: MarkStore, skip_delivered: bool) -> Sink:
-        sink: Sink = self._checked(None, skip_delivered)
-        if skip_delivered:
+    def sink_before(self, marks: MarkStore, doubt: Optional[Doubt]) -> Sink:
+        sink: Sink = self._checked(None, doubt is not None)
+        if doubt is not None:
             sink = SkipDelivered(sink, self.holds, self.unsaved)
         return CheckpointAfter(sink, marks, self.unsaved)
 
@@ -265,7 +283,6 @@ class _IntoQueue:
     """The queue as an output of one store of marks."""
 
     together = True
-    writes_events = True
 
     def __init__(
         self, route: QueuedRoute, checkpoints: Optional[TransactionalMarks], again: bool

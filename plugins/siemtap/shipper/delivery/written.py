@@ -6,45 +6,63 @@ there, and only its line and a few of its fields stay in memory.
 
 from __future__ import annotations
 
-from typing import Any, Dict, ItemsView, Iterator, KeysView, NoReturn, ValuesView
-
-import orjson
+import json
+from typing import (
+    AbstractSet,
+    Any,
+    Dict,
+    ItemsView,
+    Iterator,
+    KeysView,
+    NoReturn,
+    Optional,
+    Tuple,
+    ValuesView,
+)
 
 from ...core.rows import CheckedEvent
 from ...edge.encode import encode
+from ...engine.mapper import Write
+from ...outputs.index_names import fields_in
+from ..config.sections import Input
+from .routes import Route
 
-# What is asked of each event on its way.
+# What is asked of each event on its way, whatever its output.
 KEPT = ("@timestamp", "event", "data_stream", "rule", "source", "service")
 
 
 class WrittenEvent(CheckedEvent):
-    """An event and its line. It holds the fields of KEPT; every other one is read from the line
-    when it is asked for.
+    """An event and its line. It holds a few fields, as they were mapped; every other one is read
+    from the line when it is asked for.
 
-    `line`: the event as `encode` writes it.
+    `line`: the event as `encode` writes it. `kept`: the first names of the fields it holds, if it
+    has them.
     """
 
-    __slots__ = ("line",)
+    __slots__ = ("kept", "line")
 
-    def __init__(self, event: CheckedEvent, line: bytes) -> None:
-        super().__init__({name: event[name] for name in KEPT if name in event})
+    def __init__(self, event: CheckedEvent, line: bytes, kept: Tuple[str, ...]) -> None:
+        super().__init__({name: event[name] for name in kept if name in event})
         self.line = line
+        self.kept = kept
 
     def whole(self) -> Dict[str, Any]:
         """Return the event with all its fields, as a reader of the line has it."""
-        fields: Dict[str, Any] = orjson.loads(self.line)
+        fields: Dict[str, Any] = json.loads(self.line)  # orjson changes numbers beyond 64 bits
         return fields
 
     def __missing__(self, name: str) -> Any:
-        if name in KEPT:
+        if name in self.kept:
             raise KeyError(name)
         return self.whole()[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        return dict.get(self, name, default) if name in KEPT else self.whole().get(name, default)
+        return (
+            dict.get(self, name, default) if name in self.kept else self.whole().get(name, default)
+        )
 
     def __contains__(self, name: object) -> bool:
-        return dict.__contains__(self, name) if name in KEPT else name in self.whole()
+        return dict.__contains__(self, name) if name in self.kept else name in self.whole()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.whole())
@@ -94,6 +112,23 @@ class WrittenEvent(CheckedEvent):
     update = setdefault = pop = popitem = clear = _refuse
 
 
-def written(event: CheckedEvent) -> WrittenEvent:
-    """Return an event with its line. Raise what `encode` does."""
-    return WrittenEvent(event, encode(event))
+def writer_of(config: Input, route: Route) -> Optional[Write]:
+    """Return what writes the events of an input while they are mapped; None if its output sends
+    other lines, or its processors may change them."""
+    if route.kept is None or config.processors:
+        return None
+    times = {dataset.selected_by.partition(".")[0] for dataset in config.plugin.datasets}
+    return writer(route.kept | fields_in(config.common.index) | times)
+
+
+def writer(fields: AbstractSet[str]) -> Write:
+    """Return what writes an event, and raises what `encode` does.
+
+    `fields`: first names of those that will be asked of each event, besides KEPT.
+    """
+    kept = (*KEPT, *sorted(fields - set(KEPT)))
+
+    def write(event: CheckedEvent) -> WrittenEvent:
+        return WrittenEvent(event, encode(event), kept)
+
+    return write

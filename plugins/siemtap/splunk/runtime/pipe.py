@@ -37,7 +37,6 @@ class Pipe:
     """
 
     together = False
-    writes_events = False
 
     def __init__(self, plugin: Plugin, stanza: str, out: BinaryIO) -> None:
         self.stanza = stanza

@@ -110,9 +110,7 @@ def _retry(shipper: Shipper, row: Rejected, names: Sequence[str]) -> bool:
     before = shipper.counts.totals["rejected"]
     for name in names:
         output = shipper.delivery.outputs[name]
-        sink = output.sink(
-            save_checkpoints=False, skip_delivered=True, checkpoints=shipper.checkpoints
-        )
+        sink = output.sink(save_checkpoints=False, doubt={}, checkpoints=shipper.checkpoints)
         try:
             sink.deliver(row.unit, [row.event], None)
         except SiemtapError as error:
