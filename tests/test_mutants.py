@@ -36,7 +36,7 @@ MUTANTS = [
     ),
     (
         "engine/sinks.py",
-        "held = self.unsaved & ids",
+        "held = self.unsaved & ids_of(events) if self.unsaved else set()",
         "held = set()",
         "test_crash.py::test_mark_that_cannot_be_saved_causes_no_duplicates",
     ),
@@ -63,6 +63,24 @@ MUTANTS = [
         "fresh, mark = mark.after(batch",
         "fresh, _ = mark.after(batch",
         "test_crash.py::test_pump_delivers_new_events_with_their_mark",
+    ),
+    (
+        "engine/sinks.py",
+        "self.doubt[dataset] = self.has_any(unit, of_it)",
+        "self.doubt[dataset] = False",
+        "outputs/test_first_look_ups.py",
+    ),
+    (
+        "shipper/input.py",
+        "            state.had_events = {}\n",
+        "",
+        "outputs/test_first_look_ups.py::test_a_failure_begins_a_new_doubt",
+    ),
+    (
+        "engine/pump.py",
+        "map_batch(batch, mark.seen)",
+        "map_batch(batch, ())",
+        "shipper/test_written_events.py",
     ),
     # The filter of events received before; a stop between two batches
     (

@@ -138,7 +138,7 @@ def test_payload_that_makes_the_plugin_fail_is_kept_and_stops_no_other(all_of):
 
 
 def test_event_of_a_text_that_cannot_be_redacted_omits_it(caplog):
-    def map_batch(batch):
+    def map_batch(batch, seen):
         raise ZeroDivisionError(batch.records[0])
 
     (event,) = hide_unmappable(map_batch)(Batch(EVENT, ["a text with a secret"], {}, NOW))
