@@ -15,6 +15,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.model import Batch
 from siemtap.core.rows import CheckedEvent
 from siemtap.core.settings import CommonSettings
+from siemtap.core.windows import MINUTE
 from siemtap.edge import schemas
 from siemtap.edge.encode import encode
 from siemtap.engine.mapper import batch_mapper
@@ -223,3 +224,19 @@ def test_only_an_output_that_sends_whole_events_has_them_written(tmp_path, writt
         ] * len(events)
     stepped.stop()
     assert len(written_ids) == 2 * (name != "splunk_hec")
+
+
+@pytest.mark.parametrize("output", ["file", "sqlite"])
+@pytest.mark.parametrize("vendor", ["apptrana", "pingintelligence", "trend_vision_one"])
+def test_no_line_is_read_on_the_way_of_an_event(tmp_path, monkeypatch, vendor, output):
+    """Reading it takes as long as mapping it."""
+    read = []
+    whole = WrittenEvent.whole
+    monkeypatch.setattr(WrittenEvent, "whole", lambda self: read.append(self) or whole(self))
+    stepped = SteppedShipper(tmp_path, simulator(vendor, {}), vendor, into=output).start()
+    stepped.run_turns(3)
+    events = stepped.events()
+    stepped.start().run_turns(3, apart=5 * MINUTE)
+    assert len(stepped.events()) > len(events) > 0
+    stepped.stop()
+    assert read == []
