@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
+from siemtap.core.bounds import cached
 from siemtap.core.convert import ip
 from siemtap.core.formats import cef, leef
 from siemtap.core.rows import Record, escape_key
@@ -169,7 +170,7 @@ def _read_pairs(
         elif key == "dvc":
             record["hostIP"] = value
         else:
-            name, is_known = _key_of(key, labels)
+            name, is_known = _key_of(key, labels.get(key))
             if key == "msg":
                 name, is_known = _key_of_message(record["@kind"]), True
             elif key == "fname" and record["@kind"] == "log_inspection":
@@ -198,13 +199,14 @@ def _add(record: Dict[str, Any], name: str, value: Any) -> None:
     record[f"_{name}" if name in record else name] = value
 
 
-def _key_of(key: str, labels: Dict[str, str]) -> Tuple[str, bool]:
-    """Return the record's key for a key of a line, by its label if it has one, and whether we know
-    it."""
-    label = labels.get(key, "")
+@cached(1_024)
+def _key_of(key: str, given: Optional[str]) -> Tuple[str, bool]:
+    """Return the record's key for a key of a line, by its label if one is given, and whether we
+    know it."""
+    label = given or ""
     short = next((label[len(of) :] for of in LABEL_PREFIXES if label.startswith(of)), label)
     known = LABELS.get(short)
-    if not known and (key not in labels or not key.startswith(("cs", "cn"))):
+    if not known and (given is None or not key.startswith(("cs", "cn"))):
         known = LINE_KEYS.get(key)
     return (known, True) if known else (escape_key(label or key), False)
 

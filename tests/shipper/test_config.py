@@ -7,6 +7,7 @@ from siemtap.core.manifest import fill_in
 from siemtap.core.settings import Connection
 from siemtap.render import registry
 from siemtap.render.config import sample
+from siemtap.shipper.config import load as loading
 from siemtap.shipper.config.load import load, parse
 
 GOOD = """\
@@ -225,3 +226,18 @@ def test_vendor_that_sends_only_syslog_has_no_settings_of_a_webhook():
         parse(f"inputs: [{{type: pingintelligence, {listener}, listen: '127.0.0.1:8443'}}]")
     assert " listen:" not in sample(registry.plugin("pingintelligence"))
     assert " listen:" in sample(registry.plugin("centurylink_ips"))
+
+
+def test_reading_many_inputs_takes_no_longer_for_each(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        loading, "input_types", lambda types=loading.input_types: asked.append(1) or types()
+    )
+
+    def questions(number):
+        asked.clear()
+        entry = "  - {{type: apptrana, id: i{}, client_id: a, client_secret: b}}\n"
+        parse("inputs:\n" + "".join(map(entry.format, range(number))))
+        return len(asked)
+
+    assert questions(40) - questions(20) == questions(60) - questions(40)

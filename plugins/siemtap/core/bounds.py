@@ -116,6 +116,8 @@ def split_lines(text: str) -> Tuple[List[str], str]:
     Lines of at least MIN_RECORD characters are all returned, whatever stands between them: only
     shorter lines can be too many.
     """
+    if "\n" not in text and "\r" not in text:  # as from syslog
+        return ([] if BLANK.fullmatch(text) else [text]), ""
     lines: List[str] = []
     rest: List[str] = []
     short_lines = max_records(text)

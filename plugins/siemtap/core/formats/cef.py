@@ -38,6 +38,9 @@ def parse(text: str, paths: AbstractSet[str] = NO_PATHS) -> Cef:
 
 def split_header(text: str, number: int) -> Tuple[List[str], str]:
     """Return up to `number` fields, each ended by a bar that is not escaped, and the rest."""
+    parts = text.split("|", number)
+    if len(parts) > number and not any("\\" in part for part in parts[:number]):
+        return [part.strip() for part in parts[:number]], parts[number]
     fields: List[str] = []
     begin = position = 0
     while len(fields) < number and position < len(text):
@@ -58,7 +61,9 @@ def _parse_extension(text: str, paths: AbstractSet[str]) -> Tuple[Dict[str, str]
     is_path = False
     for key, value in pairs.items():
         is_path = key in paths or pairs.get(f"{key}Label") in paths
-        values[key] = unescape_path(value) if is_path else ESCAPED.sub(_unescape, value)
+        if "\\" in value:
+            value = unescape_path(value) if is_path else ESCAPED.sub(_unescape, value)
+        values[key] = value
     last = next(reversed(pairs.values()), text)
     return values, not is_path and _ends_inside_escape(last)
 
@@ -66,12 +71,14 @@ def _parse_extension(text: str, paths: AbstractSet[str]) -> Tuple[Dict[str, str]
 def split_pairs(text: str) -> Dict[str, str]:
     """Return the pairs of `key=value key=value`, as they are written. A value ends at the next key
     and may hold blanks; an escaped `=` begins no key."""
-    keys = list(KEY.finditer(text))
-    pairs: Dict[str, str] = {}
-    for number, key in enumerate(keys):
-        end = keys[number + 1].start() if number + 1 < len(keys) else len(text)
-        pairs.pop(key[1], None)  # of a key twice, the last counts, in its place
-        pairs[key[1]] = text[key.end() : end].strip()
+    _, *parts = KEY.split(text)
+    keys = parts[::2]
+    values = [value.strip() for value in parts[1::2]]
+    pairs = dict(zip(keys, values))
+    if len(pairs) < len(keys):
+        for key, value in zip(keys, values):
+            pairs.pop(key, None)  # of a key twice, the last counts, in its place
+            pairs[key] = value
     return pairs
 
 

@@ -9,6 +9,7 @@ import re
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import List, NamedTuple, Optional, Tuple, Union
 
+from ..bounds import cached
 from ..convert import MONTHS, instant, millis_of, rfc3339
 from ..errors import Malformed
 from ..windows import Millis
@@ -235,6 +236,7 @@ def parse_time(timestamp: str, received: Millis, zone: tzinfo = timezone.utc) ->
     return time if time is not None and FIRST <= time <= LAST else None
 
 
+@cached(64)  # a line is asked for its time, and then for the digits of it
 def _parse_time(timestamp: str, received: Millis, zone: tzinfo) -> Optional[Millis]:
     match = BSD.match(timestamp + " ")
     if not match or match[1] not in MONTHS:

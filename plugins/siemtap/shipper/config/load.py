@@ -110,10 +110,11 @@ def parse(
     if sections["cluster"].enabled:
         configured = fleet.outputs_of(document, sections["cluster"], filled, configured)
         fleet.check_inputs(document, [_plugin_of(entry) for entry in _entries(tree)])
+    plugins = _plugins_of(_entries(tree))
     inputs = [
         input_config
         for number, entry in enumerate(_entries(tree))
-        if (input_config := _read_input(document, number, entry, configured))
+        if (input_config := _read_input(document, number, entry, configured, plugins))
     ]
     sections["health"] = _route_health(document, sections["health"], configured)
     _check_ids(document)
@@ -168,6 +169,12 @@ def _plugin_of(entry: Any) -> Optional[Plugin]:
     return input_types().get(name) if isinstance(name, str) else None
 
 
+def _plugins_of(entries: Iterable[Any]) -> List[Plugin]:
+    """Return the plugins of the entries of `inputs`, each once."""
+    used = {plugin.name: plugin for entry in entries if (plugin := _plugin_of(entry))}
+    return list(used.values())
+
+
 def _section(tree: Mapping[str, Any], name: str) -> Dict[str, Any]:
     """Return the settings of a section, without its subsections."""
     section = get(tree, name)
@@ -195,9 +202,14 @@ def _names(form: Any) -> List[str]:
 
 
 def _read_input(
-    document: Document, number: int, entry: Any, configured: Sequence[OutputConfig]
+    document: Document,
+    number: int,
+    entry: Any,
+    configured: Sequence[OutputConfig],
+    plugins: Sequence[Plugin],
 ) -> Optional[Input]:
-    """Return the input that an entry of `inputs` configures; None if its type is not known."""
+    """Return the input that an entry of `inputs` configures; None if its type is not known.
+    `plugins`: of all entries."""
     path: Path_ = ("inputs", number)
     plugin = _plugin_of(entry)
     if not plugin:
@@ -210,7 +222,7 @@ def _read_input(
     input_config = Input(plugin, *parts)
     input_config = replace(
         input_config,
-        processors=_read_processors(document, plugin, path, entry),
+        processors=_read_processors(document, plugin, path, entry, plugins),
         outputs=outputs.route(document, (*path, "output"), input_config.common.output, configured),
     )
     _check_drop(document, path, input_config.common.drop)
@@ -247,13 +259,14 @@ def _check_topics(
 
 
 def _read_processors(
-    document: Document, plugin: Plugin, path: Path_, entry: Dict[str, Any]
+    document: Document,
+    plugin: Plugin,
+    path: Path_,
+    entry: Dict[str, Any],
+    plugins: Sequence[Plugin],
 ) -> Tuple[Any, ...]:
     """Return the processors of an input and then those of the file; report the first mistake in
-    each list. A list that is none has been reported."""
-    plugins = [
-        named for other in _entries(document.tree) if (named := _plugin_of(other)) is not None
-    ]
+    each list. A list that is none has been reported. `plugins`: of all inputs."""
     processors: List[Any] = []
     for place, owner, allowed in (
         ((*path, "processors"), entry, [plugin]),
