@@ -1,6 +1,8 @@
 """Look-ups of events that may have been delivered without their mark: a dataset of which nothing was
 stored when the doubt began needs none, and any other is looked up as ever."""
 
+from types import SimpleNamespace
+
 import pytest
 from outputs.simulated_cluster import STREAM, UNIT, event, output
 from stepped_shipper import SteppedShipper
@@ -9,6 +11,7 @@ from siemtap.core.errors import Retry
 from siemtap.core.model import Unit
 from siemtap.engine.sinks import SkipDelivered
 from siemtap.outputs.elasticsearch.output import Elasticsearch
+from siemtap.outputs.index_names import indices_of
 from siemtap.testing.simulation import simulator
 
 
@@ -100,7 +103,7 @@ def test_an_event_of_another_namespace_is_one_of_the_dataset(served):
 )
 def test_the_indices_of_a_dataset(served, index, pattern):
     out = output(served, index=index)
-    assert out._indices_of("it", "apptrana.attack") == pattern
+    assert indices_of(index, "apptrana.attack") == pattern
     assert out.has_any(UNIT, [event(1)]) == (not pattern)
     out.close()
 
@@ -146,3 +149,20 @@ def test_a_failure_begins_a_new_doubt(tmp_path, served, asked):
     stepped.stop()
     assert [question for question in first if question[0] == "any"] == first and len(first) == 1
     assert asked[0] == first[0] and asked[1][0] == "ids", "nothing was known to be absent any more"
+
+
+def test_an_old_index_that_cannot_be_searched_holds_up_nothing(served, asked, monkeypatch):
+    """A daily index whose disk was lost: today's is healthy, and is asked alone."""
+    out = output(served)
+    search = out.client.search
+
+    def incomplete(index, **more):
+        body = search(index=index, **more).body
+        if any("*" in name for name in index):
+            body["_shards"]["failed"] = 1
+        return SimpleNamespace(body=body)
+
+    monkeypatch.setattr(out.client, "search", incomplete)
+    assert skip(out, {}).deliver(UNIT, [event(1)], None) == []
+    assert asked == [("any", "apptrana.attack"), ("ids", 1)]
+    out.close()

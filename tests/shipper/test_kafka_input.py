@@ -63,6 +63,12 @@ def test_an_event_is_delivered_as_it_was_written(tmp_path, mock):
     assert json.loads(path.read_bytes()) == odd
 
 
+def placed(stream=None, dataset="x.y"):
+    """Return a message of another plugin. `stream`: its `data_stream`; None: it has none."""
+    made = {"event": {"dataset": dataset, "id": "z"}, "@timestamp": "2026-03-04T10:00:00.000Z"}
+    return json.dumps(made if stream is None else {**made, "data_stream": stream}).encode()
+
+
 POISON = {
     "not JSON": (b"{", "it is no JSON (JSONDecodeError)"),
     "deep": (b"[" * 100_000, "it is no JSON"),
@@ -71,8 +77,20 @@ POISON = {
     "no id": (b'{"event": {"dataset": "x"}}', "it has no event.id"),
     "no time": (b'{"event": {"dataset": "x", "id": "y"}}', "it has no @timestamp"),
     "bytes": (b"\xff\xfe", "it is no JSON"),
+    # what the output needs to look an event up, before it is validated
+    "no stream": (placed(), "it has no data_stream.dataset"),
+    "a stream of others": (
+        placed({"type": "logs", "dataset": "z.y"}),
+        "it has no data_stream.dataset",
+    ),
+    "no type": (placed({"dataset": "x.y"}), "it has no data_stream.type"),
+    "a namespace": (
+        placed({"type": "logs", "dataset": "x.y", "namespace": 7}),
+        "its data_stream.namespace is no text",
+    ),
+    "a remote cluster": (placed(dataset="a:b"), "its event.dataset is no name of a dataset"),
     "another plugin": (
-        b'{"event": {"dataset": "x.y", "id": "z"}, "@timestamp": "2026-03-04T10:00:00.000Z"}',
+        placed({"type": "logs", "dataset": "x.y"}),
         "no installed plugin has the dataset x.y",
     ),
     "against the schema": (

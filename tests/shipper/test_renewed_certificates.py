@@ -3,11 +3,13 @@
 import pytest
 import tls
 from centurylink_ips import simulator as deep_security
+from cryptography import x509
 from stepped_shipper import SteppedShipper
 
 from apptrana import simulator
-from siemtap.core.errors import ConfigError
+from siemtap.edge import certificates
 from siemtap.edge.client.http import connect
+from siemtap.shipper.config import exposure
 from siemtap.shipper.config.load import parse
 
 
@@ -60,18 +62,40 @@ def test_health_says_that_an_own_certificate_has_expired(tmp_path, caplog):
     stepped.stop()
 
 
-@pytest.mark.parametrize("kind", ["encrypted", "of another certificate"])
-def test_a_key_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path, kind):
-    own, other = tls.Certificate("client"), tls.Certificate("other")
+@pytest.mark.parametrize("kind", ["encrypted", "of another certificate", "expired"])
+def test_an_own_certificate_that_cannot_be_used_is_warned_of(tmp_path, kind):
+    """It may be half written just now, and keeps nothing else from running."""
+    own = tls.Certificate("client", days=-1 if kind == "expired" else 1)
+    other = tls.Certificate("other")
     pass_phrase = b"secret words" if kind == "encrypted" else b""
     certificate = own.write(tmp_path)
-    key = (own if pass_phrase else other).write(tmp_path, own, pass_phrase=pass_phrase)
+    key = certificate
+    if kind != "expired":
+        key = (own if pass_phrase else other).write(tmp_path, own, pass_phrase=pass_phrase)
     text = (
         "inputs: [{type: apptrana, client_id: a, client_secret: b}]\noutput.elasticsearch:\n"
         f"  hosts: ['https://es.example.com:9200']\n  certificate: {certificate}\n  key: {key}\n"
     )
-    with pytest.raises(ConfigError) as caught:
-        parse(text)
-    assert "line 4: output.elasticsearch.certificate cannot be used: " in str(caught.value)
-    assert ("pass phrase" if pass_phrase else "KEY_VALUES_MISMATCH") in str(caught.value)
-    assert parse(text.replace(f"  key: {key}\n", "")).outputs
+    (warning,) = exposure.warnings(parse(text))
+    assert (
+        warning.startswith("output.elasticsearch: the certificate ") and str(certificate) in warning
+    )
+    assert {
+        "encrypted": "pass phrase",
+        "of another certificate": "KEY_VALUES_MISMATCH",
+        "expired": "expired on",
+    }[kind] in warning
+    good = tls.Certificate("client").write(tmp_path)
+    text = text.replace(str(key), str(good)).replace(str(certificate), str(good))
+    assert list(exposure.warnings(parse(text))) == []
+
+
+def test_a_certificate_that_only_openssl_can_read_has_no_known_end(tmp_path, monkeypatch):
+    path = tls.Certificate("client").write(tmp_path)
+    assert certificates.expiry(str(path)) > 0
+
+    def refuse(data):
+        raise x509.InvalidVersion("1 is not a valid X509 version", 1)
+
+    monkeypatch.setattr(x509, "load_pem_x509_certificate", refuse)
+    assert certificates.expiry(str(path)) is None

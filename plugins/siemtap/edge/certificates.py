@@ -61,7 +61,7 @@ class Followed(Generic[Value]):
         except ConfigError as error:
             return str(error)
         if not self.reason:
-            return self._expired()
+            return expired(self.own, self.expires)
         return (
             f"{self._files()} cannot be used ({self.reason}), and new connections use what was read"
             " before: write a whole certificate and its key, which siemtap may read"
@@ -90,19 +90,9 @@ class Followed(Generic[Value]):
             self.value = [value]
             self.reason = ""
             self.expires = expiry(self.own) if self.own else None
-            if problem := self._expired():
+            if problem := expired(self.own, self.expires):
                 log.warning("%s", problem)
         self.stamp = stamp
-
-    def _expired(self) -> str:
-        """Return that the own certificate has expired, and what to do; "" if it has not."""
-        if self.expires is None or time.time() < self.expires:
-            return ""
-        moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.expires))
-        return (
-            f"the certificate {self.own} expired on {moment}, and whoever verifies it refuses to"
-            " connect: write a renewed one there; it is used without a restart"
-        )
 
     def _files(self) -> str:
         return f"the certificate {' or '.join(self.paths)}"
@@ -130,9 +120,21 @@ def expiry(certificate: str) -> Optional[float]:
     try:
         with open(certificate, "rb") as file:
             read = x509.load_pem_x509_certificate(file.read())
-    except (OSError, ValueError):
+        return float(read.not_valid_after_utc.timestamp())
+    except Exception:  # what OpenSSL reads and this library does not; it is advice only
         return None
-    return read.not_valid_after_utc.timestamp()
+
+
+def expired(certificate: str, expires: Optional[float]) -> str:
+    """Return that an own certificate has expired, and what to do; "" if it has not. `expires`: as
+    `expiry` returned it."""
+    if expires is None or time.time() < expires:
+        return ""
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(expires))
+    return (
+        f"the certificate {certificate} expired on {moment}, and whoever verifies it refuses to"
+        " connect: write a renewed one there; it is used without a restart"
+    )
 
 
 def load_own_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:

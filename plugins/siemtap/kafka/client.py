@@ -66,7 +66,7 @@ def properties(settings: KafkaConnection) -> Dict[str, Any]:
     files = {
         "ssl.ca.location": settings.ca_file,
         "ssl.certificate.location": settings.certificate,
-        "ssl.key.location": settings.key,
+        "ssl.key.location": settings.key or settings.certificate,  # which may hold both
     }
     if settings.tls:
         given.update({name: file for name, file in files.items() if file})

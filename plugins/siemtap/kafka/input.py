@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
@@ -26,6 +27,7 @@ BATCH_MESSAGES = 2_000
 BATCH_BYTES = 4 * 1024**2
 PATIENCE = 15.0  # seconds for messages, or for the group to assign partitions
 EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
+DATASET = re.compile(r"[a-z0-9_.-]+")  # it becomes a part of the names of indices
 REQUIRED = ("id", "dataset")  # of `event`, beside what the schema says
 
 
@@ -194,6 +196,15 @@ def fault_of(event: Any) -> str:
             return f"it has no event.{name}"
     if not isinstance(event.get("@timestamp"), str):
         return "it has no @timestamp"
+    if not DATASET.fullmatch(details["dataset"]):
+        return "its event.dataset is no name of a dataset"
+    stream = event.get("data_stream")
+    if not isinstance(stream, dict) or stream.get("dataset") != details["dataset"]:
+        return "it has no data_stream.dataset, or another than event.dataset"
+    if not isinstance(stream.get("type"), str):
+        return "it has no data_stream.type"
+    if not isinstance(stream.get("namespace", ""), str):
+        return "its data_stream.namespace is no text"
     return ""
 
 

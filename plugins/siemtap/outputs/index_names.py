@@ -28,6 +28,16 @@ def index_name(pattern: str, event: Event) -> str:
     return PATTERN.sub(expand, pattern)
 
 
+def indices_of(pattern: str, dataset: str) -> str:
+    """Return a pattern of all indices that may have an event of a dataset; "" if that could be any
+    index of the cluster."""
+    if not pattern:
+        return f"logs-{dataset}-*"
+    names = ("event.dataset", "data_stream.dataset")
+    wide = PATTERN.sub(lambda match: dataset if match[2] in names else "*", pattern)
+    return "" if wide.startswith("*") else wide
+
+
 def data_stream(event: Event) -> str:
     """Return the data stream that an event names."""
     stream = event["data_stream"]

@@ -23,7 +23,7 @@ from ...core.windows import DAY, Millis
 from ...edge.encode import encode
 from ...engine.protocols import Rejections
 from .. import OutputContext
-from ..index_names import PATTERN, data_stream, index_name
+from ..index_names import PATTERN, data_stream, index_name, indices_of
 from .bulk import STRANGE, Bulk, Lines, Verdict, merged
 from .client import (
     FAILURES,
@@ -228,42 +228,39 @@ class Elasticsearch:
 
     def has_any(self, unit: Unit, events: List[Event]) -> bool:
         """Return whether anything may be stored where events of the dataset of these go: in its
-        data streams, or in all indices of the pattern of the `index` setting."""
-        pattern = self._indices_of(unit.input, events[0]["event"]["dataset"])
+        data streams, or in all indices of the pattern of the `index` setting.
+
+        True for any answer but a complete one that says no: `holds`, which is called then, asks for
+        the indices of the events alone, and reports what is wrong with these.
+        """
+        pattern = indices_of(self._index_setting(unit.input), events[0]["event"]["dataset"])
         if not self.can_search or not pattern:
             return True
         # those of the events as well: a name that the user may not read is refused, a pattern is
         # taken for what the user may read
         indices = [*sorted({self.target_index(unit.input, event) for event in events}), pattern]
-        doing = f"asking whether {pattern} is empty"
         try:
-            require_all_shards(self._refresh(indices).body, doing)
-            answer = self.client.search(
-                index=indices,
-                size=1,
-                source=False,
-                terminate_after=1,
-                allow_no_indices=True,
-                ignore_unavailable=True,
-                filter_path=FILTER_IDS,
-            )
-            return bool(parse_hits(answer.body, doing))
-        except ApiError as error:
-            if error.status_code == 403:  # OpenSearch refuses a pattern with one such index
+            if self._has_hits(indices):
                 return True
-            raise error_from(error, self.flavour, doing) from None
-        except FAILURES as error:
-            raise error_from(error, self.flavour, doing) from None
+            require_all_shards(self._refresh(indices).body, "asking for any event")
+            return self._has_hits(indices)
+        except (
+            *FAILURES,
+            Retry,
+        ):  # such as OpenSearch's 403 for a pattern, or an index that is red
+            return True
 
-    def _indices_of(self, input: str, dataset: str) -> str:
-        """Return a pattern of all indices that may have an event of a dataset; "" if that could be
-        any index of the cluster."""
-        pattern = self._index_setting(input)
-        if not pattern:
-            return f"logs-{dataset}-*"
-        names = ("event.dataset", "data_stream.dataset")
-        pattern = PATTERN.sub(lambda match: dataset if match[2] in names else "*", pattern)
-        return "" if pattern.startswith("*") else pattern
+    def _has_hits(self, indices: List[str]) -> bool:
+        answer = self.client.search(
+            index=indices,
+            size=1,
+            source=False,
+            terminate_after=1,
+            allow_no_indices=True,
+            ignore_unavailable=True,
+            filter_path=FILTER_IDS,
+        )
+        return bool(parse_hits(answer.body, "asking for any event"))
 
     def _search_ids(self, indices: List[str], ids: List[str]) -> Set[str]:
         stored: Set[str] = set()

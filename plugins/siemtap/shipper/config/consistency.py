@@ -11,7 +11,6 @@ import ssl
 from typing import Any, Iterable, Iterator, Mapping, Tuple
 from urllib.parse import urlsplit
 
-from ...edge.certificates import load_own_certificate
 from ...edge.receive.addresses import is_loopback
 
 Problem = Tuple[str, str]  # a setting, and what goes on after its place
@@ -31,8 +30,6 @@ def problems(form: Any) -> Iterator[Problem]:
             yield from _pair_problems(form, first, second)
     if "key" in names and form.key and not form.certificate:
         yield "key", ": a key needs its `certificate`"
-    if "certificate" in names and form.certificate and getattr(form, "tls", True):
-        yield from _own_certificate_problems(form.certificate, getattr(form, "key", ""))
     if "tls" in names:
         yield from _kafka_problems(form)
     elif "hosts" in names and not getattr(form, "cloud_id", ""):
@@ -76,16 +73,6 @@ def _file_problems(name: str, path: str) -> Iterator[Problem]:
             ssl.create_default_context().load_verify_locations(cadata=content.decode("latin-1"))
         except (ssl.SSLError, ValueError) as error:
             yield name, f": {path} holds no certificate that can be read ({type(error).__name__})"
-
-
-def _own_certificate_problems(certificate: str, key: str) -> Iterator[Problem]:
-    """Yield why a certificate that can be read cannot be shown to anybody."""
-    if any(True for path in (certificate, key) for _ in _file_problems("", path)):
-        return
-    try:
-        load_own_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
-    except OSError as error:
-        yield "certificate", f" cannot be used: {getattr(error, 'reason', None) or error}"
 
 
 def _kafka_problems(form: Any) -> Iterator[Problem]:
