@@ -130,6 +130,12 @@ def test_content_of_the_status_page(address, browser, scheme, tmp_path, monkeypa
     page.close()
 
 
+def follow(page, selector):
+    """Click what leads to another page, and wait until all of that is there."""
+    with page.expect_navigation():
+        page.click(selector)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_search_in_the_browser(address, browser, scheme):
     """Without a script: the form, the table, the whole event, older events."""
@@ -141,10 +147,10 @@ def test_search_in_the_browser(address, browser, scheme):
     page.on("console", lambda message: problems.append(message.text))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
-    page.click("nav >> text=Events")
+    follow(page, "nav >> text=Events")
     assert page.inner_text("#note") == "the newest 100 events"
     newest = page.inner_text("#events tr:nth-child(2) td")
-    page.click("#older")
+    follow(page, "#older")
     assert len(page.query_selector_all("#events tr")) == 101
     assert page.inner_text("#events tr:nth-child(2) td") <= newest
     page.fill("[name=text]", HOSTILE)
@@ -152,19 +158,19 @@ def test_search_in_the_browser(address, browser, scheme):
     page.select_option("[name=dataset]", "apptrana.attack")
     page.select_option("[name=input]", "apptrana")
     page.select_option("[name=since]", "24h")
-    page.click("button")
+    follow(page, "button")
     rows = [row.inner_text().split("\t") for row in page.query_selector_all("#events tr")[1:]]
     assert rows and all(
         cells[1:3] == ["high", "apptrana.attack"] and cells[5] == HOSTILE for cells in rows
     )
     assert page.input_value("[name=text]") == HOSTILE and page.is_checked("[value=high]")
-    page.click("#events a >> nth=0")
+    follow(page, "#events a >> nth=0")
     event = json.loads(page.inner_text("#event"))
     assert event["rule"]["name"] == HOSTILE and page.query_selector("img") is None
     page.go_back()
     page.fill("[name=to]", "2020-01-01T00:00")
     page.select_option("[name=since]", "")
-    page.click("button")
+    follow(page, "button")
     assert page.inner_text("#note") == "no event matches"
     assert page.input_value("[name=to]") == "2020-01-01T00:00"
     page.set_viewport_size({"width": 380, "height": 800})
