@@ -244,10 +244,7 @@ class Elasticsearch:
                 return True
             require_all_shards(self._refresh(indices).body, "asking for any event")
             return self._has_hits(indices)
-        except (
-            *FAILURES,
-            Retry,
-        ):  # such as OpenSearch's 403 for a pattern, or an index that is red
+        except (*FAILURES, Retry):  # such as OpenSearch's 403 for a pattern, or a red index
             return True
 
     def _has_hits(self, indices: List[str]) -> bool:
