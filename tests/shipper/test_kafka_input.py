@@ -141,7 +141,7 @@ def test_an_output_that_fails_gets_the_same_messages_again(tmp_path, mock):
     try:
         wait_for(lambda: shipper.stats()["inputs"][0]["units"][0]["events"] == 50)
         assert len(failures) == 3 and len(stored(shipper.database)) == 50
-        assert shipper.health()[0]
+        wait_for(lambda: shipper.health()[0])
         assert shipper.stats()["inputs"][0]["type"] == "kafka"
     finally:
         shipper.stop()
