@@ -243,7 +243,6 @@ def test_each_missing_privilege_is_reported(served, tmp_path, caplog):
     [
         ({"api_key": "a", "username": "b", "password": "c"}, "api_key and username are set"),
         ({"username": "b"}, "go together"),
-        ({"certificate": "x.pem"}, "certificate and key"),
         ({"cloud_id": "not-a-cloud"}, "output.elasticsearch: "),
         ({"index": "Upper"}, "index: .Upper. is not allowed"),
         ({"hosts": ["nowhere"]}, "output.elasticsearch: "),

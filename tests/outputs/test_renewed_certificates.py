@@ -46,8 +46,7 @@ def test_renewed_client_certificate_is_shown(tmp_path, case, trust):
     ) as server:
         settings = {
             "hosts": [f"https://127.0.0.1:{server.port}"],
-            "certificate": str(own),
-            "key": str(own),
+            "certificate": str(own),  # with its key
             trust: trusted,
             **more,
         }

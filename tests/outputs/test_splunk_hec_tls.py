@@ -64,8 +64,3 @@ def test_a_client_certificate(tmp_path, files, monkeypatch, pinned):
         assert not server.indexed
         deliver(server, certificate=certificate, key=key, **trust)
         assert server.ids() == IDS
-
-
-def test_a_certificate_needs_its_key(files):
-    with Hec() as server, pytest.raises(ConfigError, match="certificate and key"):
-        collector(server, certificate=files[0])

@@ -2,6 +2,7 @@
 what would fail later."""
 
 import pytest
+import tls
 
 from siemtap.core.errors import ConfigError
 from siemtap.shipper.config.document import Mistakes
@@ -104,6 +105,40 @@ SENTENCES = [
 @pytest.mark.parametrize("text,sentence", SENTENCES, ids=[row[1][:50] for row in SENTENCES])
 def test_sentences(text, sentence):
     assert any(sentence in mistake for mistake in mistakes(text)), mistakes(text)
+
+
+SECTIONS = {
+    "inputs": "inputs:\n  - type: centurylink_ips\n    listen: 127.0.0.1:8443\n    secret: 0123456789abcdef\n    ",
+    "elasticsearch": f"{INPUT}output.elasticsearch:\n    ",
+    "splunk_hec": f"{INPUT}output.splunk_hec:\n    hosts: ['https://127.0.0.1:8088']\n    token: s3cret\n    ",
+    "kafka": f"{INPUT}output.kafka:\n    tls: true\n    ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_certificates_and_keys_in_the_wrong_files(tmp_path, section):
+    tls.make(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
+
+    def problems(certificate, key=""):
+        lines = [f"certificate: {tmp_path}/{certificate}.pem"]
+        lines += [f"key: {tmp_path}/{key}.pem"] if key else []
+        text = SECTIONS[section] + "\n    ".join(lines) + "\n"
+        try:
+            parse(text)
+        except ConfigError as error:
+            return [each.split(f"{tmp_path}/")[-1] for each in error.mistakes]
+        return []
+
+    assert problems("cert", "key") == problems("both") == problems("both", "both") == []
+    assert problems("cert") == ["cert.pem holds no private key; write its path as `key`"]
+    assert problems("cert", "cert") == ["cert.pem holds no private key"]
+    assert problems("key") == problems("key", "key") == ["key.pem holds no certificate"]
+    assert problems("key", "cert") == [
+        "key.pem holds no certificate",
+        "cert.pem holds no private key",
+    ]
 
 
 FILEBEAT = [

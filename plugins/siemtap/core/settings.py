@@ -100,7 +100,7 @@ def ca_file_setting() -> Any:
 
 def client_key_setting() -> Any:
     """Return the setting of the key of a client's own certificate."""
-    return text("Client key", "", help="PEM file of the private key of `certificate`.")
+    return text("Client key", "", help="PEM file of its private key, if not in `certificate`.")
 
 
 def verify_setting() -> Any:

@@ -54,8 +54,6 @@ class Tls:
     """
 
     def __init__(self, settings: Settings, flavour: str) -> None:
-        if bool(settings.certificate) != bool(settings.key):
-            raise ConfigError(f"output.{flavour}: certificate and key go together; set both")
         self.node: NodeTls = None
         self.files: List[Followed[Any]] = []
         own = (settings.certificate, settings.key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-from ...core.errors import ConfigError
 from ...core.manifest import duration, integer, secret, switch, text, text_list
 from ...core.settings import (
     FINGERPRINT,
@@ -120,8 +119,6 @@ class Settings:
 
     def connection(self) -> Connection:
         """Return the part of these settings that says how to connect."""
-        if bool(self.certificate) != bool(self.key):
-            raise ConfigError("output.splunk_hec: certificate and key go together; set both")
         return Connection(
             proxy=self.proxy,
             proxy_user=self.proxy_user,

@@ -24,7 +24,8 @@ def problems(form: Any) -> Iterator[Problem]:
     names = {field.name for field in dataclasses.fields(form)}
     for name in FILES:
         if name in names:
-            yield from _file_problems(name, getattr(form, name))
+            has_key = name == "key" or not getattr(form, "key", "")  # else it is in `key`
+            yield from _file_problems(name, getattr(form, name), has_key)
     for first, second in PAIRS:
         if {first, second} <= names:
             yield from _pair_problems(form, first, second)
@@ -53,7 +54,8 @@ def problems(form: Any) -> Iterator[Problem]:
         yield "host", ": its host or port is none; write https://host.example.com:5601"
 
 
-def _file_problems(name: str, path: str) -> Iterator[Problem]:
+def _file_problems(name: str, path: str, has_key: bool) -> Iterator[Problem]:
+    """Yield what is wrong with a file. `has_key`: a certificate's or a key's holds the key."""
     if not path:
         return
     try:
@@ -73,6 +75,11 @@ def _file_problems(name: str, path: str) -> Iterator[Problem]:
             ssl.create_default_context().load_verify_locations(cadata=content.decode("latin-1"))
         except (ssl.SSLError, ValueError) as error:
             yield name, f": {path} holds no certificate that can be read ({type(error).__name__})"
+    elif name == "certificate" and b"CERTIFICATE-----" not in content:
+        yield name, f": {path} holds no certificate"
+    elif has_key and b"PRIVATE KEY-----" not in content:
+        advice = "; write its path as `key`" if name == "certificate" else ""
+        yield name, f": {path} holds no private key{advice}"
 
 
 def _kafka_problems(form: Any) -> Iterator[Problem]:
