@@ -198,6 +198,18 @@ def test_a_token_without_acknowledgement(hec, opened):
     assert hec.ids() == IDS
 
 
+def test_a_host_whose_token_has_no_acknowledgement_beside_one_that_has(opened):
+    """What each of them took is not sent again."""
+    with Hec() as first, Hec(ack=True) as second:
+        output = opened(first, second, ack=True, **SMALL)
+        with pytest.raises(ConfigError, match="no indexer acknowledgement"):
+            output.deliver(UNIT, EVENTS, None)
+        assert first.ids() and second.ids()
+        first.ack = True
+        output.deliver(UNIT, EVENTS, None)
+        assert sorted(first.ids() + second.ids()) == sorted(IDS)
+
+
 def test_a_token_that_is_disabled_while_it_waits(hec, opened):
     hec.acks = "never"
     output = opened(hec)

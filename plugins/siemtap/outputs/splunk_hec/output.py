@@ -185,7 +185,7 @@ class SplunkHec:
         again = [line for each in wait.unconfirmed for line in each.lines]
         self._count(unacknowledged=len(again))
         return result._replace(
-            accepted=[line for each in wait.confirmed for line in each.lines],
+            accepted=result.accepted + [line for each in wait.confirmed for line in each.lines],
             pending=wait.unconfirmed,
             again=result.again + again,
             why=result.why or wait.why,
