@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from elastic_documents import Documents
 from elastic_refusal import Refusal
@@ -85,6 +85,13 @@ class Cluster(Templates, Documents):
                     "media_type_header_exception",
                     f"Invalid media-type value on headers [{name}]",
                 )
+        # http.max_initial_line_length, 4 KiB by default; the query is a part of the line
+        if len(path) + len(urlencode(query, doseq=True)) + 16 > 4096:
+            raise Refusal(
+                400,
+                "too_long_http_line_exception",
+                "An HTTP line is larger than 4096 bytes.",
+            )
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         if len(body) > self.limit:

@@ -61,7 +61,10 @@ def serve(peer):
         elif b"/slow?seconds=" in line:
             slow = float(line.split(b"seconds=")[1].split()[0])
         elif b"_search" in line:
-            answer = b'{"timed_out":false,"_shards":{"failed":0},"hits":{"hits":[]}}'
+            answer = (
+                b'{"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},'
+                b'"hits":{"hits":[]}}'
+            )
         elif b"_refresh" in line:
             answer = b'{"_shards":{"failed":0}}'
         peer.sendall(HEAD % len(answer) + answer)

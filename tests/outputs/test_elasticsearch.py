@@ -52,7 +52,7 @@ def test_a_look_up_that_fails_leaves_the_first_reason(served, monkeypatch):
     def search(*_):
         raise Retry(failures.pop(0))
 
-    monkeypatch.setattr(elasticsearch_output, "_search_ids", search)
+    monkeypatch.setattr(elasticsearch_output.search, "ids", search)
     with pytest.raises(Retry) as caught:
         elasticsearch_output.deliver(UNIT, [event(1), event(2)], None)
     assert len(failures) < 99, "several attempts"
@@ -126,6 +126,39 @@ def test_429_and_the_flood_stage_are_retried(served):
     served.cluster.blocked = False
     assert elasticsearch_output.deliver(UNIT, [event(200)], None) == []
     elasticsearch_output.close()
+
+
+def test_a_look_up_in_more_indices_than_a_url_holds(served):
+    """Events of many data streams, after an answer that was lost."""
+    out = output(served)
+    events = [event(number) for number in range(250)]
+    for number, each in enumerate(events):
+        each["data_stream"]["namespace"] = f"customer_{number}"
+    assert out.deliver(UNIT, events[:200], None) == []
+    assert out.holds(UNIT, events) == {each["event"]["id"] for each in events[:200]}
+    assert out.has_any(UNIT, events)
+    served.cut = 1
+    assert out.deliver(UNIT, events, None) == []
+    assert len(served.cluster.streams) == 250
+    out.close()
+
+
+def test_a_right_that_is_given_is_used_without_a_restart(served, caplog):
+    now = 0.0
+    context = OutputContext(clock=Clock(lambda: 0, lambda: now))
+    out = Elasticsearch(fill_in(Settings, {"hosts": [served.url]}), context)
+    assert out.deliver(UNIT, [event(1)], None) == []
+    served.cluster.missing_rights = {"read"}
+    assert out.holds(UNIT, [event(1)]) is None and out.has_any(UNIT, [event(1)])
+    served.cluster.missing_rights = set()
+    assert out.holds(UNIT, [event(1)]) is None, "not asked again at once"
+    other = event(2)
+    other["data_stream"]["namespace"] = "other"
+    assert out.holds(UNIT, [other]) == set(), "another data stream"
+    now += 601
+    assert out.holds(UNIT, [event(1)]) == {event(1)["event"]["id"]}
+    assert caplog.text.count("the user may not refresh and read") == 1
+    out.close()
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from siemtap.core.errors import Retry
 from siemtap.core.model import Unit
 from siemtap.engine.sinks import SkipDelivered
 from siemtap.outputs.elasticsearch.output import Elasticsearch
+from siemtap.outputs.elasticsearch.search import Search
 from siemtap.outputs.index_names import indices_of
 from siemtap.testing.simulation import simulator
 
@@ -19,7 +20,7 @@ from siemtap.testing.simulation import simulator
 def asked(monkeypatch):
     """Return what the output was asked: ("any", dataset) and ("ids", number)."""
     questions = []
-    has_any, search_ids = Elasticsearch.has_any, Elasticsearch._search_ids
+    has_any, search_ids = Elasticsearch.has_any, Search._ids
 
     def counting_any(self, unit, events):
         questions.append(("any", events[0]["event"]["dataset"]))
@@ -30,7 +31,7 @@ def asked(monkeypatch):
         return search_ids(self, indices, ids)
 
     monkeypatch.setattr(Elasticsearch, "has_any", counting_any)
-    monkeypatch.setattr(Elasticsearch, "_search_ids", counting_ids)
+    monkeypatch.setattr(Search, "_ids", counting_ids)
     return questions
 
 
@@ -113,7 +114,7 @@ def test_a_pattern_that_is_refused_leaves_the_look_ups_as_they_are(served, asked
     out = output(served)
     out.deliver(UNIT, [event(1)], None)
     assert skip(out, {}).deliver(UNIT, [event(1), event(2)], None) == []
-    assert asked == [("any", "apptrana.attack"), ("ids", 2)] and out.can_search
+    assert asked == [("any", "apptrana.attack"), ("ids", 2)] and not out.refused
     assert out.holds(UNIT, [event(2), event(3)]) == {event(2)["event"]["id"]}
     assert not caplog.text
     out.close()
@@ -123,7 +124,7 @@ def test_a_pattern_that_is_refused_leaves_the_look_ups_as_they_are(served, asked
 def test_who_may_not_read_is_told_so(served, caplog):
     out = output(served)
     skip(out, {}).deliver(UNIT, [event(1)], None)
-    assert "the user may not refresh and read" in caplog.text and not out.can_search
+    assert "the user may not refresh and read" in caplog.text and out.refused
     out.close()
 
 

@@ -108,6 +108,24 @@ def test_valid_results(server, output):
         assert isinstance(delivered(output), expected)
 
 
+# As Elasticsearch and OpenSearch say it: ShardLimitValidator, IndexClosedException, IngestService.
+OF_THE_CLUSTER = [
+    ("validation_exception", "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;"),
+    ("validation_exception", "Validation Failed: 1: this action would add [2] total shards, but this cluster currently has [1000]/[1000] maximum shards open;"),
+    ("index_closed_exception", "closed"),
+    ("illegal_argument_exception", "pipeline with id [siemtap-apptrana.attack] does not exist"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, reason", OF_THE_CLUSTER)
+def test_events_wait_for_what_the_cluster_lacks(server, output, kind, reason):
+    """Whatever the status: no event is the reason, so none is rejected."""
+    put(server, items(*[{"status": 400, "error": {"type": kind, "reason": reason}}] * 3))
+    assert isinstance(delivered(output), Retry)
+    put(server, {"error": {"type": kind, "reason": reason}, "status": 400}, 400)
+    assert isinstance(delivered(output), Retry)
+
+
 def test_events_without_a_result_wait(server, output, monkeypatch):
     """Whatever is wrong in the code that reads the answer, a line without a result is not
     accepted."""
@@ -128,6 +146,7 @@ ERROR = (
                     [
                         "version_conflict_engine_exception",
                         "cluster_block_exception",
+                        "index_closed_exception",
                         "document_parsing_exception",
                     ]
                 )
@@ -180,7 +199,7 @@ def expected_result(outer):
         False
         if 400 <= status < 500
         and status not in (401, 403, 404, 429)
-        and kind != "cluster_block_exception"
+        and kind not in ("cluster_block_exception", "index_closed_exception")
         else None
     )
 

@@ -14,19 +14,22 @@ from outputs.strange_server import (
 
 from siemtap.core.errors import AuthError, ConfigError, Retry
 
+ALL = {"total": 2, "successful": 2, "skipped": 0, "failed": 0}
 # fmt: off
 SEARCHES = [
-    {}, [], None, 7, "x", {"hits": {"hits": []}}, {"timed_out": False}, {"timed_out": True, "_shards": {"failed": 0}}, {"timed_out": False, "_shards": {"failed": 1}}, {"timed_out": False, "_shards": {"failed": False}}, {"timed_out": False, "_shards": {}},
-    {"timed_out": False, "_shards": 0}, {"timed_out": 0, "_shards": {"failed": 0}}, {"timed_out": "false", "_shards": {"failed": 0}, "hits": {"hits": []}}, {"timed_out": False, "_shards": {"failed": 0}, "hits": []},
-    {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": {}}}, {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": [7]}}, {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": [{}]}},
-    {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": [{"_id": 7}]}}, {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": [{"_id": "f" * 32, "_source": 7, "sort": []}]}}, {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": None}}]
+    # OpenSearch: a shard that is not there is neither; elastic/elasticsearch#47700
+    {"timed_out": False, "_shards": {**ALL, "successful": 1}}, {"timed_out": False, "_shards": {"failed": 0}}, {"timed_out": False, "_shards": {"total": "2", "successful": "2", "failed": 0}},
+    {}, [], None, 7, "x", {"hits": {"hits": []}}, {"timed_out": False}, {"timed_out": True, "_shards": ALL}, {"timed_out": False, "_shards": {"failed": 1}}, {"timed_out": False, "_shards": {"failed": False}}, {"timed_out": False, "_shards": {}},
+    {"timed_out": False, "_shards": 0}, {"timed_out": 0, "_shards": ALL}, {"timed_out": "false", "_shards": ALL, "hits": {"hits": []}}, {"timed_out": False, "_shards": ALL, "hits": []},
+    {"timed_out": False, "_shards": ALL, "hits": {"hits": {}}}, {"timed_out": False, "_shards": ALL, "hits": {"hits": [7]}}, {"timed_out": False, "_shards": ALL, "hits": {"hits": [{}]}},
+    {"timed_out": False, "_shards": ALL, "hits": {"hits": [{"_id": 7}]}}, {"timed_out": False, "_shards": ALL, "hits": {"hits": [{"_id": "f" * 32, "_source": 7, "sort": []}]}}, {"timed_out": False, "_shards": ALL, "hits": {"hits": None}}]
 # fmt: on
 
 
 def complete_answer(*ids, **more):
     return {
         "timed_out": False,
-        "_shards": {"failed": 0},
+        "_shards": ALL,
         "hits": {"hits": [{"_id": id, "_source": {}, "sort": [1]} for id in ids]},
         **more,
     }
@@ -60,7 +63,15 @@ def test_failed_refresh(server, output, refresh):
         with pytest.raises(Retry):
             list(output.read(UNIT, "default", 0, 10**13))
     finally:
-        server.refresh = {"_shards": {"failed": 0}}
+        server.refresh = {"_shards": ALL}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", {"Message": "not authorized"}])
+def test_a_403_of_a_proxy_says_nothing_of_rights(server, output, body):
+    put(server, body, 403)
+    with pytest.raises((AuthError, Retry)):
+        output.holds(UNIT, EVENTS)
+    assert output.has_any(UNIT, EVENTS) and not output.refused
 
 
 def test_complete_search_answer(server, output):
@@ -68,7 +79,7 @@ def test_complete_search_answer(server, output):
     assert output.holds(UNIT, EVENTS) == {EVENTS[1]["event"]["id"]} and list(
         output.read(UNIT, "default", 0, 10**13)
     ) == [{}]
-    put(server, {"timed_out": False, "_shards": {"failed": 0}})
+    put(server, {"timed_out": False, "_shards": ALL})
     assert output.holds(UNIT, EVENTS) == set() and output.has_any(UNIT, EVENTS) is False
     put(server, {"count": 3})
     assert output.ignored({(UNIT, "default")}, 10**12) == 3
@@ -85,14 +96,14 @@ def test_complete_search_answer(server, output):
         {},
         optional={
             "timed_out": st.just(False) | JSON,
-            "_shards": st.just({"failed": 0}) | JSON,
+            "_shards": st.just(ALL) | JSON,
             "hits": st.fixed_dictionaries({"hits": JSON}) | JSON,
         },
     ),
     status=st.sampled_from([200, 200, 200, 404, 500]),
 )
 def test_any_search_answer(server, output, answer, status):
-    output.can_search = True
+    output.refused.clear()
     put(server, answer, status)
     for call in (
         lambda: output.holds(UNIT, EVENTS),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Set
+from typing import Iterable, Iterator, List, Set
+from urllib.parse import quote
 
 from ..core.paths import get
 from ..core.rows import Event
 
 PATTERN = re.compile(r"%\{(?:\+([A-Za-z.\-_]+)|\[([A-Za-z0-9_.@]+)\])\}")
+# Bytes of the names in one request: Elasticsearch and OpenSearch take a first line of at most 4 KiB
+# (http.max_initial_line_length).
+NAMES_SIZE = 3_000
 DATE = {"yyyy": (0, 4), "MM": (5, 7), "dd": (8, 10), "HH": (11, 13)}
 
 
@@ -36,6 +40,21 @@ def indices_of(pattern: str, dataset: str) -> str:
     names = ("event.dataset", "data_stream.dataset")
     wide = PATTERN.sub(lambda match: dataset if match[2] in names else "*", pattern)
     return "" if wide.startswith("*") else wide
+
+
+def in_requests(names: Iterable[str]) -> Iterator[List[str]]:
+    """Yield the names of indices in parts that the URL of one request takes."""
+    part: List[str] = []
+    size = 0
+    for name in names:
+        length = len(quote(name)) + 3  # and a comma, which may be quoted
+        if part and size + length > NAMES_SIZE:
+            yield part
+            part, size = [], 0
+        part.append(name)
+        size += length
+    if part:
+        yield part
 
 
 def data_stream(event: Event) -> str:

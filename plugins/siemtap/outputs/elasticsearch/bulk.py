@@ -161,7 +161,7 @@ class Bulk:
         kind, reason = parse_error(error.body)
         is_too_large = error.status_code == 413
         is_bad_event = error.status_code == 400 and bool(kind)
-        if (is_too_large or is_bad_event) and not is_block(kind):
+        if (is_too_large or is_bad_event) and not is_block(kind, reason):
             if len(events) == 1:
                 reason = reason or f"{size} bytes in one request"
                 text = f"{error.status_code} {kind or 'too large'}: {reason}"
@@ -203,7 +203,7 @@ class Bulk:
             text = f"bulk: {status} {kind}: {reason}"
             if status == 409 and kind == CONFLICT:
                 self.count(duplicates=1)
-            elif status >= 500 or status in WAIT or status == 409 or is_block(kind):
+            elif status >= 500 or status in WAIT or status == 409 or is_block(kind, reason):
                 again.append(event)
                 why = why or text
                 # a shard that was lost, or too slow, may have stored it

@@ -162,7 +162,7 @@ def _error_from_answer(error: ApiError, flavour: str, doing: str) -> SiemtapErro
     text = f"{doing}: {status} {kind or _text(error.message)}"
     if reason:
         text += f": {reason}"
-    if status in WAIT or is_block(kind):
+    if status in WAIT or is_block(kind, reason):
         return Retry(text, status=status)
     if status == 401:
         settings = "username and password"
@@ -207,9 +207,15 @@ def parse_hits(body: object, doing: str) -> List[Hit]:
 
     Raise Retry for an incomplete answer, and for one that is no answer to a search. A search that
     timed out, or whose shard failed, answers 200 too. Only a complete answer proves that a document
-    is missing.
+    is missing. OpenSearch counts a shard that is not there as neither failed nor successful
+    (SearchResponse; elastic/elasticsearch#47700), and one that it could skip as successful.
     """
     answer = require_all_shards(body, doing)
+    shards = answer["_shards"]
+    assert isinstance(shards, dict)
+    total = shards.get("total")
+    if total.__class__ is not int or shards.get("successful") != total:
+        raise Retry(f"{doing}: {INCOMPLETE}")
     outer = answer.get("hits", {})  # filter_path leaves out what is empty
     hits = outer.get("hits", []) if isinstance(outer, dict) else None
     is_valid = isinstance(hits, list) and all(isinstance(hit, dict) for hit in hits)
@@ -228,12 +234,17 @@ def require_all_shards(body: object, doing: str) -> Dict[str, object]:
     return answer
 
 
-def is_block(kind: str) -> bool:
-    """Return whether an error is a block: a read-only cluster or index, or a full disk.
+def is_block(kind: str, reason: str) -> bool:
+    """Return whether an error is about the index or the cluster, whatever its status: a read-only
+    one, a full disk, a closed index, the limit of shards, a pipeline that is not there.
 
-    Somebody lifts it again, so the events wait.
+    Somebody puts it right, so the events wait.
     """
-    return kind == "cluster_block_exception"
+    return (
+        kind in ("cluster_block_exception", "index_closed_exception")
+        or (kind == "validation_exception" and "shards open" in reason)
+        or (reason.startswith("pipeline with id [") and "] does not exist" in reason)
+    )
 
 
 def _short(error: Exception) -> str:

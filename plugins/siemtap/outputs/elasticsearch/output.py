@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Iterator, List, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, NotFoundError
 
-from ...core.convert import rfc3339
 from ...core.errors import ConfigError, Retry
-from ...core.events import ids_of
 from ...core.formats.url import without_userinfo
 from ...core.model import Mark, Unit
 from ...core.rows import Event
-from ...core.windows import DAY, Millis
+from ...core.windows import Millis
 from ...edge.encode import encode
 from ...engine.protocols import Rejections
 from .. import OutputContext
@@ -30,24 +27,20 @@ from .client import (
     Tls,
     build_client,
     error_from,
-    is_block,
     parse_error,
-    parse_hits,
-    require_all_shards,
 )
+from .search import Search
 from .settings import Settings
 
 log = logging.getLogger("siemtap")
 
-FILTER_IDS = "timed_out,_shards.failed,hits.hits._id"
+ASK_AGAIN = 600.0  # seconds after a refusal to search
+NO_RIGHT = "security_exception"  # the type of an error of Elasticsearch, and of OpenSearch's plugin
 LONGEST_PAUSE = 5.0  # seconds between two attempts of one delivery
 # Seconds of pauses in one delivery. Then the runner reports it, waits, and reads the vendor again.
 PATIENCE = 20.0
-IDS_AT_ONCE = 5_000
-READ_AT_ONCE = 1_000
 # between the reason of an attempt, and why the events of unknown fate cannot be looked up
 NOT_LOOKED_UP = "; which of the events are stored cannot be looked up: "
-PATTERNS_AT_ONCE = 50  # index patterns in one request
 
 
 class Elasticsearch:
@@ -68,7 +61,9 @@ class Elasticsearch:
         self.counts = (
             self.bulk.counts
         )  # and how often it waited, how many events have ignored fields
-        self.can_search = True
+        self.search = Search(self.client, self.flavour)
+        # index -> until when it is not searched, as the user may not, by the monotonic clock
+        self.refused: Dict[str, float] = {}
         # (data stream, dataset) of data streams that exist, or that a template will create
         self.expected: Set[Tuple[str, str]] = set()
         if not settings.verify and not settings.ca_fingerprint:
@@ -203,28 +198,38 @@ class Elasticsearch:
         The whole data stream is searched, so an event before a rollover is found too. A search
         finds only refreshed events, so the indices are refreshed first.
         """
-        if not self.can_search:
+        ids: Dict[str, List[str]] = {}
+        for event in events:
+            ids.setdefault(self.target_index(unit.input, event), []).append(event["event"]["id"])
+        if self._are_refused(ids):
             return None
-        if not events:
-            return set()
-        indices = sorted({self.target_index(unit.input, event) for event in events})
         try:
-            return self._search_ids(indices, sorted(ids_of(events)))
+            return self.search.ids(ids)
         except ApiError as error:
-            # 401 is a wrong login, which says nothing about rights, nor does a block
-            if error.status_code == 403 and not is_block(parse_error(error.body)[0]):
-                self.can_search = False
-                log.warning(
-                    "output.%s: the user may not refresh and read %s; after a crash or an answer"
-                    " that was lost an event may be stored twice if the data stream rolled over in"
-                    " between; give the user `read` and `maintenance`",
-                    self.flavour,
-                    ", ".join(indices),
-                )
+            # what a proxy answers, a wrong login or a block says nothing about rights
+            if error.status_code == 403 and parse_error(error.body)[0] == NO_RIGHT:
+                self._note_refusal(sorted(ids))
                 return None
             raise error_from(error, self.flavour, "asking for ids") from None
         except FAILURES as error:
             raise error_from(error, self.flavour, "asking for ids") from None
+
+    def _are_refused(self, indices: Iterable[str]) -> bool:
+        """Return whether the user may not search one of these, by an answer of the last minutes."""
+        now = self.context.clock.elapsed()
+        return any(self.refused.get(index, now) > now for index in indices)
+
+    def _note_refusal(self, indices: List[str]) -> None:
+        """Note that the user may not search these; log it once for each of them."""
+        if not self.refused.keys() >= {*indices}:
+            log.warning(
+                "output.%s: the user may not refresh and read %s; after a crash or an answer"
+                " that was lost an event may be stored twice if the data stream rolled over in"
+                " between; give the user `read` and `maintenance`",
+                self.flavour,
+                ", ".join(indices),
+            )
+        self.refused.update(dict.fromkeys(indices, self.context.clock.elapsed() + ASK_AGAIN))
 
     def has_any(self, unit: Unit, events: List[Event]) -> bool:
         """Return whether anything may be stored where events of the dataset of these go: in its
@@ -234,60 +239,15 @@ class Elasticsearch:
         the indices of the events alone, and reports what is wrong with these.
         """
         pattern = indices_of(self._index_setting(unit.input), events[0]["event"]["dataset"])
-        if not self.can_search or not pattern:
-            return True
         # those of the events as well: a name that the user may not read is refused, a pattern is
         # taken for what the user may read
         indices = [*sorted({self.target_index(unit.input, event) for event in events}), pattern]
+        if self._are_refused(indices) or not pattern:
+            return True
         try:
-            if self._has_hits(indices):
-                return True
-            require_all_shards(self._refresh(indices).body, "asking for any event")
-            return self._has_hits(indices)
+            return self.search.has_hits(indices)
         except (*FAILURES, Retry):  # such as OpenSearch's 403 for a pattern, or a red index
             return True
-
-    def _has_hits(self, indices: List[str]) -> bool:
-        answer = self.client.search(
-            index=indices,
-            size=1,
-            source=False,
-            terminate_after=1,
-            allow_no_indices=True,
-            ignore_unavailable=True,
-            filter_path=FILTER_IDS,
-        )
-        return bool(parse_hits(answer.body, "asking for any event"))
-
-    def _search_ids(self, indices: List[str], ids: List[str]) -> Set[str]:
-        stored: Set[str] = set()
-        answer = self._refresh(indices)
-        require_all_shards(answer.body, "asking for ids")
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            part = ids[start : start + IDS_AT_ONCE]
-            # A copy on either side of a rollover makes two hits of one id.
-            answer = self.client.search(
-                index=indices,
-                query={"ids": {"values": part}},
-                size=min(10_000, 2 * len(part)),
-                source=False,
-                allow_no_indices=True,
-                ignore_unavailable=True,
-                filter_path=FILTER_IDS,
-            )
-            hits = parse_hits(answer.body, "asking for ids")
-            matches = {str(hit.get("_id")) for hit in hits}
-            if not matches <= set(part):
-                raise Retry(
-                    "asking for ids: the answer has other ids; check whether a proxy is in between"
-                )
-            stored |= matches
-        return stored
-
-    def _refresh(self, indices: List[str]) -> ObjectApiResponse[object]:
-        return self.client.indices.refresh(
-            index=indices, allow_no_indices=True, ignore_unavailable=True
-        )
 
     def read(self, unit: Unit, namespace: str, start: Millis, stop: Millis) -> Iterator[Event]:
         """Yield a dataset's events with start <= @timestamp < stop, by time and id.
@@ -295,46 +255,10 @@ class Elasticsearch:
         Copies on either side of a rollover are two events.
         """
         index = self.index_pattern(unit, namespace)
-        query = {
-            "bool": {
-                "filter": [
-                    {"range": {"@timestamp": {"gte": rfc3339(start), "lt": rfc3339(stop)}}},
-                    {"term": {"event.dataset": unit.dataset}},
-                    {"term": {"data_stream.namespace": namespace}},
-                ]
-            }
-        }
-        after: Optional[List[object]] = None
-        try:
-            answer = self._refresh([index])
-            require_all_shards(answer.body, f"reading {index}")
-            while True:
-                answer = self.client.search(
-                    index=index,
-                    query=query,
-                    size=READ_AT_ONCE,
-                    sort=[{"@timestamp": "asc"}, {"event.id": "asc"}, {"_index": "asc"}],
-                    search_after=after,
-                    allow_no_indices=True,
-                    ignore_unavailable=True,
-                    track_total_hits=False,
-                )
-                hits = parse_hits(answer.body, f"reading {index}")
-                for hit in hits:
-                    event, sort = hit.get("_source"), hit.get("sort")
-                    if not isinstance(event, dict) or not isinstance(sort, list):
-                        raise Retry(
-                            f"reading {index}: a hit without an event; check whether a proxy is in"
-                            " between"
-                        )
-                    if hit.get("_ignored"):  # stored, but not searchable by these fields
-                        self.bulk.count(ignored=1)
-                    after = sort
-                    yield event
-                if len(hits) < READ_AT_ONCE:
-                    return
-        except FAILURES as error:
-            raise error_from(error, self.flavour, f"reading {index}") from None
+        for hit in self.search.hits(index, unit.dataset, namespace, start, stop):
+            if hit.get("_ignored"):  # stored, but not searchable by these fields
+                self.bulk.count(ignored=1)
+            yield hit["_source"]  # type: ignore[misc] # a dict, which was checked
 
     def ignored(self, units: Set[Tuple[Unit, str]], now: Millis) -> int:
         """Return how many events of the last 24 hours have a field that the cluster ignored.
@@ -342,36 +266,7 @@ class Elasticsearch:
         Such an event is stored whole, but a search by that field does not find it.
         """
         patterns = sorted({self.index_pattern(unit, namespace) for unit, namespace in units})
-        query = {
-            "bool": {
-                "filter": [
-                    {"range": {"@timestamp": {"gte": rfc3339(now - DAY)}}},
-                    {"exists": {"field": "_ignored"}},
-                ]
-            }
-        }
-        total = 0
-        try:
-            bodies = [
-                self.client.count(
-                    index=",".join(patterns[start : start + PATTERNS_AT_ONCE]),
-                    query=query,
-                    allow_no_indices=True,
-                    ignore_unavailable=True,
-                ).body
-                for start in range(0, len(patterns), PATTERNS_AT_ONCE)
-            ]
-        except FAILURES as error:
-            raise error_from(error, self.flavour, "asking for ignored fields") from None
-        for body in bodies:
-            number = body.get("count") if isinstance(body, dict) else None
-            if type(number) is not int:
-                raise Retry(
-                    "asking for ignored fields: the answer has no count; check whether a proxy is"
-                    " in between"
-                )
-            total += number
-        return total
+        return self.search.ignored(patterns, now)
 
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""
