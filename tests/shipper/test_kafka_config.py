@@ -1,6 +1,7 @@
 """Kafka in the configuration file."""
 
 import pytest
+import tls
 from click.testing import CliRunner
 
 from siemtap.core.errors import ConfigError
@@ -64,10 +65,9 @@ def test_an_input_does_not_read_what_its_output_writes(topics, output, loops):
 
 
 def test_files_need_tls(tmp_path):
-    certificate = tmp_path / "cert.pem"
-    certificate.write_text("-----BEGIN CERTIFICATE-----\n")
+    certificate = tls.make(tmp_path) / "cert.pem"
     with pytest.raises(ConfigError, match="certificate needs `tls: true`"):
-        parse(VENDOR + f"output.kafka: {{certificate: {certificate}}}")
+        parse(VENDOR + f"output.kafka: {{certificate: {certificate}, key: {tmp_path}/key.pem}}")
 
 
 def test_the_sample_can_be_read():

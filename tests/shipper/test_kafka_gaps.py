@@ -171,7 +171,7 @@ def test_where_new_ones_begin_is_committed_at_once(mock):
             reader.start()
             wait_for(lambda: reader.owned and reader.at_end == reader.owned)
             if number == 0:
-                assert not reader.waiting
+                assert not reader.backlog.waiting
             return sorted(each.value for each in reader.take(9, 10**6, 1)) if number else []
 
     assert read(0) == []

@@ -13,7 +13,8 @@ from processes import wait_for
 from shipper.kafka_events import config, event, stored, value
 
 from siemtap.core.errors import ConfigError, Retry
-from siemtap.kafka.consumer import Consumer, Received
+from siemtap.kafka.backlog import Received
+from siemtap.kafka.consumer import Consumer
 from siemtap.kafka.input import event_of
 from siemtap.kafka.settings import KafkaConnection
 from siemtap.shipper.process import Shipper
@@ -63,10 +64,13 @@ def test_an_event_is_delivered_as_it_was_written(tmp_path, mock):
     assert json.loads(path.read_bytes()) == odd
 
 
-def placed(stream=None, dataset="x.y"):
+def placed(stream=None, dataset="x.y", id="0" * 32, time="2026-03-04T10:00:00.000Z"):
     """Return a message of another plugin. `stream`: its `data_stream`; None: it has none."""
-    made = {"event": {"dataset": dataset, "id": "z"}, "@timestamp": "2026-03-04T10:00:00.000Z"}
+    made = {"event": {"dataset": dataset, "id": id}, "@timestamp": time}
     return json.dumps(made if stream is None else {**made, "data_stream": stream}).encode()
+
+
+STREAM = {"type": "logs", "dataset": "x.y"}
 
 
 POISON = {
@@ -74,8 +78,8 @@ POISON = {
     "deep": (b"[" * 100_000, "it is no JSON"),
     "nothing": (b"", "it is no JSON"),
     "a list": (b"[]", "it is no JSON object"),
-    "no id": (b'{"event": {"dataset": "x"}}', "it has no event.id"),
-    "no time": (b'{"event": {"dataset": "x", "id": "y"}}', "it has no @timestamp"),
+    "no id": (placed(STREAM, id=""), "it has no event.id"),
+    "no time": (placed(STREAM, time=""), "it has no @timestamp"),
     "bytes": (b"\xff\xfe", "it is no JSON"),
     # what the output needs to look an event up, before it is validated
     "no stream": (placed(), "it has no data_stream.dataset"),
@@ -83,10 +87,14 @@ POISON = {
         placed({"type": "logs", "dataset": "z.y"}),
         "it has no data_stream.dataset",
     ),
-    "no type": (placed({"dataset": "x.y"}), "it has no data_stream.type"),
+    "no type": (placed({"dataset": "x.y"}), "its data_stream.type is not logs"),
+    "a type": (placed({**STREAM, "type": "_logs"}), "its data_stream.type is not logs"),
+    "a long namespace": (placed({**STREAM, "namespace": "n" * 5_000}), "its data_stream.namespace"),
+    "half a character": (placed({**STREAM, "namespace": "\ud800"}), "it is no JSON"),
+    "a request": (placed(STREAM, id='"}}\n{"delete":{}}'), "it has no event.id"),
     "a namespace": (
-        placed({"type": "logs", "dataset": "x.y", "namespace": 7}),
-        "its data_stream.namespace is no text",
+        placed({**STREAM, "namespace": 7}),
+        "its data_stream.namespace is no name of a namespace",
     ),
     "a remote cluster": (placed(dataset="a:b"), "its event.dataset is no name of a dataset"),
     "another plugin": (
@@ -162,7 +170,7 @@ def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatc
 
     def wait(unit, events, mark):
         go_on.wait(60)
-        most.append(len(consumer.waiting))
+        most.append(len(consumer.backlog.waiting))
         return deliver(unit, events, mark)
 
     output.deliver = wait
@@ -171,7 +179,7 @@ def test_partitions_are_paused_while_the_siem_is_slow(tmp_path, mock, monkeypatc
     try:
         wait_for(lambda: consumer.paused)
         time.sleep(1)
-        assert consumer.paused and len(consumer.waiting) <= 100 + 50
+        assert consumer.paused and len(consumer.backlog.waiting) <= 100 + 50
         go_on.set()
         wait_for(lambda: len(stored(shipper.database)) == 1_000)
         assert sorted(stored(shipper.database)) == list(range(1_000))
@@ -193,10 +201,10 @@ def test_brokers_that_are_away_are_told_by_the_health(tmp_path, monkeypatch):
 
 
 def test_a_tombstone_is_no_event():
-    unreadable = event_of(Received("t", 0, 7, None, {"dataset": b"a.b"}, 1_772_618_400_000))
-    assert unreadable.event["event"]["dataset"] == "a.b"
+    unreadable = event_of(Received("t.a.b", 0, 7, None, 1_772_618_400_000))
+    assert unreadable.event["event"]["dataset"] == "t.a.b"
     assert unreadable.event["@timestamp"] == "2026-03-04T10:00:00.000Z"
-    assert unreadable.reason.endswith("topic t, partition 0, offset 7")
+    assert unreadable.reason.endswith("topic t.a.b, partition 0, offset 7")
 
 
 def consumer(**settings):

@@ -59,7 +59,7 @@ def reader_of(brokers, partitions=1, from_start=True):
 
 
 def received(offset, partition=0):
-    return Received("t", partition, offset, b"{}", {}, 1_700_000_000_000)
+    return Received("t", partition, offset, b"{}", 1_700_000_000_000)
 
 
 class NoOffset:
@@ -90,7 +90,7 @@ def test_a_second_loss_waits_until_the_first_is_reported():
     reader._sort(NoOffset(250, GONE))
     reader._mind_gaps()
     assert [loss.next for loss in reader.unreported()] == [200]
-    reader.waiting.append(received(210))
+    reader.backlog.add(received(210))
     client, reports = SimpleNamespace(consumer=reader, lost_offsets=0), []
     reports += [batch.cursor for batch in report_losses(client)]
     reader._mind_gaps()
@@ -140,7 +140,7 @@ def test_a_partition_that_lost_its_end_goes_on_there(from_start, caplog):
     reader.at_end = {("t", 0)}
     reader._sort(NoOffset(None, TRUNCATED))
     assert not reader._is_read()
-    reader.waiting.append(received(899))
+    reader.backlog.add(received(899))
     reader._mind_gaps()
     assert brokers.assigned == [], "899 is committed first, then 850"
     reader.take(9, 999, 1)

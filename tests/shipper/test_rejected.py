@@ -279,7 +279,7 @@ def test_number_of_logged_reasons_is_limited(caplog):
     caplog.clear()  # their number hides no error
     loss, _ = refused(1, kind="pipeline_error")
     output = ValidateEvents(Output(), RefusingCheck(lambda event: "refused"), Output())
-    output.logged[Unit("it", "acme.event"), "rejected"] = set(map(str, range(MAX_REASONS + 1)))
+    output.news.logged[Unit("it", "acme.event"), "rejected"] = set(map(str, range(MAX_REASONS + 1)))
     output.deliver(Unit("it", "acme.event"), [loss], None)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 

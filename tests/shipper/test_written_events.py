@@ -22,8 +22,8 @@ from siemtap.engine.mapper import batch_mapper
 from siemtap.outputs.types import OUTPUTS
 from siemtap.render import registry
 from siemtap.render.event_check import SchemaCheck
-from siemtap.shipper import input as shipper_input
 from siemtap.shipper.delivery.written import KEPT, WrittenEvent, writer, writer_of
+from siemtap.shipper.processors import mapping
 from siemtap.testing.cases import all_folders, records_of
 from siemtap.testing.simulation import simulator
 
@@ -145,7 +145,7 @@ def written_ids(monkeypatch):
 
         return write and written
 
-    monkeypatch.setattr(shipper_input, "writer_of", counting)
+    monkeypatch.setattr(mapping, "writer_of", counting)
     return ids
 
 

@@ -38,8 +38,8 @@ Event = Dict[str, Any]  # one event in the shared schema
 
 
 class CheckedEvent(Dict[str, Any]):
-    """An event that fits its schema: each value was checked when the mapping put it there. Whoever
-    changes an event makes a new one, which is none of these."""
+    """An event that fits its schema: each value was checked when the mapping put it there, or the
+    whole when it was read. Whoever changes an event makes a new one, which is none of these."""
 
     __slots__ = ()
 

@@ -150,7 +150,11 @@ def drop_filter(rules: Mapping[str, object]) -> Optional[Unwanted]:
     def is_unwanted(event: Event) -> bool:
         if event["event"].get("kind") == "pipeline_error":
             return False
-        return any(event["event"].get(name) in values for name, values in unwanted.items())
+        for name, values in unwanted.items():
+            value = event["event"].get(name)
+            if isinstance(value, (str, int)) and value in values:
+                return True
+        return False
 
     return is_unwanted
 

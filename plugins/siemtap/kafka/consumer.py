@@ -7,12 +7,13 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..core.errors import Retry, SiemtapError
+from ..engine.mapper import traceback_text
+from .backlog import Backlog, Received, received
 from .client import Advice, Errors, TlsFiles, error_from, library, new_client, properties
 from .gaps import BROKERS_TIMEOUT, Gaps, Loss, Partition
 from .settings import KafkaConnection
@@ -31,21 +32,6 @@ REVOKE_WAIT = 10.0  # seconds that a batch in hand may take before its partition
 SESSION_MS = 10_000  # until the group misses a reader that died; librdkafka's default is 45 s
 REFRESH_MS = 30_000  # between two looks for new topics
 READ_RIGHTS = ("Read", "Describe")
-
-
-class Received(NamedTuple):
-    """A message as it was read. `time`: milliseconds, by its timestamp."""
-
-    topic: str
-    partition: int
-    offset: int
-    value: Optional[bytes]
-    headers: Dict[str, bytes]
-    time: int
-
-    @property
-    def place(self) -> Partition:
-        return self.topic, self.partition
 
 
 class Commit(NamedTuple):
@@ -93,9 +79,7 @@ class Consumer:
             "error_cb": self.errors.report,
         }
         self.changed = threading.Condition()
-        self.waiting: Deque[Received] = deque()
-        self.waiting_bytes = 0
-        self.in_hand: List[Received] = []
+        self.backlog = Backlog()
         self.commits: queue.SimpleQueue[Commit] = queue.SimpleQueue()
         self.owned: Optional[Set[Partition]] = None  # None: the group has not assigned any yet
         self.at_end: Set[Partition] = set()
@@ -103,13 +87,14 @@ class Consumer:
         self.paused = False
         self.failure: Optional[Any] = None  # the KafkaError of a topic or of the group
         self.closing = False
+        self.gave_up = False  # the reader's thread has ended by a fault
         self.consumer: Any = None
         self.thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
-        """Join the group, unless that was done. After certificates were renewed it is joined
-        anew; what was not committed is read again."""
-        if self.files.changed() and self.thread is not None:
+        """Join the group, unless that was done. After certificates were renewed, and where reading
+        was given up, it is joined anew; what was not committed is read again."""
+        if (self.files.changed() or self.gave_up) and self.thread is not None:
             self.close()
             self._reset()
         if self.thread is None:
@@ -133,13 +118,11 @@ class Consumer:
 
     def _reset(self) -> None:
         """Forget the reader that was closed."""
-        self.waiting.clear()
-        self.waiting_bytes = 0
-        self.in_hand = []
+        self.backlog = Backlog()
         self.owned = None
         self.at_end = set()
         self.gaps.clear()
-        self.paused = self.closing = False
+        self.paused = self.closing = self.gave_up = False
         self.failure = None
         self.thread = None
 
@@ -157,21 +140,23 @@ class Consumer:
                         self.failure = getattr(raised, "args", [None])[0]
                     time.sleep(POLL)
             self._commit_requested()
+        except Exception as error:  # `start` joins the group anew
+            self.gave_up = True
+            log.error("%s: reading was given up: %s", self.where, type(error).__name__)
+            log.debug("%s", traceback_text(error))
         finally:
             self.consumer.close()
 
     def _poll(self) -> None:
-        messages = self.consumer.consume(AT_ONCE, POLL_IN_HAND if self.in_hand else POLL)
+        messages = self.consumer.consume(AT_ONCE, POLL_IN_HAND if self.backlog.in_hand else POLL)
         with self.changed:
             for message in messages:
                 self._sort(message)
             if messages:
                 self.changed.notify_all()
-            too_much = len(self.waiting) >= MAX_WAITING or self.waiting_bytes >= MAX_WAITING_BYTES
-            little = (
-                len(self.waiting) <= MAX_WAITING // 2
-                and self.waiting_bytes <= MAX_WAITING_BYTES // 2
-            )
+            number, size = len(self.backlog.waiting), self.backlog.size
+            too_much = number >= MAX_WAITING or size >= MAX_WAITING_BYTES
+            little = number <= MAX_WAITING // 2 and size <= MAX_WAITING_BYTES // 2
         if too_much and not self.paused:
             self.consumer.pause(self.consumer.assignment())
             self.paused = True
@@ -187,20 +172,15 @@ class Consumer:
             self.failure = None
             self.at_end.discard(place)
             self.gaps.leaderless.discard(place)
-            if self.owned is None or place not in self.owned:
-                return
-            headers = {name: value or b"" for name, value in message.headers() or ()}
-            received = Received(
-                *place, message.offset(), message.value(), headers, max(0, message.timestamp()[1])
-            )
-            self.waiting.append(received)
-            self.waiting_bytes += len(received.value or b"")
+            if place in (self.owned or ()):
+                self.backlog.add(received(message))
         elif error.name() == "_PARTITION_EOF":
             self.failure = None
             self.at_end.add(place)
             self.gaps.leaderless.discard(place)
         elif error.name() == "_AUTO_OFFSET_RESET":
             self.at_end.discard(place)
+            self.backlog.begins_anew(place)
             self.gaps.note(place, message.offset(), error.str())
         elif error.name() == "_MAX_POLL_EXCEEDED":
             log.warning("%s: %s", self.where, error.str())
@@ -212,17 +192,20 @@ class Consumer:
         owned = self.owned or set()
         if self.gaps.resets:
             with self.changed:
-                undelivered = {each.place for each in (*self.waiting, *self.in_hand)}
+                undelivered = {each.place for each in self.backlog.undelivered()}
             for partition in self.gaps.start_again(self.consumer, owned, undelivered):
                 if self.paused:
                     self.consumer.pause([partition])
-        self.gaps.look(self.consumer, owned, waits=not self.waiting and not self._is_read())
+        waits = not self.backlog.waiting and not self._is_read()
+        self.gaps.look(self.consumer, owned, waits)
 
     def _commit_requested(self) -> None:
-        """Commit what was asked for, of partitions that are still ours, with the time of the last
+        """Commit what was asked for, of partitions that are ours, with the time of the last
         message."""
         while not self.commits.empty():
             commit = self.commits.get()
+            with self.changed:
+                self.backlog.committed(commit.offsets)
             positions = [
                 self.kafka.TopicPartition(*place, offset, self.gaps.metadata(place))
                 for place, offset in commit.offsets.items()
@@ -254,7 +237,7 @@ class Consumer:
         while time.monotonic() < end and not self.closing:
             self._commit_requested()
             with self.changed:
-                if not any(each.place in places for each in self.in_hand):
+                if not places & self.backlog.places_in_hand():
                     break
                 self.changed.wait(POLL_IN_HAND)
         with self.changed:
@@ -271,8 +254,7 @@ class Consumer:
         self.at_end -= places
         self.failure = None  # what is still wrong is told again
         self.gaps.forget(places)
-        self.waiting = deque(each for each in self.waiting if each.place not in places)
-        self.waiting_bytes = sum(len(each.value or b"") for each in self.waiting)
+        self.backlog.give_away(places)
         self.changed.notify_all()
 
     # The worker's thread
@@ -287,25 +269,20 @@ class Consumer:
         """
         end = time.monotonic() + patience
         with self.changed:
-            while not self.waiting:
+            while not self.backlog.waiting:
                 if self.failure is not None:
                     raise self._error(self.failure)
+                if self.gave_up:  # its partitions are given away, so that none is left to read
+                    raise Retry(f"{self.where}: reading was given up; the log says why")
                 if self._is_read() or self.gaps.losses:
                     break
                 if time.monotonic() > end:
                     break
                 self.changed.wait(POLL)
-            while self.waiting and len(self.in_hand) < number and size > 0:
-                if self.gaps.is_behind_loss(self.waiting[0].place, self.waiting[0].offset):
-                    break
-                message = self.waiting.popleft()
-                self.in_hand.append(message)
-                self.gaps.reached[message.place] = message.time
-                length = len(message.value or b"")
-                self.waiting_bytes -= length
-                size -= length
-            if self.in_hand:
-                return list(self.in_hand)
+            messages = self.backlog.take(number, size, self._is_free)
+            if messages:
+                self.gaps.reached.update({each.place: each.time for each in messages})
+                return messages
             if self.gaps.losses:
                 return []
             is_read = self._is_read()
@@ -317,17 +294,17 @@ class Consumer:
             raise Retry(f"{self.where}: no message came within {patience:g} s")
         return []
 
+    def _is_free(self, message: Received) -> bool:
+        """Return whether no loss has to be reported before a message."""
+        return not self.gaps.is_behind_loss(message.place, message.offset)
+
     def _is_read(self) -> bool:
         return self.owned is not None and self.owned - self.gaps.leaderless <= self.at_end
 
     def unreported(self) -> List[Loss]:
         """Return what Kafka deleted, of partitions whose earlier messages are all delivered."""
         with self.changed:
-            waiting = {
-                each.place
-                for each in (*self.waiting, *self.in_hand)
-                if not self.gaps.is_behind_loss(each.place, each.offset)
-            }
+            waiting = {each.place for each in self.backlog.undelivered() if self._is_free(each)}
             losses = list(self.gaps.losses.values())
             return [loss for loss in losses if loss.place not in waiting]
 
@@ -339,16 +316,13 @@ class Consumer:
     def done(self) -> None:
         """Forget the messages in hand: their offsets are committed."""
         with self.changed:
-            self.in_hand = []
+            self.backlog.done()
             self.changed.notify_all()
 
     def again(self) -> None:
         """Put the messages in hand back, those of partitions that are still ours."""
         with self.changed:
-            back = [each for each in self.in_hand if each.place in (self.owned or ())]
-            self.in_hand = []
-            self.waiting.extendleft(reversed(back))
-            self.waiting_bytes += sum(len(each.value or b"") for each in back)
+            self.backlog.again(self.owned or set())
             self.changed.notify_all()
 
     def commit(self, offsets: Dict[Partition, int]) -> None:

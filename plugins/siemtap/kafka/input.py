@@ -19,7 +19,8 @@ from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
 from ..core.rows import Dataset, Event
 from ..core.windows import Millis
 from ..edge.client.messages import may_have_large_number
-from .consumer import Consumer, Received
+from .backlog import Received
+from .consumer import Consumer
 from .gaps import Loss
 from .settings import KafkaConnection
 
@@ -27,8 +28,12 @@ BATCH_MESSAGES = 2_000
 BATCH_BYTES = 4 * 1024**2
 PATIENCE = 15.0  # seconds for messages, or for the group to assign partitions
 EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
-DATASET = re.compile(r"[a-z0-9_.-]+")  # it becomes a part of the names of indices
-REQUIRED = ("id", "dataset")  # of `event`, beside what the schema says
+# What becomes a part of requests and of the names of indices, as the schema has it: it is looked up
+# before anything is validated, and validation can be off.
+TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+ID = re.compile(r"[0-9a-f]{32}")
+DATASET = re.compile(r"[a-z][a-z0-9_]*\.[a-z0-9_]+")
+NAMESPACE = re.compile(r"[^A-Z\s\\/*?\"<>|,#:\ud800-\udfff-]{1,100}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,9 @@ class Client:
                 for number, offset in partitions.items()
             }
         )
+        # Here: nothing that fails afterwards may deliver it again.
+        self.consumer.done()
+        self.places = {}
 
     def origin(self, event: Event) -> str:
         """Return where an event of the batch in hand was read; "" for another event."""
@@ -120,8 +128,6 @@ def collect(client: Client, unit: Unit, cursor: Cursor, now: Millis) -> Iterator
         messages = client.consumer.take(BATCH_MESSAGES, BATCH_BYTES, PATIENCE)
         if messages:
             yield batch_of(client, messages, now)
-            client.consumer.done()
-            client.places = {}
         elif not client.consumer.unreported():
             return
 
@@ -188,24 +194,26 @@ def fault_of(event: Any) -> str:
     """Return what keeps a value from being an event; "" if nothing does. The schema says more."""
     if not isinstance(event, dict):
         return "it is no JSON object"
-    details = event.get("event")
+    details, stream = event.get("event"), event.get("data_stream")
     if not isinstance(details, dict):
         return "it has no object `event`"
-    for name in REQUIRED:
-        if not isinstance(details.get(name), str) or not details[name]:
-            return f"it has no event.{name}"
-    if not isinstance(event.get("@timestamp"), str):
-        return "it has no @timestamp"
-    if not DATASET.fullmatch(details["dataset"]):
-        return "its event.dataset is no name of a dataset"
-    stream = event.get("data_stream")
+    if not _fits(event.get("@timestamp"), TIMESTAMP):
+        return "it has no @timestamp, or one of another form"
+    if not _fits(details.get("id"), ID):
+        return "it has no event.id, or one of another form"
+    if not _fits(details.get("dataset"), DATASET):
+        return "it has no event.dataset, or its event.dataset is no name of a dataset"
     if not isinstance(stream, dict) or stream.get("dataset") != details["dataset"]:
         return "it has no data_stream.dataset, or another than event.dataset"
-    if not isinstance(stream.get("type"), str):
-        return "it has no data_stream.type"
-    if not isinstance(stream.get("namespace", ""), str):
-        return "its data_stream.namespace is no text"
+    if stream.get("type") != "logs":
+        return "its data_stream.type is not logs"
+    if not _fits(stream.get("namespace", "default"), NAMESPACE):
+        return "its data_stream.namespace is no name of a namespace"
     return ""
+
+
+def _fits(value: Any, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def kept(message: Received, reason: str) -> Event:
@@ -216,13 +224,12 @@ def kept(message: Received, reason: str) -> Event:
     except UnicodeDecodeError:
         original = f"base64:{base64.b64encode(value).decode()}"
     place = place_of(message)
-    dataset = message.headers.get("dataset", b"").decode("utf-8", "replace")
     return {
         "@timestamp": rfc3339(message.time),
         "event": {
             "id": hashlib.sha256(place.encode() + b"\n" + value).hexdigest()[:32],
             "kind": "pipeline_error",
-            "dataset": dataset or message.topic,
+            "dataset": message.topic,
             "original": original,
         },
         "error": {"message": reason},

@@ -31,6 +31,39 @@ class RejectedStore(Protocol):
     def store(self, unit: Unit, refused: Iterable[Tuple[Event, str]]) -> None: ...
 
 
+class News:
+    """Reasons that were logged, by unit and kind. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.logged: Dict[Tuple[Unit, str], Set[str]] = {}
+
+    def is_new(self, unit: Unit, kind: str, reason: str) -> bool:
+        """Return whether a reason is to be logged; note it."""
+        with self.lock:
+            logged = self.logged.setdefault((unit, kind), set())
+            if reason in logged or len(logged) > MAX_REASONS:
+                return False
+            logged.add(reason)
+            return True
+
+    def is_last(self, unit: Unit, kind: str) -> bool:
+        """Return whether no further reason of this kind will be new."""
+        return len(self.logged[unit, kind]) > MAX_REASONS
+
+
+def log_unfit(news: News, unit: Unit, reason: str) -> None:
+    """Log once per unit and field that a value does not fit it."""
+    if news.is_new(unit, "unfit", reason):
+        log.warning(
+            "%s: a value does not fit its field and is in `extra` instead: %s; more of them are"
+            " counted, not logged; the converter of the row is wrong, or the vendor has changed"
+            " the value",
+            unit,
+            escape_controls(reason),
+        )
+
+
 class ValidateEvents:
     """A wrapper around an output that validates events. `check` None turns validation off."""
 
@@ -48,8 +81,7 @@ class ValidateEvents:
         self.count_rejected = count_rejected
         self.count_unfit = count_unfit
         self.together: bool = output.together
-        self.lock = threading.Lock()
-        self.logged: Dict[Tuple[Unit, str], Set[str]] = {}
+        self.news = News()
         # The unit and the reason of the event that was rejected last.
         self.latest: Optional[Tuple[Unit, str]] = None
 
@@ -72,7 +104,7 @@ class ValidateEvents:
         if unfit:
             self.count_unfit(len(unfit))
             for reason in unfit:
-                self._log_unfit(unit, reason)
+                log_unfit(self.news, unit, reason)
         if refused:
             self.rejected_events.store(unit, refused)
         return [*invalid, *refused]
@@ -106,26 +138,6 @@ class ValidateEvents:
                 unfit.append(reason)
         return valid, invalid, unfit
 
-    def _log_unfit(self, unit: Unit, reason: str) -> None:
-        """Log once per unit and field that values do not fit it."""
-        if self._is_news(unit, "unfit", reason):
-            log.warning(
-                "%s: a value does not fit its field and is in `extra` instead: %s; more of them are"
-                " counted, not logged; the converter of the row is wrong, or the vendor has changed"
-                " the value",
-                unit,
-                escape_controls(reason),
-            )
-
-    def _is_news(self, unit: Unit, kind: str, reason: str) -> bool:
-        """Return whether a reason is to be logged; note it."""
-        with self.lock:
-            logged = self.logged.setdefault((unit, kind), set())
-            if reason in logged or len(logged) > MAX_REASONS:
-                return False
-            logged.add(reason)
-            return True
-
     def _log(self, unit: Unit, event: Event, reason: str) -> None:
         """Log a kind of reason once per unit.
 
@@ -133,9 +145,9 @@ class ValidateEvents:
         """
         is_error = event["event"].get("kind") == "pipeline_error"
         kind = "error" if is_error else "rejected"
-        if not self._is_news(unit, kind, VARYING.sub("", reason)):
+        if not self.news.is_new(unit, kind, VARYING.sub("", reason)):
             return
-        if len(self.logged[unit, kind]) > MAX_REASONS:
+        if self.news.is_last(unit, kind):
             log.warning(
                 "%s: events were rejected for more than %d reasons; further reasons are not"
                 " logged; %s",

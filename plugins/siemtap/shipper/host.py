@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any, Mapping, Optional, Protocol
 
-from ..core.model import Unit
 from ..core.settings import Connection
 from ..edge.client.http import Http
 from ..edge.clock import Clock
 from ..edge.receive.receiver import Receiver
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.rejected import RejectedEvents
-from ..engine.protocols import EventCheck, Rejections
+from ..engine.protocols import EventCheck
 from .config.sections import Input
 from .delivery.routes import Route
 from .processes.share import Share
@@ -46,8 +45,6 @@ class Host(Protocol):
     def receive(self, input_config: Input) -> Receiver: ...
 
     def route(self, input_config: Input) -> Route: ...
-
-    def reject(self, unit: Unit, refused: Rejections, new: int) -> None: ...
 
     def after_attempt(self, running: Any, state: UnitState) -> None: ...
 

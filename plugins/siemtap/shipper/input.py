@@ -19,26 +19,21 @@ from ..edge.store.first_reads import noting_first_read
 from ..engine.confirmations import CONFIRMATIONS, Confirmations
 from ..engine.cycle import NEVER, Policy
 from ..engine.feeds import pulled_batches, spooled_batches
-from ..engine.mapper import batch_mapper, fields_of
-from ..engine.passing import event_passer, loss_reporter
 from ..engine.protocols import (
     CheckpointStore,
     Delivery,
     EventSource,
     Feed,
-    MapBatch,
     MarkStore,
     Sink,
 )
 from ..engine.pump import pump
 from ..engine.time_range import settings_of
-from ..render import health
 from .config.sections import Input
-from .delivery.written import writer_of
 from .host import Host
 from .logs import LogDeliveries, debugging, log_batch
 from .processes.share import Lease
-from .processors.steps import process
+from .processors.mapping import mapping_of
 from .scheduler import LONGEST_TURN
 from .unit import UnitState
 
@@ -77,6 +72,10 @@ class RunningInput:
         self.client = input_config.plugin.connect(self.settings, self.http)
         # what keeps the marks itself, if this input reads events
         self.source: Optional[EventSource] = None
+        if input_config.plugin.reads_events:
+            self.source = self.client
+            unit = Unit(self.id, input_config.plugin.datasets[0].name)
+            host.rejected_events.origins[unit] = self.client.origin
         self.receiver: Optional[Receiver] = None
         self.delivered_ids: Optional[DeliveredIds] = None
         receiving = input_config.receiving
@@ -86,7 +85,7 @@ class RunningInput:
         if receiving and self.receiver:
             self.delivered_ids = DeliveredIds(host.database, receiving.remember, host.clock)
             self.confirmations = self._confirmations()
-        self.map_batch = process(self._mapper(), input_config.processors)
+        self.map_batch = mapping_of(input_config, self.settings, host, self.route)
         spool = self.receiver.spool if self.receiver else None
         # a reader alone has the receiver in another process, and its interpreter to itself
         self.yield_to_receiver = YieldToReceiver(spool if isinstance(spool, Spool) else None)
@@ -94,26 +93,6 @@ class RunningInput:
     @property
     def id(self) -> str:
         return self.input_config.id
-
-    def _mapper(self) -> MapBatch:
-        config, added = self.input_config, self.host.added_fields
-        plugin, common = config.plugin, config.common
-        if plugin.reads_events:
-            self.source = self.client
-            unit = Unit(self.id, plugin.datasets[0].name)
-            self.host.rejected_events.origins[unit] = self.source.origin
-            datasets, fields = config.datasets, fields_of(common, added)
-            report_loss = loss_reporter(datasets, health.DATASET, fields, self.host.clock.timestamp)
-            return event_passer(common.drop, partial(self.host.reject, unit), report_loss)
-        return batch_mapper(
-            plugin=plugin,
-            settings=self.settings,
-            common=common,
-            added_fields=added,
-            created=self.host.clock.timestamp,
-            check=self.host.check,
-            write=writer_of(config, self.route),
-        )
 
     def _receiver(self, receiving: Receiving) -> Optional[Receiver]:
         """Return the receiver of an input that listens, replays, or has payloads left in its spool
@@ -144,13 +123,22 @@ class RunningInput:
         return confirmations
 
     def close_receiver(self) -> None:
-        """Receive, confirm and read events nothing more."""
-        if self.source:
-            self.source.close()
+        """Receive and confirm nothing more."""
         if self.confirmations:
             self.confirmations.close()
         if self.receiver:
             self.receiver.close()
+
+    def close_source(self) -> None:
+        """Read no events more. Called without a turn: the marks of a batch in hand are saved by
+        the source."""
+        if self.source:
+            self.source.close()
+
+    def close(self) -> None:
+        """Close what the input has open."""
+        self.close_source()
+        self.close_receiver()
 
     def _received_unit(self) -> Unit:
         return Unit(self.id, self.input_config.plugin.datasets[0].name, RECEIVED)
@@ -289,7 +277,7 @@ class RunningInput:
         finished = pump(
             unit=state.unit,
             mark=mark,
-            feed=self._feed(state.unit, mark),
+            feed=self._feed(state, mark),
             map_batch=self._map_with_pauses if received else self.map_batch,
             sink=LogDeliveries(sink) if debugging() else sink,
             on_delivery=partial(self._count, state),
@@ -318,30 +306,36 @@ class RunningInput:
             state.reached = min(max(mark.seen.values(), default=0), self.http.now())
         return mark
 
-    def _feed(self, unit: Unit, mark: Mark) -> Feed:
+    def _feed(self, state: UnitState, mark: Mark) -> Feed:
+        unit = state.unit
         if unit.scope == RECEIVED:
             return self._received(unit, mark)
         if self.source:
             now = self.host.clock.now()
             batches = self.input_config.plugin.collect(self.client, unit, mark.cursor, now)
             return Feed(batches, known=lambda events: set())  # its offsets tell what was read
-        return self._pulled(unit, mark)
+        return self._pulled(state, mark)
 
-    def _pulled(self, unit: Unit, mark: Mark) -> Feed:
+    def _pulled(self, state: UnitState, mark: Mark) -> Feed:
+        unit = state.unit
+        is_first = not mark.cursor and not self.time_range and hasattr(self.settings, "lookback")
+        cursor = mark.cursor
+        if is_first and state.first_read and self._has_past(unit.dataset):
+            cursor = {"until": state.first_read}
         batches = pulled_batches(
             plugin=self.input_config.plugin,
             client=self.client,
             unit=unit,
-            cursor=mark.cursor,
+            cursor=cursor,
             http=self.http,
             overlap=getattr(self.settings, "overlap", 0),
             lookback=getattr(self.settings, "lookback", 0),
             stop=self.time_range[1] if self.time_range else None,
         )
-        is_first = not mark.cursor and not self.time_range and hasattr(self.settings, "lookback")
         if is_first:
-            start = self.http.now() - self.settings.lookback
+            start = cursor.get("until", self.http.now() - self.settings.lookback)
             batches = noting_first_read(self.host.database, unit, start, batches)
+            batches = state.beginning(start, self.settings.lookback, self.http, batches)
         return Feed(batches)
 
     def _received(self, unit: Unit, mark: Mark) -> Feed:

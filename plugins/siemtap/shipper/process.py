@@ -14,7 +14,6 @@ from ..core.model import Unit
 from ..core.rows import Event
 from ..core.settings import Connection
 from ..core.windows import HOUR, Millis
-from ..edge import schemas
 from ..edge.client.http import Http, connect
 from ..edge.clock import SYSTEM, Clock
 from ..edge.receive.receiver import ListenerPool, Receiver
@@ -23,12 +22,10 @@ from ..edge.receive.spool_reader import SpoolReader
 from ..edge.store.checkpoints import Checkpoints, Database
 from ..edge.store.identity import identity
 from ..edge.store.rejected import RejectedEvents
-from ..engine.protocols import EventCheck, Rejections
+from ..engine.protocols import EventCheck
 from ..outputs import OutputContext
 from ..outputs.kafka.output import limits_of
-from ..outputs.validated import escape_controls
 from ..render import registry
-from ..render.event_check import SchemaCheck
 from .config.reload import start_or_go_on
 from .config.sections import Config, Input, OutputConfig
 from .delivery.outputs import Outputs
@@ -39,6 +36,7 @@ from .input import RunningInput
 from .memory import run_gc_less_often, tune_malloc
 from .processes.receivers import receive
 from .processes.share import ALONE, Share
+from .processors.mapping import check_of_installed
 from .scheduler import Scheduler
 from .stats import Counts, Tally
 from .status import numbers, verdict
@@ -118,15 +116,15 @@ class Shipper:
             input_config.id: input_config.common.index for input_config in config.inputs
         }
         self.listeners = ListenerPool(clock)
-        self.check = self._schema_check() if config.general.validate else None
+        self.check: Optional[EventCheck] = check_of_installed() if config.general.validate else None
         self.delivery = Outputs(
             config,
             self,
             Checking(
                 self.check,
                 self.rejected_events,
-                self._count_rejected,
-                lambda number: self.counts.add(unfit=number),
+                self.counts.reject,
+                self.counts.unfit,
             ),
             OutputContext(
                 database=self.database,
@@ -156,23 +154,6 @@ class Shipper:
             stop=self.scheduler.abort,
             changed=self.scheduler.reconsider,
         )
-
-    def _schema_check(self) -> EventCheck:
-        return SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
-
-    def _count_rejected(self, number: int) -> None:
-        self.counts.add(rejected=number, accepted=-number)
-
-    def reject(self, unit: Unit, refused: Rejections, new: int) -> None:
-        """Store what an input read and cannot deliver; count and log those that are `new`."""
-        self.rejected_events.store(unit, refused)
-        self.counts.add(rejected=new)
-        if new:
-            log.warning(
-                "%s: rejected and stored: %s; see `siemtap rejected list`",
-                unit,
-                escape_controls(refused[0][1]),
-            )
 
     def _vendor_time(self) -> Millis:
         """Return the latest time that a vendor's `Date` header gave; else this machine's time.
@@ -249,6 +230,7 @@ class Shipper:
         with self.reloading, self.scheduler.lock:
             replaced = self.delivery.reload(outputs)
             self.index_by_input.update({id: each.common.index for id, each in configured.items()})
+            removed = [each for id, each in self.inputs.items() if id not in configured]
             before = self._stop_changed(configured, {output.name for output in replaced})
             to_start = [
                 input_config
@@ -264,7 +246,7 @@ class Shipper:
                 if self.stopping.is_set():
                     return
                 if input_config.id in before:
-                    self.inputs.pop(input_config.id).close_receiver()
+                    self.inputs.pop(input_config.id).close()
                 start = partial(self._start, delay=delay)
                 error = start_or_go_on(start, input_config, before.get(input_config.id))
                 if error:
@@ -273,8 +255,10 @@ class Shipper:
             self.index_by_input.update(
                 {id: running.input_config.common.index for id, running in self.inputs.items()}
             )
-            for id in before.keys() - configured.keys() if replaced else ():
-                self.scheduler.wait_while_busy(id)
+            for running in removed:
+                if replaced or running.source:
+                    self.scheduler.wait_while_busy(running.id)
+                running.close_source()
         if self.fleet:
             self.fleet.configured(configured)
         self.delivery.close_replaced(replaced)
@@ -287,7 +271,8 @@ class Shipper:
         """Stop the inputs that are removed or changed, or that deliver to an output that was
         replaced; return their old configurations by id.
 
-        A changed one goes on receiving until its successor starts.
+        A changed one goes on receiving until its successor starts; a removed one goes on reading
+        events until the batch in hand is delivered.
         """
         before = {
             id: running.input_config
@@ -359,7 +344,7 @@ class Shipper:
     def close(self) -> None:
         """Close receivers, output and database."""
         for running in self.inputs.values():
-            running.close_receiver()
+            running.close()
         if self.fleet:
             self.fleet.close()
         self.delivery.close()

@@ -87,7 +87,7 @@ class Scheduler:
         """Wait until no input of this id has its turn, or the shipper stops. Called with the lock
         held, which is released meanwhile."""
         if self.is_busy(id):
-            log.info("%s: waits for the request in hand, then starts with its new settings", id)
+            log.info("%s: its settings change once the request in hand has ended", id)
         while self.is_busy(id) and not self.stopping.is_set():
             self.lock.wait(0.5)
 

@@ -57,7 +57,7 @@ class Tally:
                 [event["source"].get("address") for event in events if "source" in event]
             )
             del rules[None], sources[None]
-            tops: Dict[str, Counter[str]] = {"rule": rules, "source": sources}
+            tops: Dict[str, Counter[Any]] = {"rule": rules, "source": sources}
             for name in ("dataset", "severity", "action"):
                 tops[name] = Counter()
             for (_, dataset, severity, action), number in groups.items():
@@ -80,7 +80,8 @@ class Tally:
             for name, counted in tops.items():
                 top = self.tops[name]
                 for value, number in counted.items():
-                    top[value[:MAX_LENGTH]] += number
+                    if isinstance(value, str):  # without validation it can be anything
+                        top[value[:MAX_LENGTH]] += number
             self._limit()
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:
@@ -220,3 +221,11 @@ class Counts:
         with self.lock:
             for name, number in numbers.items():
                 self.totals[name] += number
+
+    def reject(self, number: int) -> None:
+        """Count events as rejected that were counted as accepted."""
+        self.add(rejected=number, accepted=-number)
+
+    def unfit(self, number: int = 1) -> None:
+        """Count values that were moved to `extra`."""
+        self.add(unfit=number)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 from ..core.convert import rfc3339
-from ..core.model import Mark, Unit
+from ..core.model import Batch, Mark, Unit
 from ..core.paths import get
 from ..core.rows import Event
-from ..core.windows import Millis
+from ..core.windows import HOUR, Millis
 from ..engine.cycle import Cycle, Policy
-from ..engine.protocols import Delivery, Doubt
+from ..engine.protocols import Delivery, Doubt, VendorClock
 from .stats import Lateness, time_of
 
 log = logging.getLogger("siemtap")
@@ -29,6 +29,7 @@ class UnitState(Cycle):
         "echoes",
         "events",
         "first",
+        "first_read",
         "last_event",
         "late",
         "mark",
@@ -51,6 +52,7 @@ class UnitState(Cycle):
         self.reached: Millis = 0  # how far everything was read before this cycle
         self.until: Millis = 0  # how far everything is read
         self.first: Millis = 0  # where this cycle started
+        self.first_read: Millis = 0  # where the read began that has no checkpoint yet
 
         # seconds of the monotonic clock
         self.last_event = self.due
@@ -71,6 +73,17 @@ class UnitState(Cycle):
     def doubt(self) -> Optional[Doubt]:
         """Return what is known of what the output may have; None if all marks are saved."""
         return self.had_events if self.in_doubt else None
+
+    def beginning(
+        self, start: Millis, lookback: Millis, clock: VendorClock, batches: Iterable[Batch]
+    ) -> Iterator[Batch]:
+        """Yield the batches of a first read, and remember where it began: it begins there again,
+        however long the output takes nothing."""
+        for batch in batches:
+            # unless this machine's clock was far behind; the vendor has answered now
+            earliest = (clock.latest() or clock.now()) - lookback - HOUR
+            self.first_read = self.first_read or max(start, earliest)
+            yield batch
 
     def count(self, delivery: Delivery, overlap: Millis) -> int:
         """Count a delivery and keep its mark. Return how many of its events came late."""

@@ -14,8 +14,8 @@ CREATE = """CREATE TABLE IF NOT EXISTS first_read (
   input TEXT NOT NULL, dataset TEXT NOT NULL, scope TEXT NOT NULL,
   start INTEGER NOT NULL, confirmed INTEGER NOT NULL,
   PRIMARY KEY (input, dataset, scope)) WITHOUT ROWID"""
-# The first delivery may fail and be repeated hours later: then the later start is true. After a
-# checkpoint was deleted the earlier one stays true.
+# The first delivery may fail, and be repeated by another process hours later: then the later start
+# is true. After a checkpoint was deleted the earlier one stays true.
 NOTE = """INSERT INTO first_read VALUES (?, ?, ?, ?, 0)
   ON CONFLICT (input, dataset, scope) DO UPDATE SET
   start = CASE WHEN confirmed THEN min(start, excluded.start) ELSE excluded.start END"""

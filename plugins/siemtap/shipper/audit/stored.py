@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict, Optional, Set
 
 from ...core.model import Unit
 from ...core.windows import HOUR, Millis
-from ...edge import schemas
 from ...edge.clock import SYSTEM
 from ...edge.store.checkpoints import Database
 from ...edge.store.snapshot import Snapshot
@@ -16,8 +15,8 @@ from ...outputs.file import StoredFiles
 from ...outputs.sqlite import StoredEvents
 from ...outputs.types import OUTPUTS
 from ...render import registry
-from ...render.event_check import SchemaCheck
 from ..config.sections import Config
+from ..processors.mapping import check_of_installed
 from .comparison import Audit
 from .progress import Progress
 from .ranges import ReadRange, read_ranges, rejected_ids, waiting_ids
@@ -47,7 +46,7 @@ def open_audit(
         waiting = waiting_ids(snapshot, config.output.name)
     check = None
     if config.general.validate:
-        check = SchemaCheck(schemas.read("event.schema.json"), registry.datasets().values())
+        check = check_of_installed()
     output = _open_output(config, snapshot, repair, stack)
     return Audit(
         output,

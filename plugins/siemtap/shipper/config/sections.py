@@ -73,7 +73,8 @@ class General:
         True,
         help=(
             "Check every event against the schema before delivery. A value that does not fit its"
-            " field is moved to `extra`; an event that fails otherwise is stored as rejected."
+            " field is moved to `extra`; an event that fails otherwise is stored as rejected. What"
+            " an input of the type kafka reads is checked in any case."
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import List, Sequence, Tuple
 
 import click
 
-from ....core.convert import rfc3339
+from ....core.convert import CONVERSION_ERRORS, rfc3339
 from ....core.errors import ConfigError, SiemtapError
 from ....core.model import Payload, Unit
 from ....core.windows import Millis
@@ -115,6 +115,13 @@ def _retry(shipper: Shipper, row: Rejected, names: Sequence[str]) -> bool:
             sink.deliver(row.unit, [row.event], None)
         except SiemtapError as error:
             click.echo(f"{row.id}: output {name}: {printable(error)}", err=True)
+            return False
+        except CONVERSION_ERRORS as error:  # it is looked up before it is validated
+            click.echo(
+                f"{row.id}: it is no event ({type(error).__name__}): delete it, or correct what"
+                " wrote it",
+                err=True,
+            )
             return False
     own_rows = not row.output and len(shipper.config.outputs) > 1
     return own_rows or shipper.counts.totals["rejected"] == before
