@@ -107,6 +107,8 @@ def test_declarations_in_python(convert, values):
     "convert, expression",
     [
         (integer, "integer(v)"),
+        (int, "python_int(v)"),
+        (float, "python_float(v)"),
         (integer_within(0, 9), "integer_within(v, 0L, 9L)"),
         (integer_within(least=1), "integer_within(v, 1L, 9223372036854775807L)"),
         (integer_within(nothing=0), "(integer(v) == 0L ? null : integer(v))"),

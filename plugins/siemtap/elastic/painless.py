@@ -9,15 +9,22 @@ converter, settings last. It returns a list for a Split, and throws where the co
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from ..core.compile.paths import Place, place_of, steps_of
+from ..core.errors import ConfigError
 from ..core.paths import nest
-from ..core.rows import Dataset, Given, fixed_fields, identity_parts, paths_read
+from ..core.rows import (
+    Dataset,
+    Given,
+    fixed_fields,
+    identity_parts,
+    paths_read,
+    settings_read,
+)
 from .painless_rows import (
     call,
     given_value,
@@ -53,8 +60,7 @@ def script(
     function of `twins` that makes the record from what the agent sent, without `reading_script`.
     """
     there = functions(twins)
-    main = _main(dataset, there, defaults, elsewhere, reader)
-    return _whole(dataset, "\n".join(main), there)
+    return _whole(dataset, _main(dataset, there, defaults, elsewhere, reader), there)
 
 
 def reading_script(dataset: Dataset, twins: str, defaults: Mapping[str, Any], reader: str) -> str:
@@ -70,7 +76,7 @@ def reading_script(dataset: Dataset, twins: str, defaults: Mapping[str, Any], re
         "if (conf.get('drop') == true) { ctx.put('_drop', true) }",
         "ctx.put('_conf', conf);",
     ]
-    return _whole(dataset, "\n".join(lines), functions(twins))
+    return _whole(dataset, lines, functions(twins))
 
 
 def collection_error(dataset: Dataset, twins: str, defaults: Mapping[str, Any] = {}) -> str:
@@ -80,7 +86,7 @@ def collection_error(dataset: Dataset, twins: str, defaults: Mapping[str, Any] =
     but the same error an hour later is another event.
     """
     there = functions(twins)
-    return _whole(dataset, "\n".join(_collection_error(dataset, there, defaults)), there)
+    return _whole(dataset, _collection_error(dataset, there, defaults), there)
 
 
 def last_resort(dataset: Dataset) -> str:
@@ -92,7 +98,11 @@ def last_resort(dataset: Dataset) -> str:
     return "\n".join(_last_resort(dataset)) + "\n"
 
 
-def _whole(dataset: Dataset, main: str, there: Mapping[str, str]) -> str:
+def _whole(dataset: Dataset, source_lines: Iterable[str], there: Mapping[str, str]) -> str:
+    try:
+        main = "\n".join(source_lines)
+    except ConfigError as error:
+        raise error.at(dataset.name) from None
     lines = "\n".join([*_called_by(main, there), main]).split("\n")
     source = "".join(f"{line.strip()}\n" for line in lines)  # a script has a greatest length
     assert source.isascii() and all(char.isprintable() or char == "\n" for char in source), (
@@ -381,19 +391,8 @@ def _last_resort(dataset: Dataset) -> Iterator[str]:
 
 def settings_of(dataset: Dataset) -> Tuple[str, ...]:
     """Return the settings that a dataset's converters need; an agent sends them with a record."""
-    rows = [row.convert for row in dataset.rows if not isinstance(row, Given)]
-    wanted = [
-        name
-        for convert in (*rows, dataset.redact, dataset.clock)
-        for name, of in inspect.signature(convert).parameters.items()
-        if of.kind is of.KEYWORD_ONLY
-    ]
-    return tuple(
-        dict.fromkeys(
-            [
-                *(row.setting for row in dataset.rows if isinstance(row, Given)),
-                *wanted,
-                "keep_original",
-            ]
-        )
-    )
+    of_rows = [row.convert for row in dataset.rows if not isinstance(row, Given)]
+    converters = (*of_rows, dataset.redact, dataset.clock)
+    wanted = [name for convert in converters for name in settings_read(convert)]
+    given = [row.setting for row in dataset.rows if isinstance(row, Given)]
+    return tuple(dict.fromkeys([*given, *wanted, "keep_original"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from itertools import groupby
 from typing import Any, Callable, Iterable, Iterator, List, Mapping, Tuple
@@ -19,7 +18,20 @@ from ..core.declared import (
     Text,
     declaration_of,
 )
-from ..core.rows import Field, Given, Join, Split, as_sent, is_collected, targets_of
+from ..core.errors import ConfigError
+from ..core.rows import (
+    Field,
+    Given,
+    Join,
+    Split,
+    as_sent,
+    is_collected,
+    settings_read,
+    targets_of,
+)
+
+# Python's own converters, and what the library calls them: `int` is a word of Painless
+BUILTIN: Mapping[Any, str] = {int: "python_int", float: "python_float"}
 
 
 def statements(rows: Iterable[Any], there: Mapping[str, str]) -> Iterator[str]:
@@ -31,7 +43,11 @@ def statements(rows: Iterable[Any], there: Mapping[str, str]) -> Iterator[str]:
             yield f"texts(e, r, kept, conf, {literal(copied)});"
         else:
             for row in group:
-                yield from row_statements(row, there)
+                try:
+                    yield from row_statements(row, there)
+                except ConfigError as error:
+                    source = row.source if isinstance(row.source, str) else ", ".join(row.source)
+                    raise error.at(f'the row "{source}"') from None
 
 
 def _is_copy(row: Any) -> bool:
@@ -207,26 +223,43 @@ def _stored(path: str, value: str) -> str:
 
 def given_value(row: Given, there: Mapping[str, str]) -> str:
     raw = f"conf.get({quoted(row.setting)})"
-    return (
-        raw if row.convert is Given._field_defaults["convert"] else call(row.convert, [raw], there)
-    )
+    if row.convert is Given._field_defaults["convert"]:
+        return raw
+    try:
+        return call(row.convert, [raw], there)
+    except ConfigError as error:
+        raise error.at(f'the row of the setting "{row.setting}"') from None
 
 
 def call(function: Callable[..., Any], arguments: List[str], there: Mapping[str, str]) -> str:
+    """Return the call of a converter. ConfigError if Painless has nothing that is the same."""
     if function is as_sent:
         return arguments[0]
     declaration = declaration_of(function)
     if declaration is not None:
         return _declared(declaration, arguments[0], there)
-    name = function.__name__
+    name = BUILTIN.get(function) or getattr(function, "__name__", repr(function))
     if name not in there:
-        raise KeyError(f"{function.__module__}.{name} has no Painless function of the same name")
-    settings = [
-        f"conf.get({quoted(setting)})"
-        for setting, of in inspect.signature(function).parameters.items()
-        if of.kind is of.KEYWORD_ONLY
-    ]
+        raise _without_twin(function, name)
+    settings = [f"conf.get({quoted(setting)})" for setting in settings_read(function)]
     return f"{name}({', '.join([*arguments, *settings])})"
+
+
+def _without_twin(function: Callable[..., Any], name: str) -> ConfigError:
+    if function is str:
+        return ConfigError(
+            "the converter str is only Python's; leave it out: without a converter a value becomes"
+            " text"
+        )
+    module = getattr(function, "__module__", "")
+    plugin = module.partition(".")[0]
+    written = name.isidentifier() and plugin not in ("", "builtins")
+    where = f"a function {name} in {plugin}/elastic/mapping.painless" if written else "a function"
+    return ConfigError(
+        f"the converter {f'{module}.' if written else ''}{name} has no Painless function of the"
+        f" same name, so an ingest pipeline cannot do what it does; write {where}, or use a"
+        " converter of siemtap.core.declared, which needs none"
+    )
 
 
 def literal(value: Any) -> str:
