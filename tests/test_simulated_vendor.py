@@ -8,7 +8,7 @@ import pytest
 from siemtap.edge.client.messages import Request
 from siemtap.edge.client.replies import parse_date
 from siemtap.testing.simulation import Fault, Sent
-from siemtap.testing.vendor import CommonKnobs, Route, SimulatedVendor, repeated, within
+from siemtap.testing.vendor import Call, CommonKnobs, Route, SimulatedVendor, repeated, within
 
 NOW = 1_772_618_400_000
 JSON = {"Content-Type": "application/json"}
@@ -35,6 +35,13 @@ def test_a_call_goes_to_its_function_with_the_segments_of_its_path():
     assert json.loads(ask("POST", "/hosts", JSON, b'{"a": 1}').body) == {"a": 1}
     assert json.loads(ask("DELETE", "/hosts", {"Authorization": "Bearer t"}).body) == "t"
     assert json.loads(ask("DELETE", "/hosts", {"Authorization": "Basic t"}).body) == ""
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "x-api-key", "X-API-KEY"])
+def test_a_header_is_read_whatever_its_case(name):
+    sent = Request("GET", "https://vendor.example.com/", {"X-Api-Key": " k3y "})
+    assert Call("hosts", sent, NOW).header(name) == "k3y"
+    assert Call("hosts", sent, NOW).header(f"{name}s") == ""
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ class Call(NamedTuple):
     now: Millis
 
     def header(self, name: str) -> str:
-        """Return a header by its name in lower case; empty if there is none."""
-        headers = {name.lower(): value.strip() for name, value in self.request.headers.items()}
-        return headers.get(name, "")
+        """Return a header by its name, in upper or lower case; empty if there is none."""
+        headers = {known.lower(): value.strip() for known, value in self.request.headers.items()}
+        return headers.get(name.lower(), "")
 
     @property
     def query(self) -> Dict[str, str]:
