@@ -24,7 +24,7 @@ ALLOWED = {
     "splunk.runtime": {"core", "edge", "engine"},
     "splunk.build": {"core", "edge", "render", "splunk.runtime"},
     "elastic": {"core", "edge", "render"},
-    "bundles": {"core", "render", "splunk.build", "splunk.runtime", "elastic"},
+    "bundles": {"core", "render", "splunk.build", "splunk.runtime", "elastic", "testing"},
     "testing": {"core", "edge", "engine", "render"},
     "shipper": {"core", "edge", "edge.syslog", "engine", "kafka", "outputs", "render", "testing"},
     "shipper.setup": {

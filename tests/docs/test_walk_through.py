@@ -1,68 +1,86 @@
 """The walk-through of "Adding a vendor": its blocks, put into the named files, give a plugin
-whose tests pass."""
+whose tests pass, and whose add-on and package are built."""
 
-import re
-from pathlib import Path
+import importlib
+import sys
 
 import pytest
+import walk_through
 from click.testing import CliRunner
 from processes import python
 
+from siemtap.bundles import addon, integration
+from siemtap.bundles.source import source_of
+from siemtap.core.errors import ConfigError
 from siemtap.shipper.cli.main import main
 
-pytestmark = pytest.mark.slow
 
-PAGE = Path(__file__).parents[2] / "docs/adding-a-vendor.md"
-BLOCK = re.compile(r"```(?:python|http)\n# (\S+?)(?:: ([^\n]*))?\n(.*?)```", re.DOTALL)
-
-
-def blocks():
-    page = PAGE.read_text(encoding="utf-8")
-    walk = page.partition("<!-- walk-through -->")[2].partition("<!-- /walk-through -->")[0]
-    return BLOCK.findall(walk)
+@pytest.fixture
+def new(tmp_path):
+    """The package of a new plugin, as `siemtap new` writes it."""
+    package = tmp_path / "siemtap-acme"
+    result = CliRunner().invoke(main, ["new", "acme", "--kind", "cursor", "--into", str(package)])
+    assert result.exit_code == 0, result.output
+    return package
 
 
-def apply(text, instruction, block):
-    """Return a file's text with a block of the page in its place."""
-    if not instruction:
-        return block
-    if instruction.startswith("instead of the row"):
-        name = re.escape(instruction.rpartition(" ")[2])
-        return re.sub(rf"^ *Field\({name}.*\n", lambda _: block, text, count=1, flags=re.MULTILINE)
-    if instruction.startswith("instead of the line"):
-        begin = re.escape(instruction.removeprefix("instead of the line "))
-        assert re.search(rf"(?m)^ *{begin}", text), instruction
-        return re.sub(rf"^ *{begin}.*\n", lambda _: block, text, count=1, flags=re.MULTILINE)
-    if instruction.startswith("instead of "):
-        start = text.index(f"{instruction.removeprefix('instead of ')}")
-        start = text.rindex("\n", 0, start) + 1
-        indent = re.match(" *", text[start:])[0]
-        end = re.compile(rf"^ {{0,{len(indent)}}}(?:def|class|@)\b", re.MULTILINE).search(
-            text, start + len(indent) + 1
-        )
-        return text[:start] + block + text[end.start() :]
-    assert instruction == "more imports"
-    return text.replace("from .manifest", f"{block}\nfrom .manifest", 1)
+@pytest.fixture
+def imported(new, monkeypatch):
+    """Return the plugin in this process: call it once its files are written."""
+    monkeypatch.syspath_prepend(new)
+    yield lambda: importlib.import_module("acme").PLUGIN
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
+        del sys.modules[name]
 
 
 def pytest_of(package, **variables):
     return python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package, **variables)
 
 
-def test_walk_through_gives_a_plugin_whose_tests_pass(tmp_path):
-    package = tmp_path / "siemtap-acme"
-    result = CliRunner().invoke(main, ["new", "acme", "--kind", "cursor", "--into", str(package)])
-    assert result.exit_code == 0, result.output
-    written = 0
-    for path, instruction, block in blocks():
-        file = package / path
-        file.write_text(apply(file.read_text(), instruction, block))
-        if path.endswith(".py"):
-            written += len([line for line in block.splitlines() if line.strip()])
-    assert f"{written} lines of Python were written" in PAGE.read_text(encoding="utf-8")
-    accepted = pytest_of(package, SIEMTAP_ACCEPT="1")
+@pytest.mark.slow
+def test_walk_through_gives_a_plugin_whose_tests_pass(new):
+    written = walk_through.write(new)
+    page = walk_through.PAGE.read_text(encoding="utf-8")
+    assert f"{written} lines of Python were written" in page
+    accepted = pytest_of(new, SIEMTAP_ACCEPT="1")
     assert accepted.returncode == 0, accepted.stdout[-3000:]
-    result = pytest_of(package)
+    result = pytest_of(new)
     assert result.returncode == 0, result.stdout[-3000:]
-    expected = (package / "acme/cases/an_event/expected.json").read_text()
+    expected = (new / "acme/cases/an_event/expected.json").read_text()
     assert "b.example" in expected
+
+
+def test_walk_through_gives_a_package_for_elastic(new, imported):
+    walk_through.write(new)
+    files = integration.files(imported())
+    (agent,) = [text for path, text in files.items() if path.endswith("/cel.yml.hbs")]
+    assert "/oauth/token" in agent and "run.object.alerts" in agent
+    mapping = files["data_stream/event/elasticsearch/ingest_pipeline/mapping.yml"]
+    assert "value = python_int(raw)" in mapping
+
+
+def test_walk_through_gives_the_sources_of_an_add_on(new, imported, tmp_path):
+    """What UCC builds it of. tests/bundles/check_new_package.py builds it."""
+    walk_through.write(new)
+    plugin = imported()
+    source = source_of(plugin)
+    addon._write_package(tmp_path, plugin, source.version)
+    addon.write_own_sources(tmp_path / "package", plugin, source)
+    carried = (tmp_path / "package/lib/acme/plugin.py").read_text(encoding="utf-8")
+    assert "Bearer(http, self.login)" in carried
+    assert "[acme:event]" in (tmp_path / "package/default/props.conf").read_text(encoding="utf-8")
+
+
+def test_program_of_the_template_is_refused_once_the_client_is_another(new, imported):
+    program = new / "acme/elastic/event.cel"
+    left_behind = program.read_text(encoding="utf-8")
+    walk_through.write(new)
+    program.write_text(left_behind, encoding="utf-8")
+    with pytest.raises(ConfigError, match="acme/elastic/event.cel is as `siemtap new` wrote it"):
+        integration.files(imported())
+    program.write_text(f"// as plugin.py\n{left_behind}", encoding="utf-8")
+    assert "manifest.yml" in integration.files(imported())
+
+
+def test_new_plugin_is_built_as_it_is(imported):
+    assert "manifest.yml" in integration.files(imported())

@@ -10,6 +10,7 @@ from pingintelligence.report_types import Report
 import apptrana.ingest
 from apptrana.mapping import ACTIVITY, ATTACK
 from siemtap.bundles import integration
+from siemtap.core.errors import ConfigError
 from siemtap.core.rows import identity_parts
 from siemtap.elastic import cel
 
@@ -87,16 +88,16 @@ def test_id_is_computed_from_the_identity_fields(dataset):
     ],
 )
 def test_invalid_line_is_named_in_the_error(line, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         cel.statements("a.cel", line)
 
 
 def test_program_needs_a_result_and_known_names(tmp_path):
     (tmp_path / "a.cel").write_text("let x = 1\n")
-    with pytest.raises(ValueError, match="the last statement must be"):
+    with pytest.raises(ConfigError, match="the last statement must be"):
         cel.program(tmp_path, "a", ATTACK)
     (tmp_path / "a.cel").write_text("use nowhere\n")
-    with pytest.raises(ValueError, match="use nowhere: neither a file"):
+    with pytest.raises(ConfigError, match="use nowhere: neither a file"):
         cel.program(tmp_path, "a", ATTACK)
 
 

@@ -19,6 +19,7 @@ from ..elastic.package import build
 from ..elastic.package.manifests import PICTURE
 from ..elastic.package.model import Package, Stream
 from ..render import registry
+from ..testing.elastic_templates import is_left_behind
 from .archive import zipped
 from .source import source_of
 
@@ -66,6 +67,7 @@ def files(plugin: Plugin) -> Dict[str, str]:
     """Return every text file of a package, by path."""
     source, package, image = source_of(plugin), described(plugin), picture(plugin)
     check_settings(plugin, package)
+    check_program(plugin, source.folder)
     samples = {
         name: sample_of(source.folder, plugin, stream) for name, stream in package.streams.items()
     }
@@ -110,6 +112,22 @@ def check_settings(plugin: Plugin, package: Package) -> None:
                         f' "{setting}", which is no setting{suggest(setting, known)}; those of'
                         f" manifest.py are {own}"
                     )
+
+
+def check_program(plugin: Plugin, folder: Path) -> None:
+    """Check that the program of a plugin is its own, too. ConfigError if it is still the one of
+    `siemtap new`, whose requests are those of no vendor."""
+    program = folder / "elastic/event.cel"
+    if not program.exists():
+        return
+    texts = [path.read_text(encoding="utf-8") for path in (folder / "plugin.py", program)]
+    if is_left_behind(plugin.name, *texts):
+        raise ConfigError(
+            f"{plugin.name}/elastic/event.cel is as `siemtap new` wrote it, but plugin.py is not:"
+            " an Elastic Agent would send the requests of the template; write those of plugin.py"
+            ' there (section 8 of "Adding a vendor"), or change its first comment if it sends the'
+            " same"
+        )
 
 
 def picture(plugin: Plugin) -> bytes:

@@ -26,6 +26,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple
 
+from ..core.errors import ConfigError
 from ..core.rows import Dataset, identity_parts
 
 FRAME = Path(__file__).parent / "frame.cel"
@@ -59,8 +60,8 @@ def program(folder: Path, name: str, dataset: Dataset, constants: Mapping[str, A
     `constants`: values of the vendor's Python that the program reads, as `run.NAME`."""
     lets = [Statement(name=key, value=literal(value)) for key, value in constants.items()]
     body = [*lets, *_expanded(folder, [Statement(part=name)], dataset)]
-    if body[-1].condition != "true":
-        raise ValueError(f"{folder / name}.cel: the last statement must be a `return:`")
+    if not body or body[-1].condition != "true":
+        raise ConfigError(f"{folder / name}.cel: the last statement must be a `return:`")
     end = statements("frame.cel, part end", parts()["end"])
     return "dyn({})\n" + "\n".join(
         [*_rendered(body), *_rendered(end, guarded=False), ".as(run, state.with(run.result))"]
@@ -79,7 +80,7 @@ def expression(
 
 
 def statements(where: str, source: str) -> List[Statement]:
-    """Read statements. ValueError for a line that is none."""
+    """Read statements. ConfigError for a line that is none."""
     read: List[Statement] = []
     comment: List[str] = []
     for number, line in enumerate(source.splitlines(), 1):
@@ -104,7 +105,7 @@ def statements(where: str, source: str) -> List[Statement]:
             read[-1] = read[-1]._replace(value=f"{read[-1].value}\n{above}{line}".strip("\n"))
             comment = []
         else:
-            raise ValueError(
+            raise ConfigError(
                 f'{where} line {number}: "{line}" is no statement; write let NAME = …,'
                 " return if …:, return: or use NAME, and indent what belongs to it"
             )
@@ -154,7 +155,7 @@ def _expanded(folder: Path, source: List[Statement], dataset: Dataset) -> Iterat
         elif statement.part in parts():
             where, text = f"frame.cel, part {statement.part}", parts()[statement.part]
         else:
-            raise ValueError(
+            raise ConfigError(
                 f"use {statement.part}: neither a file of {folder} nor a part of frame.cel"
             )
         yield from _expanded(folder, statements(where, text), dataset)

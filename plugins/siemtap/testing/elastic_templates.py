@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import Dict
 
+from .templates import filled
+from .templates_pull import FILES_OF_CURSOR, FILES_OF_WINDOWS
+
 INGEST = '''"""What Elastic's package needs beside the manifest and the mapping: how an agent
 asks, and the converters of mapping.py in Painless."""
 
@@ -48,7 +51,9 @@ PACKAGE = Package(
 '''
 
 # The statements of a program: siemtap/elastic/cel.py. What is used: siemtap/elastic/frame.cel.
-WINDOWS_PROGRAM = """// The vendor's events in windows of at most an hour: from the cursor, less the
+WINDOWS_PROGRAM = """// The requests of plugin.py once more, for Elastic Agent: change both.
+//
+// The vendor's events in windows of at most an hour: from the cursor, less the
 // overlap, to `now - lag`.
 use wait
 let mark = has(state.cursor) ? state.cursor : {}
@@ -75,7 +80,9 @@ return:
   run.delivery.with({"cursor": run.mark})
 """
 
-CURSOR_PROGRAM = """// The vendor's events in time ranges of at most a day, page by page: each
+CURSOR_PROGRAM = """// The requests of plugin.py once more, for Elastic Agent: change both.
+//
+// The vendor's events in time ranges of at most a day, page by page: each
 // answer has the link to the next page, and the last one has none.
 use wait
 let mark = has(state.cursor) ? state.cursor : {}
@@ -90,7 +97,8 @@ let api = state.url.parse_url()
 let origin = run.api.Scheme + "://" + run.api.Host
 let page = run.link == "" ? state.url + "/events?" + {
     "since": [string(run.from)], "until": [string(run.to)], "limit": ["100"],
-  }.format_query() : run.link.has_prefix("/") ? run.origin + run.link : run.link
+  }.format_query() : run.link.has_prefix("/") ? run.origin + run.link :
+  run.link.has_prefix("?") ? state.url + "/events" + run.link : run.link
 // the key goes to no other host
 return if !run.page.has_prefix(run.origin + "/"):
   {"link": "", "error": "the link to the next page leads to another host than " + run.origin}
@@ -123,3 +131,14 @@ ELASTIC_FILES: Dict[str, Dict[str, str]] = {
     "cursor": {**PULLED_FILES, "elastic/event.cel": CURSOR_PROGRAM},
     "push": {"ingest.py": INGEST_PUSHED, "elastic/mapping.painless": PAINLESS},
 }
+
+
+def is_left_behind(name: str, client: str, program: str) -> bool:
+    """Return whether a plugin's program is still that of a new plugin, and its client is not.
+
+    client: the text of plugin.py. program: that of elastic/event.cel.
+    """
+    for kind, files in (("windows", FILES_OF_WINDOWS), ("cursor", FILES_OF_CURSOR)):
+        if program == filled(ELASTIC_FILES[kind]["elastic/event.cel"], name):
+            return client != filled(files["plugin.py"], name)
+    return False

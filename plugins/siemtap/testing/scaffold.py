@@ -16,7 +16,7 @@ from ..core.model import Plugin
 from ..render import config, reference
 from . import cases
 from .elastic_templates import ELASTIC_FILES
-from .templates import FILES, PACKAGE_FILES
+from .templates import FILES, PACKAGE_FILES, filled
 from .templates_pull import FILES_OF_CURSOR, FILES_OF_WINDOWS
 from .templates_push import FILES_OF_PUSH
 
@@ -70,12 +70,11 @@ def write_package(name: str, kind: str, folder: Path) -> List[Path]:
 
 
 def _write_files(folder: Path, files: Dict[str, str], name: str) -> List[Path]:
-    title = name.replace("_", " ").title()
     paths = []
     for relative, text in sorted(files.items()):
         path = folder / relative.replace("@name@", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("@name@", name).replace("@Title@", title), encoding="utf-8")
+        path.write_text(filled(text, name), encoding="utf-8")
         paths.append(path)
     return paths
 

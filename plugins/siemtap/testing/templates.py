@@ -176,6 +176,12 @@ from siemtap.testing.contract import contract_of
 Test_@name@ = contract_of(PLUGIN)
 """
 
+
+def filled(text: str, name: str) -> str:
+    """Return the text of a file for a plugin of this name."""
+    return text.replace("@name@", name).replace("@Title@", name.replace("_", " ").title())
+
+
 FILES: Dict[str, str] = {
     "__init__.py": INIT,
     "mapping.py": MAPPING,
