@@ -1,6 +1,7 @@
 """A new plugin beside an installed wheel, without a checkout: its tests, its events in a real
 OpenSearch node, its add-on by AppInspect, its package by package-spec; and its CEL program against
-its simulator. Nothing that `siemtap new` writes is edited. `ci/bundle` says where the tools are."""
+its simulator. Nothing that `siemtap new` writes is edited, but for the walk-through of "Adding a
+vendor". `ci/bundle` says where the tools are."""
 
 import importlib
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 import inspected
 import pytest
 import rules
+import walk_through
 from built import tarball as tarball_of
 from fleet import new_agent
 from ingest import TOOLS, DataStream
@@ -47,7 +49,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("siemtap-*.whl"))
 
 
-@pytest.fixture(scope="module", params=scaffold.KINDS)
+@pytest.fixture(scope="module", params=(*scaffold.KINDS, "walk-through"))
 def kind(request):
     return request.param
 
@@ -59,14 +61,20 @@ def place(kind, tmp_path_factory, wheel):
     venv.create(folder / "venv", with_pip=True)
     pip = (folder / "venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
     run(*pip, f"siemtap[testing] @ {wheel.as_uri()}", cwd=folder)
-    siemtap(folder, "new", "acme", "--kind", kind, "--into", "x")
+    shape = "cursor" if kind == "walk-through" else kind
+    siemtap(folder, "new", "acme", "--kind", shape, "--into", "x")
+    if kind == "walk-through":
+        walk_through.write(folder / "x")
+        accepting = folder / "venv/bin/python", "-m", "pytest", "-q"
+        run(*accepting, cwd=folder / "x", SIEMTAP_ACCEPT="1")
     run(*pip, "./x", cwd=folder)
     return folder
 
 
-def run(*words, cwd):
+def run(*words, cwd, **variables):
     """Run a command without anything of this checkout; return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    there = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {**there, **variables}
     result = subprocess.run(
         list(map(str, words)),
         cwd=cwd,
