@@ -124,6 +124,25 @@ def test_no_environment_is_made_inside_a_complete_one(clone, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_render_is_enough_for_a_new_plugin(clone, tmp_path):
+    """Its fields become those of the shared schema, and its own schema shows it."""
+    variables = {"PYTHONPATH": str(clone / "plugins"), "SIEMTAP_CACHE": str(tmp_path / "cache")}
+
+    def run(words):
+        code, out, err = call(clone, f"'{sys.executable}' {words}", tmp_path, **variables)
+        assert code == 0, out + err
+
+    run("-m siemtap.shipper.cli.main new acme")
+    try:
+        run("packaging/build render")
+        run("packaging/build render --check")
+        assert '"rendered"' in (clone / "schemas/datasets/acme.event.json").read_text()
+    finally:
+        subprocess.run(["git", "checkout", "--quiet", "."], cwd=clone, check=True)
+        subprocess.run(["git", "clean", "-fdq"], cwd=clone, check=True)
+
+
+@pytest.mark.slow
 def test_environment_that_cannot_be_made_is_one_error(clone, tmp_path):
     """Without a package index: one sentence at the end, and no environment is marked as
     complete."""
