@@ -53,6 +53,23 @@ def test_a_failing_test_shows_the_values(package):
     assert '[0].user.email: "eve@example.com", and not "mallory@example.com"' in result.stdout
 
 
+def test_a_new_setting_is_rendered(package):
+    """sample.yml and README.md are written by the package's own tests, where they are asked to."""
+    manifest = package / "acme/manifest.py"
+    added = '    depth: int = integer("Depth", 3, help="How deep it looks.")\n'
+    manifest.write_text(
+        manifest.read_text().replace("import duration", "import duration, integer") + added
+    )
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "rendered"]
+    stale = python(*words, cwd=package)
+    assert stale.returncode == 1 and "SIEMTAP_ACCEPT=1 renders them" in stale.stdout
+    assert "['sample.yml', 'README.md']" in stale.stdout
+    assert python(*words, cwd=package, SIEMTAP_ACCEPT="1").returncode == 0
+    assert python(*words, cwd=package).returncode == 0
+    assert "depth" in (package / "acme/sample.yml").read_text()
+    assert "`depth`" in (package / "acme/README.md").read_text()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plugin_in_a_checkout_passes_its_tests(kind, tmp_path, monkeypatch):
     (tmp_path / "plugins/siemtap").mkdir(parents=True)

@@ -39,7 +39,7 @@ from ..engine.sinks import CheckpointAfter, SkipDelivered
 from ..render import cim, ecs
 from ..render.datasets import schema_of
 from ..render.schema_walk import walk
-from . import cases
+from . import cases, scaffold
 from .cim import check_cim
 from .simulation import Fault, simulator
 from .world import NOON, Crash, Fuse, Memory, World
@@ -138,6 +138,17 @@ class PluginContract:
         headings = re.findall(r"^## (.*)$", readme, re.MULTILINE)
         assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
         assert cases.folders(self.plugin), "at least one case"
+
+    def test_its_rendered_files_are_up_to_date(self) -> None:
+        """sample.yml, and the tables of README.md. SIEMTAP_ACCEPT=1 writes them."""
+        files = scaffold.rendered(self.plugin)
+        if os.environ.get("SIEMTAP_ACCEPT"):
+            for path, text in files.items():
+                path.write_text(text, encoding="utf-8")
+        stale = [
+            path.name for path, text in files.items() if path.read_text(encoding="utf-8") != text
+        ]
+        assert stale == [], "the manifest or the mapping is newer; SIEMTAP_ACCEPT=1 renders them"
 
     def test_case(self, folder: Path) -> None:
         """A case gives its events, which are valid. SIEMTAP_ACCEPT=1 writes expected.json: then

@@ -94,18 +94,24 @@ def _imported(name: str, into: Path) -> Iterator[Plugin]:
                 del sys.modules[module]
 
 
-def _render(plugin: Plugin) -> List[Path]:
-    """Write sample.yml and the case's expected events; fill the tables of README.md."""
+def rendered(plugin: Plugin) -> Dict[Path, str]:
+    """Return what a plugin's folder has of its manifest and mapping: sample.yml, and README.md with
+    its tables."""
     folder = cases.folder_of(plugin)
-    sample = folder / "sample.yml"
-    sample.write_text(config.sample(plugin), encoding="utf-8")
-    readme = folder / "README.md"
-    readme.write_text(
-        reference.fill_tables(readme.read_text(encoding="utf-8"), reference.tables_of(plugin)),
-        encoding="utf-8",
-    )
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    return {
+        folder / "sample.yml": config.sample(plugin),
+        folder / "README.md": reference.fill_tables(readme, reference.tables_of(plugin)),
+    }
+
+
+def _render(plugin: Plugin) -> List[Path]:
+    """Write what is rendered, and the case's expected events."""
+    files = rendered(plugin)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
     (case,) = cases.folders(plugin)
     events, _, _ = cases.play(case, plugin)
     expected = case / "expected.json"
     expected.write_text(json.dumps(events, indent=1) + "\n", encoding="utf-8")
-    return [sample, expected]
+    return [*files, expected]
