@@ -7,17 +7,17 @@ PAGE = Path(__file__).parents[1] / "docs/adding-a-vendor.md"
 BLOCK = re.compile(r"```(?:python|http|text)\n(?:#|//) (\S+?)(?:: ([^\n]*))?\n(.*?)```", re.DOTALL)
 
 
-def blocks():
-    """Return (path, instruction, block) of every block."""
+def blocks(part):
+    """Return (path, instruction, block) of every block between the comments of this name."""
     page = PAGE.read_text(encoding="utf-8")
-    walk = page.partition("<!-- walk-through -->")[2].partition("<!-- /walk-through -->")[0]
+    walk = page.partition(f"<!-- {part} -->")[2].partition(f"<!-- /{part} -->")[0]
     return BLOCK.findall(walk)
 
 
-def write(package):
+def write(package, part="walk-through"):
     """Put the blocks into the files of a new plugin; return the number of Python's lines."""
     written = 0
-    for path, instruction, block in blocks():
+    for path, instruction, block in blocks(part):
         file = package / path
         file.write_text(apply(file.read_text(), instruction, block))
         if path.endswith(".py"):

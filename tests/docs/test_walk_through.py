@@ -13,13 +13,15 @@ from siemtap.bundles import addon, integration
 from siemtap.bundles.source import source_of
 from siemtap.core.errors import ConfigError
 from siemtap.shipper.cli.main import main
+from siemtap.testing.contract import check_ledger
+from siemtap.testing.world import World
 
 
 @pytest.fixture
-def new(tmp_path):
+def new(tmp_path, request):
     """The package of a new plugin, as `siemtap new` writes it."""
-    package = tmp_path / "siemtap-acme"
-    result = CliRunner().invoke(main, ["new", "acme", "--kind", "cursor", "--into", str(package)])
+    package, kind = tmp_path / "siemtap-acme", getattr(request, "param", "cursor")
+    result = CliRunner().invoke(main, ["new", "acme", "--kind", kind, "--into", str(package)])
     assert result.exit_code == 0, result.output
     return package
 
@@ -80,6 +82,29 @@ def test_program_of_the_template_is_refused_once_the_client_is_another(new, impo
         integration.files(imported())
     program.write_text(f"// as plugin.py\n{left_behind}", encoding="utf-8")
     assert "manifest.yml" in integration.files(imported())
+
+
+@pytest.mark.parametrize("new", ["windows"], indirect=True)
+@pytest.mark.parametrize("most", [50, 2])
+def test_numbered_pages_lose_nothing(new, imported, most):
+    """With 2 pages of 3 events at most, wide windows are halved."""
+    walk_through.write(new, "numbered-pages")
+    client, vendor = new / "acme/plugin.py", new / "acme/simulator.py"
+    text = client.read_text().replace("SIZE = 100", "SIZE = 3")
+    client.write_text(text.replace("MOST_PAGES = 50", f"MOST_PAGES = {most}"))
+    whole = "self.readable(start, stop, call.now)"
+    part = f"{whole}[first : first + size]"
+    lines = 'size = int(call.query["size"])\n        first = size * (int(call.query["page"]) - 1)\n'
+    text = vendor.read_text().replace(
+        '        return {"events"', f'        {lines}        return {{"events"'
+    )
+    assert whole in text and lines in text
+    vendor.write_text(text.replace(whole, part))
+    plugin = imported()
+    simulator = importlib.import_module("acme.simulator").Simulator()
+    world = World(plugin, simulator, lookback="31m").cycles(3)
+    check_ledger(world)
+    assert len(simulator.requests) > (20 if most == 2 else 10)
 
 
 def test_new_plugin_is_built_as_it_is(imported):
