@@ -47,6 +47,7 @@ def unblock(
         raise ConfigError(
             "no client is given; use --ip, --cookie NAME=VALUE, --token, --api-key or --username"
         )
+    check_admin(context, "the removal from its attack list")
     names: List[str] = [f"{len(values)} {kind}" for kind, values in body.items()]
 
     def work(subject: str) -> Outcome:
@@ -74,6 +75,14 @@ def _attack_list_body(
     return body
 
 
+def check_admin(context: CommandContext, call: str) -> None:
+    """Raise ConfigError if the keys are those of the restricted user."""
+    if context.settings.role != "admin":
+        raise ConfigError(
+            f"ABS permits {call} to the admin user only: use an input with `role: admin`"
+        )
+
+
 def forensics(
     context: CommandContext,
     subjects: Tuple[str, ...],
@@ -86,10 +95,7 @@ def forensics(
     selected = {option: value for option, value in clients.items() if value}
     if len(selected) != 1:
         raise ConfigError("give exactly one of --ip, --cookie, --token, --api-key and --username")
-    if context.settings.role != "admin":
-        raise ConfigError(
-            "ABS gives forensics to the admin user only: use an input with `role: admin`"
-        )
+    check_admin(context, "forensics")
     until = millis_of(instant(stop)) if stop else context.client.http.now()
     since = millis_of(instant(start)) if start else until - DAY
     earlier, later = query_dates(since, until, context.settings.timezone)

@@ -112,7 +112,8 @@ def test_commands_of_pingintelligence(tmp_path):
             and siemtap("forensics", "--ip", "192.0.2.7", "--username", "anna").exit_code == 2
         )
         path.write_text(path.read_text().replace('"admin"', '"restricted"'))
-        assert "use an input with `role: admin`" in siemtap("forensics", "--ip", "192.0.2.7").output
-        assert siemtap("unblock", "--ip", "192.0.2.9").exit_code == 1
+        for arguments in (["forensics"], ["unblock"], ["unblock", "--dry-run"]):
+            result = siemtap(*arguments, "--ip", "192.0.2.9")
+            assert result.exit_code == 2 and "use an input with `role: admin`" in result.output
     finally:
         server.close()
