@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Iterator, List, Tuple
 
 from siemtap.core.convert import rfc3339
+from siemtap.core.errors import AuthError
 from siemtap.core.model import Batch, Cursor, Plugin, Unit
 from siemtap.core.rows import Record
 from siemtap.core.windows import DAY, HOUR, MINUTE, SECOND, Millis, Window, whole
@@ -86,7 +87,16 @@ class Client:
         headers = {**request.headers, "Authorization": f"Bearer {self.settings.api_key}"}
         if wanted:
             headers["TMV1-Filter"] = wanted
-        return self.http.json(request._replace(headers=headers))
+        try:
+            return self.http.json(request._replace(headers=headers))
+        except AuthError as error:
+            place = "`url`" if self.settings.url else f"`region: {self.settings.region}`"
+            raise AuthError(
+                f"{error.message}; check `api_key`, the permissions of its role, and {place}: a key"
+                " belongs to one region",
+                error.where,
+                error.status,
+            ) from None
 
     def check_login(self) -> None:
         """Query the alerts of one second."""
