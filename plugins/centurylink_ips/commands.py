@@ -229,7 +229,10 @@ def check_listener(context: CommandContext) -> Tuple[bool, str]:
     if not settings.our_url:
         if settings.our_syslog:
             return True, "syslog over UDP cannot be checked"
-        return False, "no listener is configured"
+        return False, (
+            "the listener cannot be checked: set `our_url` to the webhook's URL as the vendor calls"
+            " it, with the secret"
+        )
     host = urlsplit(settings.our_url).netloc
     # The vendor's sender verifies the certificate; this check only needs a response.
     http = connect(fill_in(Connection, {"timeout": LISTENER_TIMEOUT, "verify": False}))

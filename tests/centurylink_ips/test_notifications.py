@@ -204,6 +204,14 @@ def test_verify_command(tmp_path):
     )
 
 
+def test_verify_names_the_setting_that_it_needs():
+    """Whether the input listens is no matter: the vendor's way to it is not known."""
+    (outcome,) = run_command(simulated_input(), "verify")
+    assert not outcome.ok and "configured" not in outcome.message
+    assert "`our_url` and `our_syslog` are not set" in outcome.message
+    assert "the listener cannot be checked: set `our_url` to the webhook's URL" in outcome.message
+
+
 @pytest.mark.parametrize(
     "status, sentence", [(405, "the listener answers"), (404, "of this input (it sent 404)")]
 )
