@@ -238,7 +238,8 @@ def call(function: Callable[..., Any], arguments: List[str], there: Mapping[str,
     declaration = declaration_of(function)
     if declaration is not None:
         return _declared(declaration, arguments[0], there)
-    name = BUILTIN.get(function) or getattr(function, "__name__", repr(function))
+    name: str = getattr(function, "__name__", repr(function))
+    name = BUILTIN.get(function, name)
     if name not in there:
         raise _without_twin(function, name)
     settings = [f"conf.get({quoted(setting)})" for setting in settings_read(function)]
