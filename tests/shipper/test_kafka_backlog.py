@@ -3,14 +3,18 @@ that has ended."""
 
 import threading
 from concurrent.futures import Future
+from contextlib import ExitStack
 
+import elastic_simulator
 import pytest
 from confluent_kafka import TopicPartition
 from kafka_mock import Mock
+from outputs.simulated_cluster import STREAM
 from processes import wait_for
 from shipper.kafka_events import config, stored, value
 from shipper.test_kafka_starts import Brokers, reader_of
 
+from siemtap.core.errors import Retry
 from siemtap.kafka.consumer import Commit
 from siemtap.shipper.process import Shipper
 
@@ -96,6 +100,24 @@ def test_others_have_what_was_given_away(reader):
     assert not reader.backlog.waiting
 
 
+def test_what_another_reader_may_have_delivered_is_asked_for(reader):
+    reader._assigned(reader.consumer, PLACES)
+    read(reader, 2_500)
+    for number, doubtful in [(1_500, True), (600, True), (400, False)]:
+        reader.take(number, 10**6, 1)
+        assert reader.is_doubtful() == doubtful
+        reader.done()
+    read(reader, 2_600, start=2_500)
+    reader.take(100, 10**6, 1)
+    assert not reader.is_doubtful()
+    reader.again()  # the attempt failed
+    for doubtful in (True, False):
+        reader.take(60, 10**6, 1)
+        assert reader.is_doubtful() or not doubtful
+        reader.done()
+    assert reader.is_doubtful(), "of a loss"
+
+
 @pytest.fixture(scope="module")
 def mock():
     with Mock() as mock:
@@ -121,6 +143,49 @@ def test_a_reader_that_has_ended_begins_anew(tmp_path, mock, monkeypatch, caplog
     assert shipper.run()
     assert "reading was given up: KeyError" in caplog.text
     assert mock.committed("ends", "ends") == 3
+
+
+def test_a_writer_that_takes_over_asks_for_what_the_one_that_died_has_delivered(tmp_path, mock):
+    """Between its answer and its commit the data stream rolled over, so that no id helps."""
+    given = {"topics": ["taken"], "group_id": "taken"}
+    with elastic_simulator.Server(elastic_simulator.Cluster()) as served, ExitStack() as stack:
+        output = f'"output": {{"elasticsearch": {{"hosts": ["{served.url}"]}}}}'
+        mock.write("taken", *map(value, range(4)))
+        shippers = [Shipper(config(tmp_path / name, mock.hosts, output, **given)) for name in "ab"]
+        runners = [threading.Thread(target=shipper.run) for shipper in shippers]
+        stack.callback(lambda: [each.join(60) for each in runners])
+        stack.callback(lambda: [each.stop() for each in shippers])
+        staying, dying = (each.inputs["kafka"].client for each in shippers)
+        runners[0].start()
+        wait_for(lambda: mock.committed("taken", "taken") == 4)
+        runners[1].start()
+        wait_for(lambda: dying.consumer.owned and staying.consumer.owned)
+        wait_for(lambda: not dying.consumer.owned & staying.consumer.owned)
+        saved, dead = [], threading.Event()
+
+        def die(unit, mark):
+            saved.append(mark)
+            dead.wait(60)
+            raise Retry("it is dead")
+
+        dying.save = die
+        for partition in range(4):
+            numbers = range(100 * partition + 100, 100 * partition + 150)
+            mock.write("taken", *map(value, numbers), to=partition)
+        wait_for(lambda: saved)
+        served.cluster.rollover("POST", STREAM, {}, b"")
+        shippers[1].stop()
+        dead.set()
+        runners[1].join(60)
+        wait_for(lambda: mock.committed("taken", "taken") == 204)
+        backing = served.cluster.streams[STREAM]["backing"]
+        assert sorted(id for part in backing for id in part) == sorted(
+            f"{number:032x}"
+            for number in [
+                *range(4),
+                *(each for p in range(1, 5) for each in range(100 * p, 100 * p + 50)),
+            ]
+        )
 
 
 @pytest.mark.slow

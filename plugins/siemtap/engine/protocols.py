@@ -112,6 +112,9 @@ class EventSource(MarkStore, Protocol):
     def origin(self, event: Event) -> str:
         """Return where an event of the batch in hand was read; "" for another event."""
 
+    def is_doubtful(self) -> bool:
+        """Return whether events of the batch in hand may have been delivered before."""
+
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Set
+from typing import Callable, List, Optional, Set
 
 from ..core.events import ids_of
 from ..core.model import Mark, Unit
@@ -44,6 +44,22 @@ class WithoutCheckpoint:
 
     def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
         return self.sink.deliver(unit, events, None) if events else []
+
+
+class AskWhenDoubtful:
+    """For a source that knows itself which batches may have been delivered before. `asking`:
+    returns what looks such a batch up, from what the output has by then."""
+
+    def __init__(
+        self, is_doubtful: Callable[[], bool], asking: Callable[[], Sink], sink: Sink
+    ) -> None:
+        self.is_doubtful = is_doubtful
+        self.asking = asking
+        self.sink = sink
+
+    def deliver(self, unit: Unit, events: List[Event], mark: Optional[Mark]) -> Rejections:
+        sink = self.asking() if self.is_doubtful() else self.sink
+        return sink.deliver(unit, events, mark)
 
 
 class SkipDelivered:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ..core.convert import LATEST
 from .gaps import Partition
+
+# Messages of one batch: a reader that died had at most so many in hand, delivered or not.
+BATCH_MESSAGES = 2_000
 
 
 class Received(NamedTuple):
@@ -49,6 +52,8 @@ class Backlog:
         self.given_away: Set[Partition] = set()
         # where to go on if they come back: what is before was delivered, and not committed
         self.delivered: Dict[Partition, int] = {}
+        # partition -> how many of its next messages may have been delivered, by whoever had them
+        self.doubtful: Dict[Partition, int] = {}
 
     def add(self, message: Received) -> None:
         """Let a message wait, unless it was delivered before its partition was given away."""
@@ -72,14 +77,26 @@ class Backlog:
 
     def done(self) -> None:
         """Forget the messages in hand: they are delivered."""
+        for place, number in self._numbers_in_hand().items():
+            self.doubtful[place] = self.doubtful.get(place, 0) - number
+            if self.doubtful[place] <= 0:
+                del self.doubtful[place]
+        self._drop_hand()
+
+    def _drop_hand(self) -> None:
         self.in_hand = []
         self.given_away = set()
+
+    def _numbers_in_hand(self) -> Counter[Partition]:
+        return Counter(each.place for each in self.in_hand)
 
     def again(self, owned: Set[Partition]) -> None:
         """Put the messages in hand back, of partitions that have been ours all the time: what was
         given away is read anew if it came back."""
         back = [each for each in self.in_hand if each.place in owned - self.given_away]
-        self.done()
+        for place, number in self._numbers_in_hand().items():
+            self.doubtful[place] = max(number, self.doubtful.get(place, 0))
+        self._drop_hand()
         self.waiting.extendleft(reversed(back))
         self.size += sum(map(_size, back))
 
@@ -90,6 +107,16 @@ class Backlog:
         if delivered:
             self.delivered.update(delivered)
             self._keep(lambda each: each.offset >= delivered.get(each.place, 0))
+
+    def get(self, places: Iterable[Partition]) -> None:
+        """Note that these partitions are ours from now on."""
+        self.doubtful.update(dict.fromkeys(places, BATCH_MESSAGES))
+
+    def is_doubtful(self) -> bool:
+        """Return whether what is delivered now may have been delivered before: messages in hand, or
+        without any, the event of a loss."""
+        places = self.places_in_hand()
+        return not places or bool(self.doubtful.keys() & places)
 
     def give_away(self, places: Set[Partition]) -> None:
         """Forget what waits of these partitions: others read them from now on."""

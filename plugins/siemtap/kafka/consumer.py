@@ -224,6 +224,7 @@ class Consumer:
         with self.changed:
             new = {(each.topic, each.partition) for each in partitions}
             self.owned = (self.owned or set()) | new
+            self.backlog.get(new)
             self.changed.notify_all()
         consumer.incremental_assign(partitions)
         if self.paused:
@@ -312,6 +313,12 @@ class Consumer:
         """Forget a loss whose event is delivered."""
         with self.changed:
             self.gaps.reported(loss)
+
+    def is_doubtful(self) -> bool:
+        """Return whether messages in hand may have been delivered before: by a reader that died, or
+        by an attempt that failed."""
+        with self.changed:
+            return self.backlog.is_doubtful()
 
     def done(self) -> None:
         """Forget the messages in hand: their offsets are committed."""

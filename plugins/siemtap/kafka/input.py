@@ -19,12 +19,11 @@ from ..core.model import Batch, Cursor, Mark, Plugin, Unit, Unreadable
 from ..core.rows import Dataset, Event
 from ..core.windows import Millis
 from ..edge.client.messages import may_have_large_number
-from .backlog import Received
+from .backlog import BATCH_MESSAGES, Received
 from .consumer import Consumer
 from .gaps import Loss
 from .settings import KafkaConnection
 
-BATCH_MESSAGES = 2_000
 BATCH_BYTES = 4 * 1024**2
 PATIENCE = 15.0  # seconds for messages, or for the group to assign partitions
 EVENTS = Dataset("kafka.events", clock=lambda record: None, identity=(), rows=())
@@ -98,6 +97,10 @@ class Client:
     def origin(self, event: Event) -> str:
         """Return where an event of the batch in hand was read; "" for another event."""
         return self.places.get(event["event"]["id"], "")
+
+    def is_doubtful(self) -> bool:
+        """Return whether events of the batch in hand may have been delivered before."""
+        return self.consumer.is_doubtful()
 
     def problems(self) -> Iterator[str]:
         """Yield what a person should put right, for the status."""

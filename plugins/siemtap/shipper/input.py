@@ -28,6 +28,7 @@ from ..engine.protocols import (
     Sink,
 )
 from ..engine.pump import pump
+from ..engine.sinks import AskWhenDoubtful
 from ..engine.time_range import settings_of
 from .config.sections import Input
 from .host import Host
@@ -267,7 +268,11 @@ class RunningInput:
             checkpoints = self.delivered_ids
         sink: Sink
         if self.source:
-            sink = self.route.sink_before(self.source, state.doubt)
+            sink = AskWhenDoubtful(
+                self.source.is_doubtful,
+                lambda: self.route.sink_before(self.source, {}),
+                self.route.sink_before(self.source, None),
+            )
         else:
             sink = self.route.sink(
                 save_checkpoints=not self.time_range,
