@@ -45,6 +45,8 @@ class Client:
             zone(name)  # ConfigError for an unknown one
         if settings.servers and not settings.account:
             raise ConfigError("`servers` needs the `account` that they belong to")
+        if settings.servers and not (settings.username and settings.password):
+            raise ConfigError("`servers` needs `username` and `password`")
 
     # Authentication
 
@@ -229,5 +231,6 @@ PLUGIN = Plugin(
     webhook=True,
     confirm=confirm,
     commands=COMMANDS,
+    sources=("servers",),
     check_login=lambda client: client.bearer(),
 )

@@ -282,6 +282,12 @@ def check_settings(settings: Settings) -> None:
         raise ConfigError(
             "`url` and `attack_log` deliver the same attacks with different ids: use one of them"
         )
+    for name in settings.reports:
+        if REPORTS[name].admin and settings.role != "admin":
+            raise ConfigError(
+                f"`reports` names {name}, which ABS gives to the admin user only: remove it, or use"
+                " `role: admin`"
+            )
     if settings.mongodb:
         ddos.check()
     if settings.access_key in DEFAULT_KEYS or settings.secret_key in DEFAULT_KEYS:

@@ -11,7 +11,6 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from siemtap.core import bounds
 from siemtap.core.convert import rfc3339
-from siemtap.core.errors import ConfigError
 from siemtap.core.formats import syslog
 from siemtap.core.formats.payload import text_of
 from siemtap.core.model import Batch, Cursor, Payload, Plugin, Records, Unit, query_time, time_in
@@ -53,11 +52,6 @@ def units(client: Client, settings: Settings) -> Iterator[Tuple[str, str]]:
     if client.can_read_admin:
         yield REPORT.name, ADMIN
     for name in settings.reports:
-        if REPORTS[name].admin and settings.role != "admin":
-            raise ConfigError(
-                f"ABS gives the {name} report to the admin user only: remove it from `reports`, or"
-                " use `role: admin`"
-            )
         for api in apis if REPORTS[name].each else [""]:
             yield REPORT.name, f"{name}/{api}" if api else name
 
@@ -193,5 +187,6 @@ PLUGIN = Plugin(
     receive=receive,
     commands=COMMANDS,
     check_login=check_login,
+    sources=("url", "attack_log"),
     parallel_units=lambda settings: int(settings.concurrency),
 )

@@ -147,4 +147,5 @@ PLUGIN = Plugin(
     units=units,
     collect=collect,
     check_login=Client.check_login,
+    sources=("datasets",),
 )

@@ -53,9 +53,8 @@ def test_collect_sends_no_changes_and_no_forensics_requests():
 
 
 def test_report_that_only_the_admin_user_may_read():
-    world = simulated_input(settings={"reports": ["threshold"]})
     with pytest.raises(ConfigError, match="use `role: admin`"):
-        world.units()
+        simulated_input(settings={"reports": ["threshold"]})
     assert (
         "api_threshold"
         in simulated_input(role="admin", settings={"reports": ["threshold"]}).cycles(1).shown()

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, sentence",
     [
-        ({"secret": ""}, "`listen` needs a `secret`"),
+        ({"secret": ""}, "listen needs a `secret`"),
         ({"listen": "0.0.0.0:8443"}, "needs `certificate` and `key`"),
         ({"listen": "8443"}, "write an address and a port, such as 0.0.0.0:8443"),
         ({"secret": "short"}, "16 to 128 letters, digits"),

@@ -299,6 +299,13 @@ class Plugin:
     reads_events: bool = False
     # (settings) -> how many units of an input may be read at the same time
     parallel_units: Callable[[Any], int] = _one
+    # the settings that give units; an input that sets none of them has none
+    sources: Tuple[str, ...] = ()
+
+    @property
+    def pulls(self) -> bool:
+        """Return whether it reads anything by itself."""
+        return self.units is not _no_units
 
     def dataset(self, name: str) -> Dataset:
         """Return the dataset of this name."""

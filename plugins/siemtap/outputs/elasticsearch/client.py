@@ -13,7 +13,7 @@ from ...core.errors import AuthError, ConfigError, Retry, SiemtapError
 from ...edge.certificates import Followed, client_context
 from ...edge.client.pins import Pin
 from .node import Lines, NodeTls, Serializer, node_class
-from .settings import Settings
+from .settings import Settings, check_login
 
 Hit = Dict[str, object]  # of a search
 WAIT = frozenset((408, 425, 429, 500, 502, 503, 504))
@@ -72,7 +72,10 @@ class Tls:
 
 def build_client(settings: Settings, flavour: str, tls: Optional[Tls] = None) -> Elasticsearch:
     """Return a client for either flavour. Raise ConfigError that names the wrong setting."""
-    _check_login(settings, flavour)
+    try:
+        check_login(settings, flavour)
+    except ConfigError as error:
+        raise error.at(f"output.{flavour}") from None
     tls = tls or Tls(settings, flavour)
     try:
         return Elasticsearch(
@@ -87,20 +90,6 @@ def build_client(settings: Settings, flavour: str, tls: Optional[Tls] = None) ->
     except (ValueError, OSError) as error:
         reason = USERINFO.sub("://", str(error))
         raise ConfigError(f"output.{flavour}: {reason}") from None
-
-
-def _check_login(settings: Settings, flavour: str) -> None:
-    """Raise ConfigError for login settings that exclude each other or are incomplete."""
-    names = [name for name in ("api_key", "username", "bearer_token") if getattr(settings, name)]
-    if len(names) > 1:
-        raise ConfigError(f"output.{flavour}: {' and '.join(names)} are set; use one of them")
-    if bool(settings.username) != bool(settings.password):
-        raise ConfigError(f"output.{flavour}: username and password go together; set both")
-    if flavour == "opensearch" and (settings.api_key or settings.cloud_id):
-        raise ConfigError(
-            "output.opensearch: OpenSearch knows neither api_key nor cloud_id; use username and"
-            " password, a bearer_token or a certificate"
-        )
 
 
 def _login_options(settings: Settings) -> LoginOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
+from ...core.errors import ConfigError
 from ...core.manifest import duration, integer, secret, text, text_list
 from ...core.settings import (
     FINGERPRINT,
@@ -91,3 +92,17 @@ class Settings:
     timeout: int = duration(
         "Timeout", "90s", least="1s", most="10m", help="Maximum duration of one request."
     )
+
+
+def check_login(settings: Settings, flavour: str) -> None:
+    """Raise ConfigError for login settings that exclude each other or are incomplete."""
+    names = [name for name in ("api_key", "username", "bearer_token") if getattr(settings, name)]
+    if len(names) > 1:
+        raise ConfigError(f"{' and '.join(names)} are set; use one of them")
+    if bool(settings.username) != bool(settings.password):
+        raise ConfigError("username and password go together; set both")
+    if flavour == "opensearch" and (settings.api_key or settings.cloud_id):
+        raise ConfigError(
+            "OpenSearch knows neither api_key nor cloud_id; use username and password, a"
+            " bearer_token or a certificate"
+        )

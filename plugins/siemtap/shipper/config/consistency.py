@@ -8,12 +8,21 @@ import ipaddress
 import os
 import re
 import ssl
-from typing import Any, Iterable, Iterator, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, NoReturn, Tuple
 from urllib.parse import urlsplit
 
+from ...core.errors import ConfigError, Retry, SiemtapError
+from ...core.windows import DAY
+from ...edge.client.http import Http
+from ...edge.client.messages import Request
+from ...edge.receive import addresses
 from ...edge.receive.addresses import is_loopback
 
+if TYPE_CHECKING:
+    from .sections import Input
+
 Problem = Tuple[str, str]  # a setting, and what goes on after its place
+SETTING = re.compile(r"`([a-z0-9_]+)`")
 FILES = ("ca_file", "certificate", "key")
 # a login is both or none
 PAIRS = (("username", "password"), ("proxy_user", "proxy_password"))
@@ -50,6 +59,8 @@ def problems(form: Any) -> Iterator[Problem]:
             f' is "{form.host}", and the page has no login; write 127.0.0.1, or set `remote: true`'
             " to let whoever reaches that address read it",
         )
+    if "lifecycle" in names:
+        yield from _lifecycle_problems(form)
     if "host" in names and "port" not in names and form.host and _bad_authority(form.host):
         yield "host", ": its host or port is none; write https://host.example.com:5601"
 
@@ -107,6 +118,13 @@ def topic_of_both(topics: Iterable[str], written: str, datasets: Iterable[str]) 
     return ""
 
 
+def _lifecycle_problems(form: Any) -> Iterator[Problem]:
+    if form.retention % DAY:  # a part of a day would count as 0, which keeps all events
+        yield "retention", ": write whole days, such as 90d; 0s keeps events forever"
+    if form.lifecycle == "policy" and not form.policy:
+        yield "lifecycle", " is policy, and needs the name of an ILM policy as `policy`"
+
+
 def _pair_problems(form: Any, first: str, second: str) -> Iterator[Problem]:
     if getattr(form, first) and not getattr(form, second):
         yield first, f" needs `{second}`"
@@ -143,6 +161,55 @@ def _is_host(host: str) -> bool:
             return False
         return True
     return bool(re.fullmatch(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", host)) and len(host) < 254
+
+
+def refusals(input_config: Input) -> Iterator[Problem]:
+    """Yield what its plugin or its listeners refuse of an input's settings, and would end
+    `siemtap run`; the setting is "" if the problem names none."""
+    if input_config.receiving:
+        try:
+            addresses.check(input_config.receiving)
+        except ConfigError as error:
+            yield _refusal(error, input_config.receiving)
+    if not input_config.common.enabled:
+        return
+    connection = input_config.connection
+    http = Http(_refuse_to_send, connection.timeout, connection.user_agent)
+    try:
+        input_config.plugin.connect(input_config.settings, http)
+    except ConfigError as error:
+        yield _refusal(error, input_config.settings)
+    except SiemtapError:  # of a request, which only a running input sends
+        pass
+
+
+def _refusal(error: ConfigError, form: Any) -> Problem:
+    """Return the setting of a form that an error begins with, and what it says of it."""
+    match = SETTING.match(error.message)
+    if match and hasattr(form, match[1]):
+        return match[1], error.message[match.end() :]
+    return "", f": {error.message}"
+
+
+def _refuse_to_send(request: Request, seconds: float) -> NoReturn:
+    raise Retry("nothing is sent while the configuration is read", request.line)
+
+
+def idle(input_config: Input) -> str:
+    """Return that an enabled input can collect nothing, and what to set; "" if it can collect."""
+    plugin, receiving = input_config.plugin, input_config.receiving
+    if not input_config.common.enabled or (receiving and receiving.receives):
+        return ""
+    if plugin.pulls and not plugin.sources:
+        return ""
+    if any(getattr(input_config.settings, name) for name in plugin.sources):
+        return ""
+    names = [*plugin.sources]
+    if receiving:
+        names += ["listen", "syslog"] if plugin.webhook else ["syslog"]
+    choices = " or ".join(f"`{name}`" for name in names)
+    commands = ", or `enabled: false` if it is there for commands alone" if plugin.commands else ""
+    return f"collects nothing: set {choices}{commands}" if names else ""
 
 
 def warn_of_readers(secrets: Mapping[str, str]) -> Iterator[str]:

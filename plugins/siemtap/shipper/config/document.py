@@ -80,6 +80,10 @@ class Document:
         self.wrong.add(path)
         self._report(self.place_of(path).line, sentence)
 
+    def is_wrong(self, path: Path_) -> bool:
+        """Return whether there is a mistake in a section."""
+        return any(wrong[: len(path)] == path for wrong in self.wrong)
+
     def raise_mistakes(self) -> None:
         """Raise all mistakes, by line; do nothing if there are none."""
         if self.sentences:

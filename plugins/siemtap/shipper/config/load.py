@@ -13,7 +13,6 @@ from ...core.manifest import suggest
 from ...core.model import Plugin
 from ...core.paths import get, names
 from ...core.settings import SEVERITIES
-from ...edge.receive import addresses
 from ...outputs.types import OUTPUTS
 from ...render import registry
 from ...render.config import file_schema, forms, input_schema
@@ -126,7 +125,10 @@ def parse(
         inputs=tuple(inputs),
         overrides=tuple(overrides),
         texts=((file, text), *parts),
-        warnings=tuple(consistency.warn_of_readers(document.secret_places)),
+        warnings=(
+            *consistency.warn_of_readers(document.secret_places),
+            *(f"{each.id} {each.idle}" for each in inputs if each.idle),
+        ),
     )
     document.raise_mistakes()
     return config
@@ -228,13 +230,10 @@ def _read_input(
     _check_drop(document, path, input_config.common.drop)
     if plugin.reads_events:
         _check_topics(document, path, input_config, configured)
-    if input_config.receiving:
-        try:
-            addresses.check(input_config.receiving)
-        except ConfigError as error:
-            if not any(wrong[:2] == path for wrong in document.wrong):
-                document.report(path, f": {error.message}")
-    return input_config
+    if not document.is_wrong(path):
+        for name, problem in consistency.refusals(input_config):
+            document.report((*path, name) if name else path, problem)
+    return replace(input_config, idle=consistency.idle(input_config))
 
 
 def _check_topics(

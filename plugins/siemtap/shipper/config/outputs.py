@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
+from ...core.errors import ConfigError
 from ...core.manifest import suggest
-from ...outputs.types import OUTPUTS
+from ...kafka.client import library
+from ...outputs.elasticsearch.settings import check_login
+from ...outputs.types import CLUSTERS, OUTPUTS
 from ...render.config import output_schema
 from .document import Document, Path_
 from .sections import DEFAULT_OUTPUT, OutputConfig
@@ -20,7 +23,7 @@ def read_outputs(document: Document) -> Tuple[OutputConfig, ...]:
     section = document.tree.get("output")
     for type, values in section.items() if isinstance(section, dict) else ():
         if type in OUTPUTS and not outputs:
-            settings = _filled(document, ("output", type), type, values)
+            settings = filled(document, ("output", type), type, values)
             outputs.append(OutputConfig(DEFAULT_OUTPUT, type, settings))
     for name, entry in named_outputs(document.tree).items():
         path: Path_ = ("outputs", name)
@@ -31,9 +34,9 @@ def read_outputs(document: Document) -> Tuple[OutputConfig, ...]:
             document.report(path, f": {DEFAULT_OUTPUT} is the name of the section `output`")
             continue
         document.check(_validator(type), path, entry)
-        outputs.append(OutputConfig(name, type, _filled(document, path, type, entry)))
+        outputs.append(OutputConfig(name, type, filled(document, path, type, entry)))
     if not outputs:
-        settings = _filled(document, ("output", "sqlite"), "sqlite", {})
+        settings = filled(document, ("output", "sqlite"), "sqlite", {})
         outputs.append(OutputConfig(DEFAULT_OUTPUT, "sqlite", settings))
     _check_stores(document, outputs)
     return tuple(outputs)
@@ -51,9 +54,38 @@ def type_of(entry: Any) -> str:
     return type if isinstance(type, str) and type in OUTPUTS else ""
 
 
-def _filled(document: Document, path: Path_, type: str, values: Any) -> Any:
+def filled(document: Document, path: Path_, type: str, values: Any) -> Any:
+    """Return the settings of an output; report what is wrong in them, and what it would refuse."""
     values = values if isinstance(values, dict) else {}
-    return document.fill_in_and_check(path, OUTPUTS[type].settings_type, values)
+    settings = document.fill_in_and_check(path, OUTPUTS[type].settings_type, values)
+    if not document.is_wrong(path):
+        try:
+            _check_usable(type, settings)
+        except ConfigError as error:
+            document.report(path, f": {error.message}")
+    return settings
+
+
+def _check_usable(type: str, settings: Any) -> None:
+    """Raise ConfigError for what the output would refuse when it is opened: a package is missing,
+    or settings exclude each other."""
+    if type == "kafka":
+        library()
+    elif type in CLUSTERS:
+        check_login(settings, type)
+        if settings.cloud_id:
+            _check_cloud_id(settings.cloud_id)
+
+
+def _check_cloud_id(cloud_id: str) -> None:
+    from elastic_transport.client_utils import parse_cloud_id  # slow to import, and few need it
+
+    try:
+        parse_cloud_id(cloud_id)
+    except ValueError:
+        raise ConfigError(
+            "cloud_id cannot be read: copy the whole ID from the deployment's page in Elastic Cloud"
+        ) from None
 
 
 @cache

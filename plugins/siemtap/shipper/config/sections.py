@@ -314,6 +314,7 @@ class Input:
     receiving: Optional[Receiving] = None  # of a plugin that receives
     outputs: Tuple[str, ...] = (DEFAULT_OUTPUT,)
     processors: Tuple[Any, ...] = ()  # those of the input, then those of the file
+    idle: str = ""  # that it can collect nothing, and what to set
 
     @property
     def id(self) -> str:

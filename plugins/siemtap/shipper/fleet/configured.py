@@ -7,9 +7,8 @@ from typing import Dict, Optional, Sequence, Tuple
 
 from ...core.model import Plugin
 from ...kafka.settings import KafkaConnection
-from ...outputs.types import OUTPUTS
 from ..config.document import Document
-from ..config.outputs import named_outputs
+from ..config.outputs import filled, named_outputs
 from ..config.sections import DEFAULT_OUTPUT, General, OutputConfig
 
 KAFKA = "kafka"
@@ -30,7 +29,7 @@ def outputs_of(
             " its own",
         )
     if not document.tree.get("output") and not named_outputs(document.tree):
-        settings = document.fill_in_and_check(("output", KAFKA), OUTPUTS[KAFKA].settings_type, {})
+        settings = filled(document, ("output", KAFKA), KAFKA, {})
         outputs = (OutputConfig(DEFAULT_OUTPUT, KAFKA, settings),)
     others = [output for output in outputs if output.type != KAFKA] or list(outputs[1:])
     if others:

@@ -96,10 +96,7 @@ def changes(config: Config, es: Elasticsearch, server: Server) -> Iterator[Chang
 
 
 def template_options(config: Config) -> TemplateOptions:
-    """Return the `setup` section's options. Raise ConfigError for a policy of OpenSearch, and for a
-    retention that is not whole days: a part of a day would count as 0, which keeps all events."""
-    if config.setup.retention % DAY:
-        raise ConfigError("setup.retention: write whole days, such as 90d; 0s keeps events forever")
+    """Return the `setup` section's options. Raise ConfigError for a policy of OpenSearch."""
     if config.output.type == "opensearch" and config.setup.lifecycle == "policy":
         raise ConfigError(
             "setup.lifecycle: an ISM policy names its indices itself, in `ism_template`; use"

@@ -29,6 +29,8 @@ def _reasons(shipper: Any) -> Iterator[str]:
     for id, why in list(shipper.refused.items()):
         yield f"{id} does not run as configured: {why}"
     for running in list(shipper.inputs.values()):
+        if running.input_config.idle:
+            yield f"{running.id} {running.input_config.idle}"
         for state in running.states():
             if state.state == "degraded":
                 yield f"{state.unit}: {state.error}"
