@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from ..core.errors import ConfigError
 from ..core.manifest import describe
 from ..core.windows import Millis
 from ..edge.printable import escape_markup
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 
 
 def servers(stack: ExitStack) -> Dict[str, simulation.Server]:
-    """Start a simulator of each plugin on loopback; return them by plugin name."""
+    """Start a simulator of each plugin that has one, on loopback; return them by plugin name."""
     by_name = {}
     for name in registry.installed():
-        server = simulation.Server(simulation.simulator(name, {}))
+        try:
+            server = simulation.Server(simulation.simulator(name, {}))
+        except ConfigError:
+            continue
         stack.callback(server.close)
         by_name[name] = server
     return by_name

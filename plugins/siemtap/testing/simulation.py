@@ -82,8 +82,14 @@ class Fault:
 
 
 def simulator(plugin: str, knobs: Mapping[str, Any]) -> Any:
-    """Return the simulator of a plugin with these knobs; a text that is JSON is parsed."""
-    module = import_module(f"{plugin}.simulator")
+    """Return the simulator of a plugin with these knobs; a text that is JSON is parsed. Raise
+    ConfigError if the plugin has none."""
+    try:
+        module = import_module(f"{plugin}.simulator")
+    except ModuleNotFoundError as error:
+        if error.name not in (plugin, f"{plugin}.simulator"):
+            raise
+        raise ConfigError(f"the plugin {plugin} has no module {plugin}.simulator") from None
     known = {field.name for field in dataclasses.fields(module.Knobs)}
     for name in knobs:
         if name not in known:

@@ -22,6 +22,7 @@ from ...core.windows import Millis
 from ...edge.clock import SYSTEM
 from ...edge.printable import printable
 from ...edge.receive.limits import raise_file_limit
+from ...render import registry
 from .. import logs
 from ..config import exposure
 from ..config.document import Mistakes
@@ -50,7 +51,16 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
         if name not in self.commands:
             self._add_others()
+            if name not in self.commands and name in registry.broken():
+                raise ConfigError(registry.broken()[name])
         return super().get_command(context, name)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write which plugins have no commands here, because they cannot be loaded."""
+        super().format_epilog(context, formatter)
+        for sentence in registry.broken().values():
+            formatter.write_paragraph()
+            formatter.write_text(printable(sentence))
 
     def _add_others(self) -> None:
         for command in _other_commands():

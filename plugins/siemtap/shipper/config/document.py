@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set
 from ...core.errors import ConfigError
 from ...core.manifest import DURATION, describe, fill_in, kind_of, similar, suggest
 from ...core.paths import find, get, names, parents, put
+from ...render import registry
 from . import consistency, filebeat, yaml_text
 
 MISSING = object()
@@ -309,6 +310,8 @@ class Document:
             return f" is {shown}; use a number and a unit, such as 30s, 5m, 12h or 1d"
         if error.validator == "enum":
             allowed = list(map(str, schema["enum"]))
+            if path[-1:] == ("type",) and value in registry.broken():
+                return f": {registry.broken()[value]}"
             if path[-1:] == ("type",) and value in filebeat.TYPES:
                 return f" is {shown}, an input of Filebeat; allowed are {', '.join(allowed)}"
             return (

@@ -128,6 +128,7 @@ def parse(
         warnings=(
             *consistency.warn_of_readers(document.secret_places),
             *(f"{each.id} {each.idle}" for each in inputs if each.idle),
+            *registry.broken().values(),
         ),
     )
     document.raise_mistakes()
