@@ -196,3 +196,42 @@ def test_drop_of_the_input_comes_first(tmp_path):
 def test_compile_without_a_file():
     with pytest.raises(ConfigError, match="^processors is not known"):
         compile_processors([{"nope": {}}])
+
+
+@pytest.mark.parametrize(
+    "dotted, nested",
+    [
+        ({"when.equals.tags": "a"}, {"when": {"equals": {"tags": "a"}}}),
+        ({"when.equals": {"a.b": 1}}, {"when": {"equals": {"a.b": 1}}}),
+        ({"when.not.contains.a.b": "c"}, {"when": {"not": {"contains": {"a.b": "c"}}}}),
+        ({"when": {"range.a.b.gte": 1}}, {"when": {"range": {"a.b": {"gte": 1}}}}),
+        (
+            {"when.equals.a.b": 1, "when.not.equals": {"c": 2}},
+            {"when": {"equals": {"a.b": 1}, "not": {"equals": {"c": 2}}}},
+        ),
+    ],
+)
+def test_keys_with_dots_are_nested_sections(dotted, nested):
+    events = [
+        {"event": {}, **each}
+        for each in ({}, {"tags": "a"}, {"a": {"b": 1}}, {"a": {"b": "cd"}, "c": 2})
+    ]
+    results = []
+    for condition in (dotted, nested):
+        (step,) = compile_processors([{"drop_event": condition}])
+        results.append([step(event) for event in events])
+    assert results[0] == results[1] and None in results[0] != [None] * len(events)
+    name = next(iter(dotted))
+    (step,) = compile_processors([{f"drop_event.{name}": dotted[name]}])
+    assert None in [step(event) for event in events]
+
+
+def test_mistakes_below_keys_with_dots_name_their_line():
+    text = (
+        "inputs:\n  - type: apptrana\n    client_id: a\n    client_secret: b\nprocessors:\n"
+        "  - add_tags:\n      tags: [a]\n      %s\n"
+    )
+    with pytest.raises(ConfigError, match="line 8: .*add_tags.when.not.contians.tags is not known"):
+        parse(text % "when.not.contians.tags: x")
+    with pytest.raises(ConfigError, match="line 6: .*add_tags sets when twice"):
+        parse(text % "when.equals.tags: x\n      when: {equals.tags: y}")

@@ -246,12 +246,13 @@ class Document:
             path = path[:-1]
         return self.places.get(path, Place(self.file, 1))
 
-    def place(self, path: Path_) -> str:
-        """Return where a setting is: `siemtap.yml line 7: inputs[0].lookback`."""
+    def place(self, path: Path_, written: Optional[Path_] = None) -> str:
+        """Return where a setting is: `siemtap.yml line 7: inputs[0].lookback`. written: its path
+        there, if a key with dots means a part of `path`."""
         if not path:
             return self.file
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-        place = self.place_of(path)
+        place = self.place_of(written or path)
         line = f" line {place.line}" if place.line else ""
         return f"{place.file}{line}: {''.join(parts).lstrip('.')}"
 

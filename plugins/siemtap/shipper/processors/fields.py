@@ -6,7 +6,7 @@ return a new event, and copy the objects along the path.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Tuple
 
 from ...core.errors import ConfigError
 from ...core.manifest import suggest
@@ -16,29 +16,43 @@ MISSING = object()
 # They say which event it is, when it was and what it is: no processor changes them.
 PROTECTED = ("event.id", "@timestamp", "event.dataset")
 Path = Tuple[Any, ...]  # keys and list indices, from the top of the file to a setting
+Describe = Callable[[Path, Path], str]
 Names = Tuple[str, ...]
 
 
 class Place:
-    """A setting in the file: its value, and how an error names it. `describe` returns the place of
-    a path."""
+    """A setting in the file: its value, and how an error names it.
 
-    def __init__(self, describe: Callable[[Path], str], path: Path, value: Any) -> None:
+    `describe` returns the place of a path that is written in the file as another one: `when.equals`
+    is one key there. `written`: that one, if it differs.
+    """
+
+    def __init__(
+        self, describe: Describe, path: Path, value: Any, written: Optional[Path] = None
+    ) -> None:
         self.describe = describe
         self.path = path
         self.value = value
+        self.written = path if written is None else written
+        self.keys: Dict[str, str] = {}  # those that are written with dots, as they are written
 
     def inner(self, key: Any) -> Place:
-        return Place(self.describe, (*self.path, key), self.value[key])
+        written = (*self.written, self.keys.get(key, key))
+        return Place(self.describe, (*self.path, key), self.value[key], written)
+
+    def where(self) -> str:
+        """Return the place, as an error names it."""
+        return self.describe(self.path, self.written)
 
     def error(self, problem: str) -> ConfigError:
-        return ConfigError(f"{self.describe(self.path)} {problem}")
+        return ConfigError(f"{self.where()} {problem}")
 
     def section(self, allowed: Collection[str] = (), required: Collection[str] = ()) -> Any:
         """Return the value, a section with these keys; without `allowed`, any keys."""
         if not isinstance(self.value, dict) or not self.value:
             expected = ", ".join(allowed) or "a field and a value"
             raise self.error(f"must be a section; allowed are {expected}")
+        self._nest(allowed)
         for key in self.value:
             if allowed and key not in allowed:
                 hint = suggest(key, allowed)
@@ -48,6 +62,23 @@ class Place:
             if key not in self.value:
                 raise self.error(f"needs `{key}`")
         return self.value
+
+    def _nest(self, allowed: Collection[str]) -> None:
+        """Let `when.equals: x` mean `when: {equals: x}`, for the names that are allowed here."""
+        nested: Dict[str, Any] = {}
+        for key, value in self.value.items():
+            name, dot, rest = key.partition(".")
+            if dot and name in allowed:
+                value = {rest: value}
+            else:
+                name = key
+            present = nested.get(name, {})
+            self.keys.setdefault(name, key)
+            both = isinstance(present, dict) and isinstance(value, dict)
+            if name in nested and not (both and present.keys().isdisjoint(value)):
+                raise self.error(f"sets {key} twice")
+            nested[name] = {**present, **value} if both else value
+        self.value = nested
 
     def texts(self) -> List[str]:
         """Return the value, a list of texts that is not empty."""

@@ -11,6 +11,7 @@ from ...engine.protocols import MapBatch
 from .conditions import Condition, compile_condition
 from .fields import (
     MISSING,
+    Describe,
     Names,
     Path,
     Place,
@@ -53,7 +54,7 @@ def process(map_batch: MapBatch, specs: Sequence[Any]) -> MapBatch:
 
 def compile_processors(
     specs: List[Any],
-    describe: Callable[[Path], str] = lambda path: "processors",
+    describe: Describe = lambda path, written: "processors",
     path: Path = ("processors",),
     is_field: IsField = lambda name: True,
 ) -> List[Step]:
@@ -186,7 +187,7 @@ def _rename(place: Place, is_field: IsField) -> Step:
                 logged.add(target)
                 log.warning(
                     "%s: %s is there already in some events, and is not replaced",
-                    place.describe(place.path),
+                    place.where(),
                     ".".join(target),
                 )
             if undo:
