@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from apptrana.mapping import ATTACK
 from click.testing import CliRunner
 
+from apptrana.mapping import ATTACK
 from siemtap.core.errors import ConfigError
 from siemtap.core.model import Plugin
 from siemtap.core.rows import Dataset

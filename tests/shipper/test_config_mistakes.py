@@ -155,6 +155,16 @@ FILEBEAT = [
     (INPUT + "logging.to_files: true\n", "write `logging.file`"),
     (INPUT + "    proxy_url: http://x\n", "write `proxy`"),
     (INPUT + "    ssl: {verification_mode: none}\n", "write `verify: false`"),
+    (INPUT + "output.elasticsearch.proxy_url: x\n", "siemtap: there is no proxy setting here"),
+    (INPUT + "outputs: {a: {type: kafka, proxy_url: x}}\n", "there is no proxy setting here"),
+    (INPUT + "output.splunk_hec.proxy_url: x\n", "in siemtap: write `proxy`"),
+    (INPUT + "    ssl.ca_trusted_fingerprint: x\n", "in siemtap: write `fingerprint`"),
+    (INPUT + "cloud.id: x\ncloud.auth: a:b\n", "write `output.elasticsearch.cloud_id`; write"),
+    (INPUT + "cloud.auth: a:b\n", "password`, or `output.elasticsearch.api_key`"),
+    (INPUT + "queue.mem.events: 4096\n", "remove it: no events wait in memory"),
+    (INPUT + "queue.disk.max_size: 10GB\n", "write `queue.max_bytes`"),
+    (INPUT + "queue.max_byte: 1\n", 'max_byte is not known; did you mean "max_bytes"'),
+    (INPUT + "    workers: 2\n", "workers is not known"),
     ("inputs:\n  - type: httpjson\n", '"httpjson", an input of Filebeat; allowed are apptrana'),
 ]  # fmt: skip
 

@@ -123,7 +123,7 @@ def running_input(state, silent_after=0, timeout=60_000):
     common = types.SimpleNamespace(silent_after=silent_after)
     return types.SimpleNamespace(
         id="it",
-        input_config=types.SimpleNamespace(common=common),
+        input_config=types.SimpleNamespace(idle="", common=common),
         http=types.SimpleNamespace(timeout=timeout),
         receiver=None,
         states=lambda: [state],

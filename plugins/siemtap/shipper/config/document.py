@@ -271,7 +271,7 @@ class Document:
             for key in [key for key in value if key not in known]:
                 section = ".".join(part for part in path if isinstance(part, str))
                 self.wrong.update((*path, name) for name in similar(key, known))
-                instead = filebeat.pointer(section, key, value[key])
+                instead = filebeat.pointer(section, key, value[key], known)
                 if instead:
                     self.report((*path, key), f" is Filebeat's name; in siemtap: {instead}")
                     continue

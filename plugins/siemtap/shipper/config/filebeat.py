@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+import re
+from typing import Any, Collection, Dict, List, Tuple, Union
 
-# the longest name first wins: "ssl.key" before "ssl"
-POINTERS: Dict[str, str] = {
+# The longest name first wins: "ssl.key" before "ssl". Of several texts, the first one whose
+# settings the section has.
+POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "filebeat.inputs": "write `inputs:`",
     "filebeat.config.inputs": "put files into the folder inputs.d beside siemtap.yml",
     "filebeat.modules": "write `inputs:`, each with the `type` of a plugin",
@@ -20,12 +22,12 @@ POINTERS: Dict[str, str] = {
     "required_acks": "siemtap always waits for all replicas (-1), as transactions demand",
     "sasl.mechanism": "write `sasl_mechanism`",
     "ssl.certificate_authorities": "write `ca_file`",
-    "ssl.ca_trusted_fingerprint": "write `ca_fingerprint` (output), `fingerprint` (input)",
+    "ssl.ca_trusted_fingerprint": ("write `ca_fingerprint`", "write `fingerprint`"),
     "ssl.verification_mode": "write `verify: false` for none; siemtap always verifies in full",
     "ssl.certificate": "write `certificate`",
     "ssl.key": "write `key`",
     "ssl.enabled": "write https:// or http:// in the address",
-    "ssl": "write `ca_file`, `certificate`, `key` and `verify`",
+    "ssl": ("write `ca_file`, `certificate`, `key` and `verify`", "write `ca_file` and `verify`"),
     "protocol": "write https:// or http:// in `hosts`",
     "path.logs": "write `logging.file`",
     "path.config": "name the file with -c",
@@ -43,9 +45,13 @@ POINTERS: Dict[str, str] = {
     "setup.dashboards": "`siemtap setup` imports them if `setup.kibana.host` is set",
     "setup.kibana.protocol": "write https:// in `setup.kibana.host`",
     "setup.kibana.path": "append the path to `setup.kibana.host`",
-    "queue": "siemtap has no queue to set: an input waits for its output",
+    "queue.mem": "remove it: no events wait in memory, because an input waits for its output",
+    "queue.disk": "write `queue.max_bytes`, for the queue of several outputs; one output needs none",
     "cloud.id": "write `output.elasticsearch.cloud_id`",
-    "cloud.auth": "write `output.elasticsearch.username` and `password`",
+    "cloud.auth": (
+        "write `output.elasticsearch.username` and `output.elasticsearch.password`, or"
+        " `output.elasticsearch.api_key`"
+    ),
     "monitoring": "write `health.enabled: true`, or read /metrics of the status page",
     "name": "the machine's name is in `agent.name`",
     "tags": "write `tags` in each input; those of the type kafka pass events as they are",
@@ -53,7 +59,11 @@ POINTERS: Dict[str, str] = {
     "workers": "write `worker`",
     "max_retries": "siemtap tries again until the output answers",
     "backoff": "siemtap waits longer from try to try by itself",
-    "proxy_url": "write `proxy`",
+    "proxy_url": (
+        "write `proxy`",
+        "there is no proxy setting here: let this machine reach the host directly, or name a"
+        " reverse proxy as the host",
+    ),
     "pipeline": "`siemtap setup` installs the pipeline that the templates name",
     "initial_interval": "write `lookback`",
     "period": "write `interval`",
@@ -65,20 +75,27 @@ POINTERS: Dict[str, str] = {
     "secret.header": "senders present `secret` in the path or in X-Siemtap-Secret",
     "preserve_original_event": "`event.original` is always there",
 }
+SETTING = re.compile(r"`([a-z_]+)(?::[^`]*)?`")
 TYPES = ("httpjson", "cel", "http_endpoint", "tcp", "udp", "syslog", "log", "filestream")
 
 
-def pointer(section: str, key: str, value: Any) -> str:
+def pointer(section: str, key: str, value: Any, known: Collection[str]) -> str:
     """Return what to write instead of Filebeat's setting `key` in `section`; "" if it is no such
-    name. `section`: the dotted path of the section; "" at the top."""
+    name. `section`: the dotted path of the section; "" at the top. `known`: its settings."""
     names: List[str] = [key]
-    if isinstance(value, dict) and len(value) == 1:
-        names.insert(0, f"{key}.{next(iter(value))}")
-    for name in names:
-        for candidate in (f"{section}.{name}" if section else name, name):
-            parts = candidate.split(".")
-            for length in range(len(parts), 0, -1):
-                text = POINTERS.get(".".join(parts[:length]))
-                if text:
+    if isinstance(value, dict) and value:
+        names = [f"{key}.{inner}" for inner in value]
+    texts = [_text_of(section, name, known) for name in names]
+    return "; ".join(dict.fromkeys(filter(None, texts)))
+
+
+def _text_of(section: str, name: str, known: Collection[str]) -> str:
+    for candidate in (f"{section}.{name}" if section else name, name):
+        parts = candidate.split(".")
+        for length in range(len(parts), 0, -1):
+            texts = POINTERS.get(".".join(parts[:length]), ())
+            for text in (texts,) if isinstance(texts, str) else texts:
+                # at the top, what is to be written belongs elsewhere
+                if not section or all(each in known for each in SETTING.findall(text)):
                     return text
     return ""
