@@ -1,5 +1,7 @@
 """`siemtap test output` writes an event with every field wherever an input's events go."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 from elastic_documents import leaves
@@ -77,3 +79,32 @@ def test_sample_has_every_field():
             and not any(field.startswith(path.rpartition(".")[0] + ".") for path in paths)
         ]
         assert missing == [], dataset.name
+
+
+@pytest.mark.parametrize(
+    "output, code, sentence",
+    [
+        ("path.data: {0}/data", 0, "ok    events can be written to {0}/data/siemtap.db; `siemtap"),
+        ("path.data: {0}", 0, "ok    events can be written to {0}/siemtap.db\n"),
+        ("output.file.path: {0}/a/b", 0, "ok    events can be written to {0}/a/b/events.ndjson;"),
+        ("path.data: {0}/siemtap.yml/a", 1, "FAIL  {0}/siemtap.yml is no folder; set another path"),
+        ("output.file.path: {0}/siemtap.yml", 1, "is no folder; set another output.file.path"),
+        ("output.stdout: {{}}", 0, "ok    `siemtap run` prints the events"),
+    ],
+)
+def test_an_output_on_this_machine(output, code, sentence, tmp_path):
+    file = tmp_path / "siemtap.yml"
+    file.write_text(
+        "inputs:\n  - {type: apptrana, client_id: a, client_secret: b}\n" + output.format(tmp_path)
+    )
+    done = CliRunner().invoke(main, ["test", "output", "-c", str(file)])
+    assert done.exit_code == code and sentence.format(tmp_path) in done.output
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_output_that_this_user_may_not_write(tmp_path, monkeypatch):
+    file = tmp_path / "siemtap.yml"
+    file.write_text("inputs:\n  - {type: apptrana, client_id: a, client_secret: b}\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = CliRunner().invoke(main, ["test", "output", "-c", str(file)])
+    assert done.exit_code == 1 and "this user may not write to" in done.output

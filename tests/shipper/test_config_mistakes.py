@@ -1,15 +1,12 @@
 """Reading siemtap.yml: all mistakes at once, values as they were written, Filebeat's names, and
 what would fail later."""
 
-import sys
-
 import pytest
 import tls
 
 from siemtap.core.errors import ConfigError
 from siemtap.shipper.config.document import Mistakes
 from siemtap.shipper.config.load import load, parse
-from siemtap.shipper.process import Shipper
 
 INPUT = "inputs:\n  - type: apptrana\n    client_id: a\n    client_secret: s3cret\n"
 
@@ -78,7 +75,7 @@ SENTENCES = [
     (INPUT + "    tags: {a: b}\n", "tags is a section; it must be a list of texts"),
     (INPUT + "    fields: x\n", 'fields is "x"; it must be a section: settings of its own'),
     (INPUT + "http: 5\n", 'http is "5"; it must be a section'),
-    ("inputs: x\n", 'inputs is "x"; it must be a list with at least one entry, `- type: …`'),
+    ("inputs: x\n", 'inputs is "x"; it must be a list with at least one entry, such as `- type: …`'),
     ("inputs:\n\t- type: apptrana\n", "line 2: found character '\\t' that cannot start any token; indent with blanks, not with tabs"),
     (INPUT + "    user_agent: %x\n", "line 5: found character '%' that cannot start any token; put the value in quotes"),
     (INPUT + "    user_agent: @x\n", "put the value in quotes"),
@@ -259,97 +256,3 @@ def test_warning_for_secrets_in_a_file_that_all_may_read(tmp_path):
     path.chmod(0o644)
     path.write_text(INPUT.replace("s3cret", "${SECRET}"))
     assert load(str(path), {"SECRET": "x"}).warnings == ()
-
-
-ABS = "inputs:\n  - type: pingintelligence\n"
-KEYS = "    access_key: a\n    secret_key: s3cret\n"
-ABS_API = ABS + KEYS + "    url: https://abs.example.com\n"
-CLUSTER = "output.%s:\n  hosts: [https://es.example.com]\n"
-
-
-@pytest.mark.parametrize(
-    "text, mistake",
-    [
-        (ABS_API + "    lag: 5m\n", "siemtap.yml line 6: inputs[0].lag is 5m, and ABS reports"),
-        (
-            ABS + "    url: https://abs.example.com\n",
-            "line 3: inputs[0].url needs `access_key` and `secret_key`",
-        ),
-        (ABS_API + "    attack_log: /x\n", "line 5: inputs[0].url and `attack_log` deliver"),
-        (ABS_API + "    reports: [threshold]\n", "line 6: inputs[0].reports names threshold"),
-        (
-            "inputs:\n  - type: centurylink_ips\n    account: a\n    servers: [b]\n",
-            "line 4: inputs[0].servers needs `username` and `password`",
-        ),
-        (
-            "inputs:\n  - type: centurylink_ips\n    syslog_timezone: Mars\n",
-            'line 2: inputs[0]: "Mars" is not a time zone',
-        ),
-        (INPUT + "setup.retention: 36h\n", "line 5: setup.retention: write whole days"),
-        (INPUT + "setup.lifecycle: policy\n", "line 5: setup.lifecycle is policy, and needs"),
-        (
-            INPUT + CLUSTER % "elasticsearch" + "  api_key: a:b\n  bearer_token: s3cret\n",
-            "line 5: output.elasticsearch: api_key and bearer_token are set; use one of them",
-        ),
-        (
-            INPUT + CLUSTER % "opensearch" + "  api_key: a:b\n",
-            "line 5: output.opensearch: OpenSearch knows neither",
-        ),
-        (INPUT + "output.elasticsearch.cloud_id: x\n", "cloud_id cannot be read: copy the whole"),
-    ],
-)
-def test_what_run_refuses_is_a_mistake_of_the_file(text, mistake):
-    (reported,) = mistakes(text)
-    assert mistake in reported
-
-
-def test_refusals_are_reported_with_the_other_mistakes():
-    reported = mistakes(
-        "wrokers: 3\n" + ABS_API + "    lag: 5m\n" + "  - type: pingintelligence\n    id: b\n"
-        "    url: https://abs.example.com\nsetup.retention: 36h\n"
-    )
-    assert [mistake.split(": ")[0] for mistake in reported] == [
-        f"siemtap.yml line {line}" for line in (1, 7, 10, 11)
-    ]
-
-
-def test_a_disabled_input_is_not_connected():
-    assert parse(ABS_API + "    lag: 5m\n    enabled: false\n").inputs
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        INPUT + "output.kafka.hosts: [a:9092]\n",
-        INPUT + "cluster.kafka: {group: g, hosts: [a:9092]}\n",
-        "inputs:\n  - type: kafka\n    group_id: g\n",
-    ],
-)
-def test_kafka_without_its_package(text, monkeypatch):
-    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    (reported,) = mistakes(text)
-    assert "siemtap.yml line " in reported and "install siemtap with the extra" in reported
-
-
-@pytest.mark.parametrize(
-    "text, choices",
-    [
-        ("centurylink_ips\n", "`servers` or `listen` or `syslog`, or `enabled: false`"),
-        ("pingintelligence\n", "`url` or `attack_log` or `syslog`, or `enabled: false`"),
-        ("trend_vision_one\n    api_key: s3cret\n    datasets: []\n", "`datasets`"),
-    ],
-)
-def test_an_input_that_can_collect_nothing_is_warned_of(text, choices):
-    entry = f"inputs:\n  - id: a\n    type: {text}"
-    (warning,) = parse(entry).warnings
-    assert warning.startswith("a collects nothing: set ") and choices in warning
-    assert not parse(entry + "    enabled: false\n").warnings
-    if "syslog" in choices:
-        assert not parse(entry + "    syslog: [udp://127.0.0.1:5514]\n").warnings
-
-
-def test_health_names_an_input_that_can_collect_nothing(tmp_path):
-    shipper = Shipper(parse(f"path.data: {tmp_path}\ninputs: [{{type: centurylink_ips}}]\n"))
-    healthy, reason = shipper.health()
-    shipper.close()
-    assert not healthy and reason.startswith("centurylink_ips collects nothing: set `servers`")

@@ -220,3 +220,22 @@ def test_new_plugin_passes_its_tests(tmp_path):
         rendered.returncode == 0
         and "api_key: ${ACME_API_KEY}" in (tmp_path / "plugins/acme/sample.yml").read_text()
     ), rendered.stderr
+
+
+@pytest.mark.parametrize(
+    "command, sentences",
+    [
+        (["simulate", "apptrana"], ["--port: the simulator cannot listen on 127.0.0.1:{0}: "]),
+        (
+            ["demo", "--once"],
+            ["cannot listen on 127.0.0.1:{0}: ", "; name another one with --port"],
+        ),
+    ],
+    ids=["simulate", "demo"],
+)
+def test_a_port_in_use_is_named_with_its_option(command, sentences):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = siemtap(*command, "--port", port, code=2)
+    assert all(sentence.format(port) in done.stderr for sentence in sentences), done.stderr
+    assert "http.port" not in done.stderr

@@ -18,7 +18,7 @@ from . import cim, ecs, health
 GROUP = "siemtap.plugins"
 
 
-class Found(NamedTuple):
+class Installed(NamedTuple):
     """The plugins by name, sorted. `broken`: why those that cannot be loaded are left out."""
 
     plugins: Dict[str, Plugin]
@@ -37,28 +37,28 @@ def broken() -> Dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _find() -> Found:
-    found = Found({}, {})
+def _find() -> Installed:
+    outcome = Installed({}, {})
     for entry_point in _entry_points():
         package = getattr(getattr(entry_point, "dist", None), "name", "")
         place = f"the package {package}" if package else entry_point.value
         advice = f"update {package}, or remove it: pip uninstall {package}"
-        _add(found, entry_point.name, place, entry_point.load, advice if package else "mend it")
+        _add(outcome, entry_point.name, place, entry_point.load, advice if package else "mend it")
     source_root = Path(__file__).resolve().parents[2]
     # in a checkout a new plugin runs before it is installed
     if (source_root.parent / "setup.cfg").exists() and str(source_root) in sys.path:
         for path in source_root.glob("*/plugin.py"):
             name = path.parent.name
-            if name not in found.plugins and name not in found.broken:
-                _add(found, name, str(path), partial(_plugin_of, name), "mend the file")
-    return Found(dict(sorted(found.plugins.items())), dict(sorted(found.broken.items())))
+            if name not in outcome.plugins and name not in outcome.broken:
+                _add(outcome, name, str(path), partial(_plugin_of, name), "mend the file")
+    return Installed(dict(sorted(outcome.plugins.items())), dict(sorted(outcome.broken.items())))
 
 
 def _plugin_of(package: str) -> Any:
     return import_module(package).PLUGIN
 
 
-def _add(found: Found, name: str, place: str, load: Callable[[], Any], advice: str) -> None:
+def _add(outcome: Installed, name: str, place: str, load: Callable[[], Any], advice: str) -> None:
     """Add a plugin, or why it is left out: one that is broken must not stop the others."""
     try:
         plugin = load()
@@ -71,9 +71,9 @@ def _add(found: Found, name: str, place: str, load: Callable[[], Any], advice: s
     except Exception as error:  # of code that may be anybody's
         reason = f"{type(error).__name__}: {error}"
     else:
-        found.plugins[plugin.name] = plugin
+        outcome.plugins[plugin.name] = plugin
         return
-    found.broken[name] = f"the plugin {name} of {place} cannot be loaded: {reason}; {advice}"
+    outcome.broken[name] = f"the plugin {name} of {place} cannot be loaded: {reason}; {advice}"
 
 
 def _entry_points() -> List[Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the terminal and the simulators: `run` starts without them
     from ...testing import simulation
 
 DEMO_PORT = 5066
+OTHER_PORT = "name another one with --port; 0 picks a free port"
 SILENCE = 4.0  # seconds without a line while the demo collects
 
 
@@ -73,7 +74,7 @@ def demo(once: bool, port: Optional[int], data: Optional[Path]) -> None:
         shipper = Shipper(config, once=once, listen=True)
         _in_background(_show_progress, shipper, console)
         demonstration.push(shipper, vendors, SYSTEM.now() - DAY, SYSTEM.now())
-        page = Server(shipper, config.http.host, config.http.port)
+        page = Server(shipper, config.http.host, config.http.port, advice=OTHER_PORT)
         if once and port:
             console.print(f"status page until the end: {page.address}")
         with signals(shipper):

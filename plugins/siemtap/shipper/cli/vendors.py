@@ -77,7 +77,14 @@ def simulate_vendor(
     values: Dict[str, Any] = {**simulation.parse_knobs(knobs)}
     if addresses:
         values = {"rate": rate, **values}
-    server = simulation.Server(simulation.simulator(vendor, values), port)
+    simulated = simulation.simulator(vendor, values)
+    try:
+        server = simulation.Server(simulated, port)
+    except OSError as error:
+        raise ConfigError(
+            f"--port: the simulator cannot listen on 127.0.0.1:{port}: {error.strerror}; name"
+            " another port, or 0 for a free one"
+        ) from None
     if addresses and not hasattr(server.simulated, "pushed"):
         raise ConfigError(f"{vendor} does not push events; leave out --deliver-to")
     click.echo(json.dumps(server.simulated.settings(server.url)))

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ...core.errors import ConfigError
-from ...core.manifest import DURATION, describe, fill_in, kind_of, similar, suggest
+from ...core.manifest import describe, fill_in, kind_of, similar, suggest
 from ...core.paths import find, get, names, parents, put
-from ...render import registry
 from . import consistency, filebeat, yaml_text
+from .validator import describe_problem
 
 MISSING = object()
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+# of shells (${NAME:-default}, ${NAME:?text}) and of Elastic Agent
+FOREIGN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*:?[-?+=]|(?i:env):")
 TEXTS = ("text", "secret", "choice", "url", "many")  # kinds whose values are kept as written
 Path_ = Tuple[Any, ...]  # keys and list indices, from the top of the file to a setting
 
@@ -230,6 +232,12 @@ class Document:
                 if "\0" in reference:
                     reason = "no such name"
                 raise ConfigError(f"reads {reference[5:]}: {reason}") from None
+        if FOREIGN.match(reference):
+            raise ConfigError(
+                "refers to something in a form of other programs; write ${NAME} for an environment"
+                " variable, which is an error if it is not set, ${NAME:default} for one with a"
+                " default, ${keystore:NAME} or ${file:/run/secrets/name}"
+            )
         name, colon, default = reference.partition(":")
         if name == "keystore" and colon and self.keystore:
             return self.keystore(default)
@@ -292,43 +300,14 @@ class Document:
                     f"{self.place(path)}: {key} is missing. {description}".rstrip(),
                 )
         elif path not in self.wrong:
-            self.report(path, self._problem(error, path))
-
-    def _problem(self, error: Any, path: Path_) -> str:
-        """Return what is wrong with a value, and what is allowed."""
-        schema, value = error.schema, error.instance
-        shown = f'"{self.written.get(path, value)}"'
-        if isinstance(value, dict):
-            shown = "a section"
-        elif isinstance(value, list):
-            shown = "a list"
-        elif value is None:
-            shown = "empty"
-        elif schema.get("writeOnly"):
-            shown = "not allowed"
-        kinds = schema.get("type")
-        if schema.get("pattern") == DURATION:
-            return f" is {shown}; use a number and a unit, such as 30s, 5m, 12h or 1d"
-        if error.validator == "enum":
-            allowed = list(map(str, schema["enum"]))
-            if path[-1:] == ("type",) and value in registry.broken():
-                return f": {registry.broken()[value]}"
-            if path[-1:] == ("type",) and value in filebeat.TYPES:
-                return f" is {shown}, an input of Filebeat; allowed are {', '.join(allowed)}"
-            return (
-                f" is {shown}{suggest(str(value), allowed)};"
-                f" allowed are {', '.join(allowed)}".replace("?; allowed", "? Allowed")
-            )
-        if error.validator == "maxProperties":
-            return (
-                f": only one output is allowed here; found {', '.join(value)}. Name several in"
-                " `outputs`"
-            )
-        if kinds == "array":
-            return f" is {shown}; it must be a list with at least one entry, `- type: …`"
-        if kinds == "object" or (isinstance(kinds, list) and "object" in kinds):
-            return f" is {shown}; it must be a section: settings of its own, indented below it"
-        return f" is {shown}; {_expected(schema)}. {schema.get('description', '')}".rstrip()
+            entries = [inner for inner in error.context or () if inner.relative_path]
+            if not entries:
+                self.report(
+                    path, describe_problem(error, path[-1] if path else "", self.written.get(path))
+                )
+            for inner in entries:  # of a list
+                self.wrong.add(path)
+                self._report_error(inner, (*path, *inner.relative_path))
 
     def fill_in(self, path: Path_, form: Any, values: Mapping[str, Any]) -> Any:
         """Return the form of a section with its values. Report what is wrong, and go on with the
@@ -373,24 +352,3 @@ def _has(around: Any, part: Any) -> bool:
     if isinstance(around, list):
         return isinstance(part, int) and part < len(around)
     return isinstance(around, dict) and part in around
-
-
-def _expected(schema: Mapping[str, Any]) -> str:
-    """Return what a value must be, in words."""
-    options = schema.get("anyOf", [schema])
-    kinds: Set[str] = set()
-    for option in options:
-        kind = option.get("type", ())
-        kinds.update([kind] if isinstance(kind, str) else kind)
-    if "integer" in kinds:
-        bounds = next(option for option in options if option.get("type") == "integer")
-        least, most = bounds.get("minimum"), bounds.get("maximum")
-        limits = f" from {least} to {most}" if most is not None else f", at least {least}"
-        return f"it must be a whole number{limits if least is not None else ''}"
-    if "array" in kinds:
-        return "it must be a list of texts, or one text with commas"
-    if "boolean" in kinds and "number" not in kinds:
-        return "it must be true or false"
-    if "pattern" in schema and "http" in schema["pattern"]:
-        return "it must look like https://host.example.com, with http:// or https://"
-    return "it must be one text of another form" if "pattern" in schema else "it must be one text"

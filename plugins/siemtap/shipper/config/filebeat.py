@@ -46,7 +46,7 @@ POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "setup.kibana.protocol": "write https:// in `setup.kibana.host`",
     "setup.kibana.path": "append the path to `setup.kibana.host`",
     "queue.mem": "remove it: no events wait in memory, because an input waits for its output",
-    "queue.disk": "write `queue.max_bytes`, for the queue of several outputs; one output needs none",
+    "queue.disk": "write `queue.max_bytes`, of the queue of several outputs; one needs none",
     "cloud.id": "write `output.elasticsearch.cloud_id`",
     "cloud.auth": (
         "write `output.elasticsearch.username` and `output.elasticsearch.password`, or"

@@ -55,8 +55,18 @@ def load_texts(
 
 
 def input_files(file: str) -> List[Path]:
-    """Return the files of inputs.d beside a configuration file, by name."""
-    return sorted((Path(file).parent / INPUTS_FOLDER).glob("*.yml"))
+    """Return the files of inputs.d beside a configuration file, by name. Raise ConfigError for a
+    folder that cannot be read, whose inputs would be left out."""
+    folder = Path(file).parent / INPUTS_FOLDER
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(".yml"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return []
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: {error.strerror}. Let the user of siemtap read this folder of inputs, or"
+            " remove it"
+        ) from None
 
 
 def read_text(file: str) -> str:
@@ -68,10 +78,13 @@ def read_text(file: str) -> str:
             f"{file} is not UTF-8; save it as UTF-8 (or convert it with iconv -t UTF-8)"
         ) from None
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{file}: {getattr(error, 'strerror', None) or 'no such name'}. Create it (the README"
-            " shows an example), or name another file with -c"
-        ) from None
+        reason = getattr(error, "strerror", None) or "no such name"
+        advice = "Name another file with -c"
+        if isinstance(error, FileNotFoundError):
+            advice = "Create it (the README shows an example), or name another file with -c"
+        elif isinstance(error, PermissionError):
+            advice = "Run siemtap as a user who may read it, or let this one read it"
+        raise ConfigError(f"{file}: {reason}. {advice}") from None
 
 
 def parse(

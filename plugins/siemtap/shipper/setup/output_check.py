@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Iterator, Tuple
 
 from elasticsearch import ApiError, Elasticsearch
@@ -33,6 +35,12 @@ def check_output(config: Config) -> Iterator[Tuple[bool, str]]:
     if config.output.type == "kafka":
         yield from check_kafka(config)
         return
+    if config.output.type == "stdout":
+        yield True, "`siemtap run` prints the events; there is nothing to connect to"
+        return
+    if config.output.type in ("sqlite", "file"):
+        yield _check_files(config)
+        return
     es = cluster(config)
     server = read_server(config, es)
     version = ".".join(map(str, server.version))
@@ -52,6 +60,25 @@ def check_output(config: Config) -> Iterator[Tuple[bool, str]]:
             "no test event was written: without the templates the cluster would create an index"
             " with guessed types for it",
         )
+
+
+def _check_files(config: Config) -> Tuple[bool, str]:
+    """Return whether events can be written to the output's folder. Nothing is created there."""
+    folder, name, setting = config.data, "siemtap.db", "path.data"
+    if config.output.type == "file":
+        folder, name = Path(config.output.settings.path), "events.ndjson"
+        setting = f"{config.output.section}.path"
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    advice = f"let the user of siemtap write there, or set another {setting}"
+    if not existing.is_dir():
+        return False, f"{existing} is no folder; set another {setting}"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return False, f"this user may not write to {existing}; {advice}"
+    path = folder / name
+    if path.exists() and not os.access(path, os.W_OK):
+        return False, f"this user may not write to {path}; {advice}"
+    later = "" if folder.exists() else "; `siemtap run` creates the folder"
+    return True, f"events can be written to {path}{later}"
 
 
 def _state(change: Change) -> Tuple[bool, str]:

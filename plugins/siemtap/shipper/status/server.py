@@ -146,9 +146,16 @@ def is_embedded_elsewhere(headers: Mapping[bytes, bytes]) -> bool:
 
 
 class Server:
-    """The status page on a port. Raise ConfigError if the port cannot be used."""
+    """The status page on a port. Raise ConfigError, with the advice, if the port cannot be used."""
 
-    def __init__(self, shipper: Any, host: str, port: int, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        shipper: Any,
+        host: str,
+        port: int,
+        names: Iterable[str] = (),
+        advice: str = "change http.port, or set http.enabled: false",
+    ) -> None:
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         self.page = Page(shipper, (host, *names))
         config = uvicorn.Config(
@@ -166,7 +173,7 @@ class Server:
         try:
             self.socket = listen_on(host, port, reuse=os.name == "posix")
         except OSError as error:
-            raise _cannot_listen(host, port, error.strerror or str(error)) from None
+            raise _cannot_listen(host, port, error.strerror or str(error), advice) from None
         self.socket.limit = min(self.socket.limit, CONNECTIONS)
         self.socket.drop_oldest = True
         self.server = uvicorn.Server(config)
@@ -179,7 +186,7 @@ class Server:
             time.sleep(0.01)
         if not self.server.started:
             self.socket.close()
-            raise _cannot_listen(host, port, "it did not start")
+            raise _cannot_listen(host, port, "it did not start", advice)
 
     def _serve(self) -> None:
         try:
@@ -198,8 +205,5 @@ class Server:
         self.thread.join(5)
 
 
-def _cannot_listen(host: str, port: int, reason: str) -> ConfigError:
-    return ConfigError(
-        f"the status page cannot listen on {host}:{port}: {reason}; change http.port, or set"
-        " http.enabled: false"
-    )
+def _cannot_listen(host: str, port: int, reason: str, advice: str) -> ConfigError:
+    return ConfigError(f"the status page cannot listen on {host}:{port}: {reason}; {advice}")
