@@ -272,7 +272,9 @@ class Plugin:
     name: str
     settings: Any  # a dataclass made with core.manifest
     datasets: Tuple[Dataset, ...]
-    # (settings, http) -> the client: one per account, thread-safe
+    # (settings, http) -> the client: one per account, thread-safe. It sends nothing, and raises
+    # ConfigError for settings that do not go together; a message that begins with one of them
+    # (`lag` is …) is reported at its line
     connect: Callable[[Any, Any], Any] = _no_client
     # (client, settings) -> (dataset, scope) of each unit
     units: Callable[[Any, Any], Iterable[Tuple[str, str]]] = _no_units
