@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Collection, Dict, List, Tuple, Union
 
-# The longest name first wins: "ssl.key" before "ssl". Of several texts, the first one whose
+# The longest name first wins: "ssl.key" before "ssl". Of texts in brackets, the first one whose
 # settings the section has.
 POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "filebeat.inputs": "write `inputs:`",
@@ -21,11 +21,11 @@ POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "output.kafka.bulk_max_size": "a transaction holds what waits for it",
     "required_acks": "siemtap always waits for all replicas (-1), as transactions demand",
     "sasl.mechanism": "write `sasl_mechanism`",
-    "ssl.certificate_authorities": "write `ca_file`",
+    "ssl.certificate_authorities": ("write `ca_file`",),
     "ssl.ca_trusted_fingerprint": ("write `ca_fingerprint`", "write `fingerprint`"),
     "ssl.verification_mode": "write `verify: false` for none; siemtap always verifies in full",
-    "ssl.certificate": "write `certificate`",
-    "ssl.key": "write `key`",
+    "ssl.certificate": ("write `certificate`",),
+    "ssl.key": ("write `key`",),
     "ssl.enabled": "write https:// or http:// in the address",
     "ssl": ("write `ca_file`, `certificate`, `key` and `verify`", "write `ca_file` and `verify`"),
     "protocol": "write https:// or http:// in `hosts`",
@@ -56,7 +56,7 @@ POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "name": "the machine's name is in `agent.name`",
     "tags": "write `tags` in each input; those of the type kafka pass events as they are",
     "fields": "write `fields` in each input; those of the type kafka pass events as they are",
-    "workers": "write `worker`",
+    "workers": ("write `worker`",),
     "max_retries": "siemtap tries again until the output answers",
     "backoff": "siemtap waits longer from try to try by itself",
     "proxy_url": (
@@ -65,13 +65,13 @@ POINTERS: Dict[str, Union[str, Tuple[str, ...]]] = {
         " reverse proxy as the host",
     ),
     "pipeline": "`siemtap setup` installs the pipeline that the templates name",
-    "initial_interval": "write `lookback`",
-    "period": "write `interval`",
+    "initial_interval": ("write `lookback`",),
+    "period": ("write `interval`",),
     "request": "write `url`, `interval` and the other settings of this plugin",
     "auth": "write this plugin's own settings for the login",
     "fields_under_root": "`fields` are always under `fields`",
-    "listen_address": "write `listen: 0.0.0.0:8443`",
-    "listen_port": "write `listen: 0.0.0.0:8443`",
+    "listen_address": ("write `listen: 0.0.0.0:8443`",),
+    "listen_port": ("write `listen: 0.0.0.0:8443`",),
     "secret.header": "senders present `secret` in the path or in X-Siemtap-Secret",
     "preserve_original_event": "`event.original` is always there",
 }
@@ -94,8 +94,9 @@ def _text_of(section: str, name: str, known: Collection[str]) -> str:
         parts = candidate.split(".")
         for length in range(len(parts), 0, -1):
             texts = POINTERS.get(".".join(parts[:length]), ())
-            for text in (texts,) if isinstance(texts, str) else texts:
-                # at the top, what is to be written belongs elsewhere
-                if not section or all(each in known for each in SETTING.findall(text)):
+            if isinstance(texts, str):
+                return texts
+            for text in texts:
+                if all(each in known for each in SETTING.findall(text)):
                     return text
     return ""
