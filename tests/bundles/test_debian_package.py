@@ -101,6 +101,20 @@ def test_scripts_are_valid(name):
     subprocess.run(["sh", "-n", path], check=True)
 
 
+@pytest.mark.parametrize("step, left", [("remove", 4), ("purge", 1)])
+def test_purge_removes_what_the_admin_has_put_into_its_folders(tmp_path, step, left):
+    folders = ("etc/siemtap", "etc/siemtap/inputs.d", "var/lib/siemtap", "var/lib/siemtap-other")
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "environment").write_text("API_KEY=secret")
+    script = (ROOT / "packaging/debian/postrm").read_text()
+    script = re.sub(r"(?<= )/(?=etc/|var/)", f"{tmp_path}/", script).replace("/run/", "/none/")
+    assert script.count(str(tmp_path)) == 3
+    subprocess.run(["sh", "-c", script, "postrm", step], check=True)
+    assert len([*tmp_path.rglob("environment")]) == left
+    assert (tmp_path / "var/lib/siemtap-other/environment").exists()
+
+
 def test_another_machine_is_refused(tmp_path):
     target = wheels.Target("3.11", "riscv64")
     with pytest.raises(SystemExit, match="riscv64 is no architecture .* x86_64, aarch64"):

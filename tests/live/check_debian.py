@@ -283,6 +283,7 @@ def test_removal_leaves_the_data_and_purge_removes_it(configured, vendor):
     run("apt-get", "remove", "-y", "-qq", "siemtap")
     assert (DATA / "siemtap.db").exists() and CONFIG.read_text() == configured
     assert not OPT.exists() and not UNIT.exists() and not Path("/usr/bin/siemtap").exists()
+    (CONFIG.parent / "environment").write_text("ES_API_KEY=secret\n")
     run("apt-get", "purge", "-y", "-qq", "siemtap")
     assert not DATA.exists() and not CONFIG.parent.exists()
     assert "siemtap" not in run("dpkg", "-l")
