@@ -39,11 +39,24 @@ def fill(root: Path, stage: Path, target: Target, work: Path) -> list[Path]:
     unit.parent.mkdir(parents=True)
     shutil.copy(HERE / "siemtap.service", unit)
     shutil.copy(HERE / "debian/siemtap.yml", stage / "etc/siemtap/siemtap.yml")
+    for page in _manual(root):
+        (stage / DOC / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / page, stage / DOC / page)
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     (stage / DOC / "CHANGELOG.md.gz").write_bytes(compressed(changes))
     bill = sbom.bill(shipper, libraries, target)
     (stage / DOC / "siemtap.cdx.json").write_text(bill, encoding="utf-8")
     return libraries
+
+
+def _manual(root: Path) -> list[Path]:
+    """Return the pages of the manual, with the folders that their links lead through."""
+    pages = [
+        path for path in (root / "docs").rglob("*.*") if path.suffix in (".md", ".png", ".svg")
+    ]
+    for pattern in ("*/README.md", "siemtap/decisions/*.md"):
+        pages += (root / "plugins").glob(pattern)
+    return [path.relative_to(root) for path in sorted(pages)]
 
 
 def _requirements(paths: list[Path]) -> str:

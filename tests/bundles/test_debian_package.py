@@ -61,6 +61,9 @@ def test_files_and_their_modes(package):
     assert private == {"etc/siemtap": 0o750, "etc/siemtap/siemtap.yml": 0o640}
     unit = files["usr/lib/systemd/system/siemtap.service"][2]
     assert unit == (ROOT / "packaging/siemtap.service").read_bytes()
+    (manual,) = re.findall(r"(?m)^Documentation=file:///(.*)$", unit.decode())
+    assert files[manual][2] == (ROOT / "docs/index.md").read_bytes()
+    assert "usr/share/doc/siemtap/plugins/apptrana/README.md" in files
     assert files["usr/bin/siemtap"][2] == b"/opt/siemtap/bin/siemtap"
     folder = "usr/lib/siemtap/wheels/"
     carried = [name for name in files if name.startswith(folder) and name != folder]
@@ -113,6 +116,18 @@ def test_purge_removes_what_the_admin_has_put_into_its_folders(tmp_path, step, l
     subprocess.run(["sh", "-c", script, "postrm", step], check=True)
     assert len([*tmp_path.rglob("environment")]) == left
     assert (tmp_path / "var/lib/siemtap-other/environment").exists()
+
+
+@pytest.mark.parametrize("name", ["debian/postinst", "rpm/post"])
+def test_hint_of_the_package_is_the_command_of_the_manual(name):
+    script = (ROOT / "packaging" / name).read_text()
+    (hint,) = re.findall(r'(?s)echo "    (sudo systemd-run .*?siemtap\.yml)"', script)
+    manual = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(
+        r"(?s)^    (sudo systemd-run .*?siemtap\.yml)$", manual, re.MULTILINE
+    )
+    words = re.sub(r'\\+"?\n *(echo ")?', " ", hint).split()
+    assert words == documented.replace("\\\n", " ").replace("test inputs", "test config").split()
 
 
 def test_another_machine_is_refused(tmp_path):
