@@ -116,7 +116,7 @@ ROUTES = [
     (r"/_security/user/_has_privileges", (("POST",), "privileges")),
     (r"/_ingest/pipeline/([^/]+)", (("GET", "PUT"), "pipeline")),
     (r"/_component_template/([^/]+)", (("GET", "PUT"), "component")),
-    (r"/_index_template/([^/]+)", (("GET", "PUT"), "template")),
+    (r"/_index_template/([^/]+)", (("GET", "HEAD", "PUT"), "template")),
     (r"/_plugins/_ism/policies/([^/]+)", (("GET", "PUT"), "ism")),
     (r"/_bulk", (("POST", "PUT"), "bulk")),
     (r"/([^/]+)/_refresh", (("POST", "GET"), "refresh")),

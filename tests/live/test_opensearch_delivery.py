@@ -170,7 +170,7 @@ def test_stop_does_not_wait_for_a_blocked_cluster(monkeypatch):
     monkeypatch.setattr(random, "uniform", lambda low, high: 10.0 * HANG)
     context = OutputContext()
     opensearch = Opensearch(fill_in(Settings, {"hosts": ["http://127.0.0.1:9"]}), context)
-    opensearch.expected.add((STREAM, UNIT.dataset))  # otherwise it requests the template
+    opensearch.templates.asked.add((STREAM, UNIT.dataset))  # otherwise it requests the template
     errors = []
 
     def deliver():

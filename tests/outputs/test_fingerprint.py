@@ -61,7 +61,7 @@ def deliver(server, pin, kind=Elasticsearch, **more):
             Settings, {"hosts": [f"https://127.0.0.1:{server.port}"], "ca_fingerprint": pin, **more}
         )
     )
-    cluster_output.expected.add(("logs-apptrana.attack-default", "apptrana.attack"))
+    cluster_output.templates.asked.add(("logs-apptrana.attack-default", "apptrana.attack"))
     try:
         return cluster_output.deliver(UNIT, [EVENT], None)
     finally:

@@ -10,9 +10,9 @@ import logging
 import random
 from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from elasticsearch import ApiError, NotFoundError
+from elasticsearch import ApiError
 
-from ...core.errors import ConfigError, Retry
+from ...core.errors import Retry
 from ...core.formats.url import without_userinfo
 from ...core.model import Mark, Unit
 from ...core.rows import Event
@@ -20,7 +20,7 @@ from ...core.windows import Millis
 from ...edge.encode import encode
 from ...engine.protocols import Rejections
 from .. import OutputContext
-from ..index_names import PATTERN, data_stream, index_name, indices_of
+from ..index_names import PATTERN, index_name, indices_of
 from .bulk import STRANGE, Bulk, Lines, Verdict, merged
 from .client import (
     FAILURES,
@@ -31,6 +31,7 @@ from .client import (
 )
 from .search import Search
 from .settings import Settings
+from .templates import Templates
 
 log = logging.getLogger("siemtap")
 
@@ -64,8 +65,7 @@ class Elasticsearch:
         self.search = Search(self.client, self.flavour)
         # index -> until when it is not searched, as the user may not, by the monotonic clock
         self.refused: Dict[str, float] = {}
-        # (data stream, dataset) of data streams that exist, or that a template will create
-        self.expected: Set[Tuple[str, str]] = set()
+        self.templates = Templates(self.client, self.flavour)
         if not settings.verify and not settings.ca_fingerprint:
             log.warning(
                 "output.%s: certificates are not verified (verify: false); anybody on the network"
@@ -122,7 +122,9 @@ class Elasticsearch:
         not prevent a duplicate. Raise Retry if the cluster does not take all events within
         PATIENCE.
         """
-        self._require_templates(unit.input, events)
+        in_streams = not self._index_setting(unit.input)
+        if in_streams and self.flavour == "opensearch":
+            self.templates.require(events)
         lines = self._lines(unit.input)
         verdict = Verdict(again=events, refused=[], why="")
         refused: Rejections = []
@@ -141,6 +143,8 @@ class Elasticsearch:
                         f"output.{self.flavour}: {verdict.why};"
                         f" {len(verdict.again)} of {len(events)} events wait"
                     )
+        if in_streams and self.flavour == "elasticsearch":
+            self.templates.warn(events)
         return refused
 
     def _attempt(self, unit: Unit, before: Verdict, lines: Lines) -> Verdict:
@@ -159,36 +163,6 @@ class Elasticsearch:
         if verdict.events != len(waiting):
             raise Retry(f"output.{self.flavour}: {STRANGE}")
         return verdict
-
-    def _require_templates(self, input: str, events: List[Event]) -> None:
-        """Raise ConfigError if OpenSearch has neither the data stream nor a template for it.
-
-        It would create a plain index with guessed types instead. Elasticsearch has a template for
-        all `logs-*-*`. OpenSearch is asked once for each data stream; if the user may not ask, the
-        data stream counts as present.
-        """
-        if self.flavour == "elasticsearch" or self._index_setting(input):
-            return
-        streams = {(data_stream(event), event["data_stream"]["dataset"]) for event in events}
-        for stream, dataset in sorted(streams - self.expected):
-            try:
-                self._require_template(stream, dataset)
-            except ApiError as error:
-                if error.status_code != 403:
-                    raise error_from(error, self.flavour, f"asking for {stream}") from None
-            except FAILURES as error:
-                raise error_from(error, self.flavour, f"asking for {stream}") from None
-            self.expected.add((stream, dataset))
-
-    def _require_template(self, stream: str, dataset: str) -> None:
-        try:
-            self.client.indices.get_data_stream(name=stream)
-        except NotFoundError:
-            if not self.client.indices.exists_index_template(name=f"siemtap-{dataset}"):
-                raise ConfigError(
-                    f"output.{self.flavour}: neither the data stream {stream} nor the index"
-                    f" template siemtap-{dataset} exists; run `siemtap setup`"
-                ) from None
 
     # Stored events
 
