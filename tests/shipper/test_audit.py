@@ -278,6 +278,28 @@ def test_what_the_checkpoint_has_not_reached_is_not_missing(stored):
     assert result.ok and sum(counts["found"] for counts in result.hours.values()) > 20
 
 
+@pytest.mark.parametrize(
+    "began, reached", [(3 * HOUR, HOUR), (9 * HOUR, HOUR), (9 * HOUR, 3 * HOUR)]
+)
+def test_the_vendor_is_asked_for_what_is_compared_alone(stored, began, reached):
+    world, output, _ = stored
+    now, windows = world.time.now, []
+
+    def collect(client, unit, cursor, until):
+        for batch in PLUGIN.collect(client, unit, cursor, until):
+            windows.append(batch.until)
+            yield batch
+
+    unit = Unit("it", *world.units()[0][1:])
+    read = {unit: ranges.ReadRange(now - began, now - reached)}
+    checking = comparison.Audit(output, world.time.clock, 4 * HOUR, set(), read=read)
+    plugin = dataclasses.replace(PLUGIN, collect=collect)
+    checking.read_vendor(input_of(world, plugin), world.http, {})
+    checking.compare()
+    first = max(now - began, checking.start) - world.settings.overlap - comparison.CLIENT_FOR
+    assert first < min(windows) and max(windows) <= now - reached
+
+
 def test_received_events_of_a_collecting_input_are_not_extra(stored):
     world, output, database = stored
     _, foreign = with_unknown_id(world, database)

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import (
     AbstractSet,
     Any,
@@ -25,7 +25,7 @@ from typing import (
 from ...core.convert import millis_of, rfc3339
 from ...core.model import Cursor, Unit
 from ...core.rows import Dataset, Event
-from ...core.windows import HOUR, Millis, whole
+from ...core.windows import HOUR, MINUTE, Millis, whole
 from ...edge.client.http import Http
 from ...edge.clock import Clock
 from ...edge.encode import encode
@@ -40,6 +40,8 @@ from .progress import Progress
 from .ranges import ReadRange, compared_range, is_pushed, selected_time, stored_ranges
 
 AT_ONCE = 500
+# Units that are read about as far back have one client: each may log in.
+CLIENT_FOR = 10 * MINUTE
 PATIENCE = 120.0  # seconds without progress until a vendor that fails is given up
 TABLES = """
 CREATE TABLE expected (
@@ -113,9 +115,11 @@ class Audit:
         """Read a vendor again, from the start of the audit to the checkpoints."""
         plugin, common = input_config.plugin, input_config.common
         settings = input_config.settings
-        delay = getattr(settings, "lag", 0) + getattr(settings, "overlap", 0)
-        settings = replace(settings, lookback=self.now - self.start + delay)
-        client = plugin.connect(settings, http)
+
+        @cache
+        def connect(lookback: Millis) -> Any:
+            return plugin.connect(replace(settings, lookback=lookback), http)
+
         mapper = batch_mapper(
             plugin, settings, common, added_fields, created=lambda: rfc3339(self.now)
         )
@@ -125,35 +129,39 @@ class Audit:
             self.pushed.update(
                 Scope(dataset.name, common.namespace, common.index) for dataset in plugin.datasets
             )
-        for unit in [Unit(input_config.id, *address) for address in plugin.units(client, settings)]:
+        addresses = plugin.units(connect(settings.lookback), settings)
+        for unit in [Unit(input_config.id, *address) for address in addresses]:
             if not plugin.dataset(unit.dataset).snapshot:
-                self._read_unit(unit, input_config, settings, client, map_batch, http)
+                self._read_unit(unit, input_config, connect, map_batch, http)
 
     def _read_unit(
         self,
         unit: Unit,
         input_config: Input,
-        settings: Any,
-        client: Any,
+        connect: Callable[[Millis], Any],
         map_batch: MapBatch,
         http: Http,
     ) -> None:
-        """Read a unit up to where the shipper has read it."""
+        """Read a unit up to where the shipper has read it. `connect`: returns a client that reads
+        that far back."""
         if self.read is not None and unit not in self.read:
             self.progress.note(f"{unit}: not compared: it has no checkpoint, so nothing was read")
             return
         saved = None if self.read is None else self.read[unit]
+        settings = input_config.settings
         start, stop = compared_range(settings, saved, self.start, min(self.now, http.now()))
         if start >= stop:
             self.progress.note(f"{unit}: not compared: nothing was read for long enough")
             return
+        latest = stop + getattr(settings, "lag", 0)
+        client = connect(whole(latest - start + CLIENT_FOR - 1, CLIENT_FOR))
         cursor: Cursor = {}
 
         def read(to_now: bool) -> None:
             nonlocal cursor
             now = http.now()
             if not to_now:
-                now = min(now, stop + getattr(settings, "lag", 0))
+                now = min(now, latest)
             for batch in input_config.plugin.collect(client, unit, cursor, now):
                 # what a vendor has lost depends on the time range that is queried
                 events = map_batch(batch._replace(lost=()))
