@@ -1,4 +1,5 @@
-"""The numbers of the status page take a bounded memory, whatever the events contain."""
+"""The numbers of the status page take a bounded memory, whatever the events contain, and its counter
+counts what the process has delivered."""
 
 from siemtap.shipper.stats import MAX_LENGTH, Tally
 
@@ -20,3 +21,14 @@ def test_long_texts_are_cut():
         assert max(len(value) for value, _ in tally.top(name)) <= MAX_LENGTH
     assert tally.top("rule") == [("r" * MAX_LENGTH, 4)]
     assert dict(tally.top("source"))["short"] == 1
+
+
+def test_stored_events_of_earlier_runs_are_in_the_charts_and_not_in_the_counter():
+    tally, worker = Tally(), Tally()
+    tally.add_rows([(0, "acme.event", "high", "login", "rule", "source", 7)])
+    assert tally.top("dataset") == [("acme.event", 7)] and tally.delivered_by_dataset() == []
+    worker.add([event("r", "s")] * 2)
+    for _ in range(2):  # of two workers
+        tally.add_json(worker.to_json(0))
+    assert tally.delivered_by_dataset() == [("acme.event", 4)]
+    assert tally.top("dataset") == [("acme.event", 11)]

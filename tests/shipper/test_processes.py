@@ -290,7 +290,7 @@ for line in sys.stdin:
     elif name == "stats":
         counts = {"accepted": 5}
         say("answer", number, "", {"healthy": True, "reason": "ok", "inputs": [], "outputs": [],
-            "totals": [counts, {"slots": [], "tops": {"rule": [["R", 2]]}}]})
+            "totals": [counts, {"slots": [], "tops": {"rule": [["R", 2]]}, "delivered": {}}]})
     elif name == "stop":
         break
     elif name == "hang":

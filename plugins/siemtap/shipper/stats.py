@@ -37,6 +37,8 @@ class Tally:
         self.tops: Dict[str, Counter[str]] = {
             name: Counter() for name in ("dataset", "severity", "action", "rule", "source")
         }
+        # dataset -> events that were delivered here; `tops` has stored ones of earlier runs too
+        self.delivered: Counter[str] = Counter()
 
     def add(self, events: List[Event]) -> None:
         """Count events. An event whose values cannot be counted is left out."""
@@ -82,6 +84,8 @@ class Tally:
                 for value, number in counted.items():
                     if isinstance(value, str):  # without validation it can be anything
                         top[value[:MAX_LENGTH]] += number
+                        if name == "dataset":
+                            self.delivered[value[:MAX_LENGTH]] += number
             self._limit()
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:
@@ -117,7 +121,8 @@ class Tally:
                 for key, number in counter.items()
             ]
             tops = {name: counter.most_common(TOPS_SENT) for name, counter in self.tops.items()}
-        return {"slots": slots, "tops": tops}
+            delivered = dict(self.delivered)
+        return {"slots": slots, "tops": tops, "delivered": delivered}
 
     def add_json(self, part: Any) -> None:
         """Add what `to_json` of another one returned."""
@@ -127,13 +132,14 @@ class Tally:
             for name, values in part["tops"].items():
                 for value, number in values:
                     self.tops[name][value] += number
+            self.delivered.update(part["delivered"])
             self._limit()
 
     def _slot(self, time: Millis, dataset: str, severity: str, number: int) -> None:
         self.slots.setdefault(whole(time, SLOT), Counter())[dataset, severity] += number
 
     def _limit(self) -> None:
-        for counter in self.tops.values():
+        for counter in (*self.tops.values(), self.delivered):
             if len(counter) > MAX_VALUES:
                 for value, _ in counter.most_common()[MAX_VALUES // 2 :]:
                     del counter[value]
@@ -145,6 +151,11 @@ class Tally:
         """Return the most frequent values of a field, with their numbers."""
         with self.lock:
             return self.tops[name].most_common(most)
+
+    def delivered_by_dataset(self) -> List[Tuple[str, int]]:
+        """Return how many events of each dataset were delivered since the process started."""
+        with self.lock:
+            return self.delivered.most_common()
 
     def over_time(
         self, by: int, start: Millis, stop: Millis, bars: int

@@ -124,7 +124,7 @@ class Page:
         return Answer(status, "application/json", body)
 
     def metrics(self) -> Answer:
-        body = render_metrics(self.shipper.stats(), self.shipper.tally.top("dataset", 100))
+        body = render_metrics(self.shipper.stats(), self.shipper.tally.delivered_by_dataset())
         return Answer(200, "text/plain; version=0.0.4", body)
 
     def front(self) -> Answer:
