@@ -16,7 +16,7 @@ from search_node import free_port
 from shipper.marked_secrets import MarkedSecrets, mirror
 
 from siemtap.shipper.cli.main import main
-from siemtap.shipper.support.redaction import Redactor
+from siemtap.shipper.support.redaction import Redactor, shape
 
 PASSWORD = "Zq7.the_password_of_the_keystore~Xv"
 
@@ -246,6 +246,26 @@ def test_no_events_are_in_the_archive(tmp_path):
     assert (row["dataset"], row["events"], row["acknowledged"]) == ("apptrana.attack", 1, 0)
     (saved,) = json.loads(archive["state.json"])
     assert saved["unit"] == str(unit) and saved["ids"] == 1
+    assert saved["cursor"] == {"until": 5, "next": "text of 21"}
+
+
+def test_clients_in_a_cursor_are_told_by_their_shape():
+    rows = [["ip", "198.51.100.77", "", "active"], ["user", "bob", "", "active"]]
+    cursor = {
+        "seen": rows * 50,
+        "until": 1_772_618_400_000,
+        "since": "2026-03-04T10:00:00.000Z",
+        "position": {"file": "ab" * 32, "offset": 7},
+        "by_client": {"198.51.100.77": 1, "Bob": None, "5": 2.5},
+    }
+    told = shape(cursor)
+    assert told["seen"][1] == ["text of 4", "text of 3", "text of 0", "text of 6"]
+    assert told["seen"][20:] == ["80 more"]
+    assert told["until"] == 1_772_618_400_000 and told["since"] == "2026-03-04T10:00:00.000Z"
+    assert told["position"] == {"file": "text of 64", "offset": 7}
+    assert list(told["by_client"].values()) == [1, None, 2.5]
+    assert not re.search(r"198\.51|[Bb]ob|abab", json.dumps(told))
+    assert shape({str(number): 0 for number in range(30)})["..."] == "10 more"
 
 
 def test_archive_that_exists_is_not_replaced(file, tmp_path):

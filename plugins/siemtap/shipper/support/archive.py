@@ -28,8 +28,7 @@ from ..config.document import Mistakes
 from ..config.keystore import VARIABLE, Keystore
 from ..config.load import input_files, load, read_text
 from ..config.sections import Config
-from ..logs import cursor_text
-from .redaction import Redactor, WrittenDocument, redacted
+from .redaction import Redactor, WrittenDocument, redacted, shape
 
 LOG_LINES = 1_000
 LOG_BYTES = 1024**2  # of the end of the log file
@@ -39,8 +38,10 @@ README = """\
 Made by `siemtap support`, for a bug report. Please read it before you send it.
 
 Secrets are replaced by REDACTED, and so are values of settings that siemtap does not know. There
-are no events, no payloads and no reasons of rejected events. There are names: of hosts, inputs,
-units, websites and folders, and in log.txt whatever siemtap logged, such as addresses of senders.
+are no events, no payloads and no reasons of rejected events, and of the checkpoints only numbers,
+times and the lengths of texts. There are names: of hosts, inputs, units, websites and folders, and
+in log.txt whatever siemtap logged, such as addresses of senders, and checkpoints as they are if
+logging.level is debug.
 """
 
 
@@ -178,7 +179,7 @@ def status(config: Config) -> Any:
 
 
 def state(config: Config) -> Any:
-    """Return the checkpoints: cursor, number of event ids, time."""
+    """Return the checkpoints: shape of the cursor, number of event ids, time."""
     rows = _read(config, "SELECT input, dataset, scope, mark, saved FROM mark ORDER BY 1, 2, 3")
     return [_checkpoint(*row) for row in rows]
 
@@ -186,7 +187,7 @@ def state(config: Config) -> Any:
 def _checkpoint(input: str, dataset: str, scope: str, text: str, saved: Any) -> Mapping[str, Any]:
     try:
         mark = Mark.from_json(json.loads(text))
-        position = {"cursor": cursor_text(mark), "ids": len(mark.seen)}
+        position = {"cursor": shape(mark.cursor), "ids": len(mark.seen)}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         position = {"damaged": type(error).__name__}
     return {"unit": str(Unit(input, dataset, scope)), **position, "saved_ms": saved}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any, Callable, Dict, Iterable, Mapping, Set
+from typing import Any, Callable, Dict, Iterable, Mapping, Set, Sized
 from urllib.parse import quote, quote_plus
 
 from ...core.errors import ConfigError
@@ -17,6 +17,10 @@ REDACTED = "REDACTED"
 SHORTEST = 6  # characters of a value that texts are searched for; a shorter one is in any text
 LOGIN = re.compile(r"://([^/?#\s\"']*)@")  # of a URL: user:password
 QUERY = re.compile(r"\?[^\s\"']+")
+# What a cursor may show: names of its fields, numbers of partitions, times.
+FIELD = re.compile(r"[a-z_]{1,40}|\d{1,9}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{5,20}(Z|[+-]\d\d:?\d\d)")
+MOST_PARTS = 20
 
 
 class Redactor:
@@ -142,3 +146,26 @@ class _Redaction:
                 self.redactor.hide(f"://{login}@")
         text = LOGIN.sub(f"://{REDACTED}@", value)
         return QUERY.sub(f"?{REDACTED}", text) if "://" in text else text
+
+
+def shape(value: Any) -> Any:
+    """Return a cursor with its texts replaced by their lengths, and long lists cut: those of a
+    deny list are addresses and names of clients, and tokens."""
+    if isinstance(value, dict):
+        parts = {str(name): shape(part) for name, part in list(value.items())[:MOST_PARTS]}
+        named = {_field(name, number): part for number, (name, part) in enumerate(parts.items())}
+        return {**named, "...": _more(value)} if len(value) > MOST_PARTS else named
+    if isinstance(value, list):
+        shapes = [shape(part) for part in value[:MOST_PARTS]]
+        return [*shapes, _more(value)] if len(value) > MOST_PARTS else shapes
+    if isinstance(value, str) and not TIME.fullmatch(value):
+        return f"text of {len(value)}"
+    return value
+
+
+def _field(name: str, number: int) -> str:
+    return name if FIELD.fullmatch(name) else f"field {number + 1}, name of {len(name)}"
+
+
+def _more(value: Sized) -> str:
+    return f"{len(value) - MOST_PARTS:,} more"
