@@ -39,9 +39,9 @@ Homepage: https://example.com/placeholder/siemtap
 Description: collect events from security vendors
  siemtap collects security events from Indusface AppTrana, Trend Micro Deep
  Security (CenturyLink IPS), PingIntelligence ABS and Trend Vision One, and
- delivers them to Elasticsearch, OpenSearch, NDJSON files, standard output or an
- embedded store. It runs as a service with checkpoints: what has been delivered
- is remembered across restarts and crashes.
+ delivers them to Elasticsearch, OpenSearch, Splunk (HEC), Kafka, NDJSON files,
+ standard output or an embedded store. It runs as a service with checkpoints:
+ what has been delivered is remembered across restarts and crashes.
 """
 
 

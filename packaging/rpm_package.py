@@ -52,9 +52,9 @@ Requires(post): /usr/bin/python{python}
 %description
 siemtap collects security events from Indusface AppTrana, Trend Micro Deep
 Security (CenturyLink IPS), PingIntelligence ABS and Trend Vision One, and
-delivers them to Elasticsearch, OpenSearch, Splunk, NDJSON files, standard
-output or an embedded store. It runs as a service with checkpoints: what has
-been delivered is remembered across restarts and crashes.
+delivers them to Elasticsearch, OpenSearch, Splunk (HEC), Kafka, NDJSON files,
+standard output or an embedded store. It runs as a service with checkpoints:
+what has been delivered is remembered across restarts and crashes.
 
 %install
 cp -a {stage}/. %{{buildroot}}/

@@ -303,7 +303,8 @@ def test_an_event_without_a_required_field_is_not_checked():
     dataset = Dataset("acme.event", LYING.clock, ("id",), (Field("id", "acme.id"),))
     check = SchemaCheck(CONTRACT, [dataset])
     event = bind(dataset, None, {}, None, check.fields_of(dataset))({"id": 1, "time": ""}, NOW)
-    assert event.__class__ is dict and check(event) == "event breaks properties/event/required"
+    reason = "event breaks properties/event/required: kind is missing"
+    assert event.__class__ is dict and check(event) == reason
 
 
 def odd_event(dataset, record, **added):

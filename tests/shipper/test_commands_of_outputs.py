@@ -78,7 +78,8 @@ def test_an_output_that_fails_is_named_and_keeps_its_events(tmp_path, vendor):
     assert " 0 found, " in archive and " waiting" in archive and "missing" not in archive
     siemtap("run", "--once", "-c", path)
     assert sorted(ids_in(tmp_path / "archive")) == sorted(ids_in(tmp_path / "siem"))
-    assert siemtap("queue", "list", "-c", path).stdout == ""
+    nothing = siemtap("queue", "list", "-c", path)
+    assert (nothing.stdout, nothing.stderr) == ("", "no events wait for an output\n")
 
 
 def test_an_output_that_cannot_be_read_does_not_end_the_audit_of_the_others(tmp_path, vendor):

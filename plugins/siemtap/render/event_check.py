@@ -119,12 +119,14 @@ def is_valid(validator: Any, event: Event) -> bool:
 
 
 def describe_error(validator: Any, event: Event) -> str:
-    """Return the first error and its path. The value is left out: it may come from an attacker."""
+    """Return the first error and its path, and the field that is missing. Values and names of the
+    event's own fields are left out: they may come from an attacker."""
     text = json.dumps(event, ensure_ascii=False, default=str)
     for error in validator.iter_errors(_without_surrogates(text)):
         rule = "/".join(map(str, error.schema_path))
         path = ".".join(map(str, error.instance_path))
-        return f"{path or 'the event'} breaks {rule}"
+        missing = getattr(error.kind, "property", "")  # of `required`, by the schema
+        return f"{path or 'the event'} breaks {rule}{missing and f': {missing} is missing'}"
     return "it cannot be validated"
 
 

@@ -117,7 +117,7 @@ def _stop_writing_to_full_output() -> None:
 @click.version_option(VERSION, prog_name="siemtap")
 def main() -> None:
     """Collect events from security vendors and deliver them to Elasticsearch, OpenSearch, Splunk,
-    NDJSON files, standard output or an embedded store."""
+    Kafka, NDJSON files, standard output or an embedded store."""
 
 
 # run

@@ -24,7 +24,10 @@ def queue_list(file: str) -> None:
     config = load(file)
     known = [output.name for output in config.outputs]
     waiting = _open(file)
-    for name in waiting.outputs():
+    names = waiting.outputs()
+    if not names:
+        click.echo("no events wait for an output", err=True)
+    for name in names:
         numbers = waiting.waiting(name)
         gone = "" if name in known else "\tnot configured any more"
         click.echo(f"{name}\t{numbers.events} events\t{numbers.bytes} bytes{gone}")

@@ -58,6 +58,8 @@ def rejected_list(file: str, as_json: bool, acknowledge: bool) -> None:
     with open_checkpoints(load(file)) as checkpoints:
         rejected_events = RejectedEvents(checkpoints.database)
         rows = rejected_events.all()
+        if not rows:
+            click.echo("there are no rejected events", err=True)
         for row in rows:
             if as_json:
                 click.echo(json.dumps(row._asdict()))
