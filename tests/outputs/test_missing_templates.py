@@ -8,6 +8,7 @@ from outputs.simulated_cluster import UNIT, event, install, output
 
 def deliver(served):
     out = output(served)
+    assert out.deliver(UNIT, [], None) == []
     for number in range(3):
         assert out.deliver(UNIT, [event(number)], None) == []
     out.close()

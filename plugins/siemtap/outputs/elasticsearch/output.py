@@ -122,7 +122,7 @@ class Elasticsearch:
         not prevent a duplicate. Raise Retry if the cluster does not take all events within
         PATIENCE.
         """
-        in_streams = not self._index_setting(unit.input)
+        in_streams = events and not self._index_setting(unit.input)
         if in_streams and self.flavour == "opensearch":
             self.templates.require(events)
         lines = self._lines(unit.input)
@@ -144,7 +144,7 @@ class Elasticsearch:
                         f" {len(verdict.again)} of {len(events)} events wait"
                     )
         if in_streams and self.flavour == "elasticsearch":
-            self.templates.warn(events)
+            self.templates.warn(events[0])  # of a batch all are of one dataset, mostly
         return refused
 
     def _attempt(self, unit: Unit, before: Verdict, lines: Lines) -> Verdict:

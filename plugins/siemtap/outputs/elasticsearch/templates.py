@@ -26,17 +26,14 @@ class Templates:
         # (data stream, dataset) of data streams that were asked for
         self.asked: Set[Tuple[str, str]] = set()
 
-    def _not_asked(self, events: List[Event]) -> List[Tuple[str, str]]:
-        streams = {(data_stream(event), event["data_stream"]["dataset"]) for event in events}
-        return sorted(streams - self.asked)
-
     def require(self, events: List[Event]) -> None:
         """Raise ConfigError if OpenSearch has neither the data stream of an event nor a template
         for it: it would create a plain index with guessed types instead.
 
         If the user may not ask, the data stream counts as present.
         """
-        for stream, dataset in self._not_asked(events):
+        streams = {(data_stream(event), event["data_stream"]["dataset"]) for event in events}
+        for stream, dataset in sorted(streams - self.asked):
             try:
                 self._require(stream, dataset)
             except ApiError as error:
@@ -56,26 +53,27 @@ class Templates:
                     f" template siemtap-{dataset} exists; run `siemtap setup`"
                 ) from None
 
-    def warn(self, events: List[Event]) -> None:
+    def warn(self, event: Event) -> None:
         """Log a warning if Elasticsearch lacks the template of an event that it has taken.
 
         Its own template for all logs-*-* made the data stream, so that events arrive, and nothing
         but their types is wrong. Whatever goes wrong here stops no delivery.
         """
+        stream, dataset = data_stream(event), event["data_stream"]["dataset"]
+        if (stream, dataset) in self.asked:
+            return
+        self.asked.add((stream, dataset))
         client = self.client.options(request_timeout=LONGEST_LOOK)
-        for stream, dataset in self._not_asked(events):
-            self.asked.add((stream, dataset))
-            name = f"siemtap-{dataset}"
-            try:
-                exists = client.indices.exists_index_template(name=name)
-            except FAILURES:  # such as 403 for a user that may only write
-                continue
-            if not exists:
-                log.warning(
-                    "output.%s: there is no index template %s, so the cluster guesses the types of"
-                    " fields in %s; run `siemtap setup`. A data stream that exists takes the types"
-                    " at its next rollover",
-                    self.flavour,
-                    name,
-                    stream,
-                )
+        try:
+            exists = client.indices.exists_index_template(name=f"siemtap-{dataset}")
+        except FAILURES:  # such as 403 for a user that may only write
+            return
+        if not exists:
+            log.warning(
+                "output.%s: there is no index template siemtap-%s, so the cluster guesses the types"
+                " of fields in %s; run `siemtap setup`. A data stream that exists takes the types"
+                " at its next rollover",
+                self.flavour,
+                dataset,
+                stream,
+            )
