@@ -26,6 +26,12 @@ def test_nothing_is_said_after_setup(served, tmp_path, caplog):
     assert caplog.text == ""
 
 
+def test_the_template_of_an_elastic_package_will_do(served, caplog):
+    served.cluster.templates["logs-apptrana.attack"] = {}
+    deliver(served)
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("status", [403, 429, 500])
 def test_who_is_not_answered_delivers_and_asks_no_more(served, monkeypatch, caplog, status):
     asked = []

@@ -267,11 +267,12 @@ class RunningInput:
         if received and self.delivered_ids:
             checkpoints = self.delivered_ids
         sink: Sink
-        if self.source:
+        source = self.source
+        if source:
             sink = AskWhenDoubtful(
-                self.source.is_doubtful,
-                lambda: self.route.sink_before(self.source, {}),
-                self.route.sink_before(self.source, None),
+                source.is_doubtful,
+                lambda: self.route.sink_before(source, {}),
+                self.route.sink_before(source, None),
             )
         else:
             sink = self.route.sink(

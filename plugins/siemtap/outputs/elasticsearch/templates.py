@@ -65,7 +65,10 @@ class Templates:
         self.asked.add((stream, dataset))
         client = self.client.options(request_timeout=LONGEST_LOOK)
         try:
-            exists = client.indices.exists_index_template(name=f"siemtap-{dataset}")
+            exists = any(  # that of `siemtap setup`, or of the Elastic package
+                client.indices.exists_index_template(name=f"{prefix}-{dataset}")
+                for prefix in ("siemtap", "logs")
+            )
         except FAILURES:  # such as 403 for a user that may only write
             return
         if not exists:
