@@ -26,8 +26,10 @@ def test_nothing_is_said_after_setup(served, tmp_path, caplog):
     assert caplog.text == ""
 
 
-def test_the_template_of_an_elastic_package_will_do(served, caplog):
-    served.cluster.templates["logs-apptrana.attack"] = {}
+def test_the_template_of_an_elastic_package_will_do(served, tmp_path, caplog):
+    install(served, tmp_path)
+    templates = served.cluster.templates
+    templates["logs-apptrana.attack"] = templates.pop("siemtap-apptrana.attack")
     deliver(served)
     assert caplog.text == ""
 
