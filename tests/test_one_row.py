@@ -81,9 +81,9 @@ def test_new_row_adds_its_field_everywhere(tmp_path):
         "rendered:",
         "plugins/apptrana/README.md",
         "rendered:",
-        "schemas/datasets/apptrana.attack.json",
-        "rendered:",
         "schemas/event.schema.json",
+        "rendered:",
+        "schemas/datasets/apptrana.attack.json",
         "rendered:",
         "docs/reference/fields.md",
     ]
