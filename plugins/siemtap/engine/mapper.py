@@ -152,6 +152,7 @@ def drop_filter(rules: Mapping[str, object]) -> Optional[Unwanted]:
             return False
         for name, values in unwanted.items():
             value = event["event"].get(name)
+            # one that does not fit its field, such as a list, is moved to `extra` only later
             if isinstance(value, (str, int)) and value in values:
                 return True
         return False

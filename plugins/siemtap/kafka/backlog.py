@@ -108,7 +108,7 @@ class Backlog:
             self.delivered.update(delivered)
             self._keep(lambda each: each.offset >= delivered.get(each.place, 0))
 
-    def get(self, places: Iterable[Partition]) -> None:
+    def take_over(self, places: Iterable[Partition]) -> None:
         """Note that these partitions are ours from now on."""
         self.doubtful.update(dict.fromkeys(places, BATCH_MESSAGES))
 

@@ -224,7 +224,7 @@ class Consumer:
         with self.changed:
             new = {(each.topic, each.partition) for each in partitions}
             self.owned = (self.owned or set()) | new
-            self.backlog.get(new)
+            self.backlog.take_over(new)
             self.changed.notify_all()
         consumer.incremental_assign(partitions)
         if self.paused:

@@ -82,10 +82,9 @@ class Tally:
             for name, counted in tops.items():
                 top = self.tops[name]
                 for value, number in counted.items():
-                    if isinstance(value, str):  # without validation it can be anything
+                    if isinstance(value, str):  # an unfit value is moved to `extra` behind this
                         top[value[:MAX_LENGTH]] += number
-                        if name == "dataset":
-                            self.delivered[value[:MAX_LENGTH]] += number
+            self.delivered.update(tops["dataset"])
             self._limit()
 
     def add_rows(self, rows: Iterable[Tuple[Any, ...]]) -> None:

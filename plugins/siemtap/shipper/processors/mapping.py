@@ -30,16 +30,17 @@ def check_of_installed() -> SchemaCheck:
 def mapping_of(config: Input, settings: Any, host: Host, route: Route) -> MapBatch:
     """Return the mapping of an input and its processors. `settings`: those it runs with."""
     if config.plugin.reads_events:
-        return process(_passing(config, host), config.processors)
-    mapping = batch_mapper(
-        plugin=config.plugin,
-        settings=settings,
-        common=config.common,
-        added_fields=host.added_fields,
-        created=host.clock.timestamp,
-        check=host.check,
-        write=writer_of(config, route),
-    )
+        mapping = _passing(config, host)
+    else:
+        mapping = batch_mapper(
+            plugin=config.plugin,
+            settings=settings,
+            common=config.common,
+            added_fields=host.added_fields,
+            created=host.clock.timestamp,
+            check=host.check,
+            write=writer_of(config, route),
+        )
     return process(mapping, config.processors)
 
 
